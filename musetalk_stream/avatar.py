@@ -1,0 +1,180 @@
+"""An avatar: the prepared pictures of one person, the cycle they move on, and where the face is.
+
+A folder `avatars/{id}/` ships `avatar.json`, `source.mp4` and `landmarks.npy`; `prepare` derives
+`derived/frames.i420` and `derived/placeholder.mp4` from them. This module opens a prepared folder.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import AvatarNotFound, SetupError
+
+FORMAT = 1
+NUM_LANDMARKS = 68
+
+# Ids are names of folders, so they are matched before a path is ever built from one.
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
+
+
+class Cycle(StrEnum):
+    """The order in which the pictures of an avatar repeat."""
+
+    FORWARD = "forward"  # the last picture leads into the first
+    PING_PONG = "ping-pong"  # to the end and back, each end shown once
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What `avatar.json` says.
+
+    `fps` is the rate at which the pictures were taken; `source_sha256` names the exact pictures,
+    so that what was derived from others is recognised as stale.
+    """
+
+    id: str
+    name: str
+    width: int
+    height: int
+    fps: Fraction
+    num_frames: int
+    cycle: Cycle
+    source_sha256: str
+    provenance: str
+    licence: str
+
+    @property
+    def cycle_length(self) -> int:
+        """Frames in one cycle."""
+        if self.cycle is Cycle.FORWARD or self.num_frames < 3:
+            return self.num_frames
+        return 2 * self.num_frames - 2
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "id": self.id,
+            "name": self.name,
+            "width": self.width,
+            "height": self.height,
+            "fps": str(self.fps),
+            "num_frames": self.num_frames,
+            "cycle": self.cycle.value,
+            "source_sha256": self.source_sha256,
+            "provenance": self.provenance,
+            "licence": self.licence,
+        }
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read `avatar.json`; SetupError names the file and the field that is wrong."""
+    path = folder / "avatar.json"
+    try:
+        raw = json.loads(path.read_text())
+        if raw["format"] != FORMAT:
+            raise ValueError(f"format {raw['format']} is not {FORMAT}")
+        manifest = Manifest(
+            id=raw["id"],
+            name=raw["name"],
+            width=raw["width"],
+            height=raw["height"],
+            fps=Fraction(raw["fps"]),
+            num_frames=raw["num_frames"],
+            cycle=Cycle(raw["cycle"]),
+            source_sha256=raw["source_sha256"],
+            provenance=raw["provenance"],
+            licence=raw["licence"],
+        )
+        if manifest.width % 2 or manifest.height % 2:
+            raise ValueError("width and height must be even (4:2:0 chroma)")
+        if manifest.num_frames < 1 or manifest.fps <= 0:
+            raise ValueError("num_frames and fps must be positive")
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise SetupError(f"{path} can't be used: {exc!r}") from exc
+    return manifest
+
+
+def is_avatar_id(text: str) -> bool:
+    return _ID.match(text) is not None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Avatar:
+    """An opened avatar, shared by all sessions that show it. Nothing in it is ever written.
+
+    frames     uint8 `[N, H*3/2, W]`: I420 pictures, memory-mapped, so that all sessions share the
+               page cache
+    landmarks  float32 `[N, 68, 2]`: x, y in pixels, in the order of iBUG 300-W (0-16 jaw, 27-35
+               nose, 36-47 eyes, 48-59 outer lips, 60-67 inner lips); NaN where no face was found
+    """
+
+    manifest: Manifest
+    frames: npt.NDArray[np.uint8]
+    landmarks: npt.NDArray[np.float32]
+    placeholder: Path
+
+    @property
+    def id(self) -> str:
+        return self.manifest.id
+
+    def picture(self, cycle_frame: int) -> int:
+        """The index into `frames` and `landmarks` for a place on the cycle."""
+        place = cycle_frame % self.manifest.cycle_length
+        if place < self.manifest.num_frames:
+            return place
+        return self.manifest.cycle_length - place
+
+    def __repr__(self) -> str:
+        return f"<Avatar {self.id} {self.manifest.num_frames} frames>"
+
+
+def open_avatar(folder: Path) -> Avatar:
+    """Open a prepared avatar in milliseconds: the pictures are mapped, not read."""
+    manifest = read_manifest(folder)
+    shape = (manifest.num_frames, manifest.height * 3 // 2, manifest.width)
+    try:
+        frames = np.memmap(folder / "derived/frames.i420", np.uint8, mode="r", shape=shape)
+        landmarks = np.load(folder / "landmarks.npy", allow_pickle=False).astype(np.float32)
+    except (OSError, ValueError) as exc:
+        raise SetupError(f"avatar {manifest.id} in {folder} can't be opened: {exc}") from exc
+    if landmarks.shape != (manifest.num_frames, NUM_LANDMARKS, 2):
+        raise SetupError(f"{folder}/landmarks.npy has shape {landmarks.shape}")
+    return Avatar(manifest, frames, landmarks, folder / "derived/placeholder.mp4")
+
+
+class AvatarShelf:
+    """The avatars of one server by id: manifests are known at once, pictures open on first use."""
+
+    def __init__(self, folders: dict[str, Path]) -> None:
+        self._folders = folders
+        self._open: dict[str, Avatar] = {}
+
+    def ids(self) -> list[str]:
+        return sorted(self._folders)
+
+    def get(self, avatar_id: str) -> Avatar:
+        """Raises AvatarNotFound, naming the avatars that there are."""
+        if avatar_id not in self._folders:
+            known = ", ".join(self.ids()) or "none"
+            raise AvatarNotFound(f"there is no avatar {avatar_id!r} here; there is: {known}")
+        if avatar_id not in self._open:
+            self._open[avatar_id] = open_avatar(self._folders[avatar_id])
+        return self._open[avatar_id]
+
+
+def find_avatars(store: Path) -> dict[str, Path]:
+    """The avatar folders in a store, by id; a folder is an avatar if it has an `avatar.json`."""
+    if not store.is_dir():
+        return {}
+    return {
+        path.name: path
+        for path in sorted(store.iterdir())
+        if is_avatar_id(path.name) and (path / "avatar.json").is_file()
+    }

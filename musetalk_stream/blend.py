@@ -1,0 +1,65 @@
+"""Pictures on their way to the encoder: a source picture with the mouth region pasted over it.
+
+All of it happens in I420, the encoder's own pixel format, and touches only the region: converting
+whole pictures costs more than encoding them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Plane = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MouthRegion:
+    """A rectangle of I420 that replaces what the source picture has there.
+
+    x, y    its corner in luma pixels, both even
+    luma    uint8 `[h, w]`, h and w even
+    cb, cr  uint8 `[h/2, w/2]`
+    """
+
+    x: int
+    y: int
+    luma: Plane
+    cb: Plane
+    cr: Plane
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """Writable views of the three planes of one I420 picture; strides may exceed the width."""
+
+    luma: Plane  # [H, W]
+    cb: Plane  # [H/2, W/2]
+    cr: Plane  # [H/2, W/2]
+
+
+def i420_planes(frame: Plane) -> Picture:
+    """View an I420 frame `[H*3/2, W]` (contiguous) as its three planes, without a copy."""
+    height, width = frame.shape[0] * 2 // 3, frame.shape[1]
+    flat = frame.reshape(-1)
+    luma_size, chroma_size = height * width, height * width // 4
+    chroma = (height // 2, width // 2)
+    return Picture(
+        flat[:luma_size].reshape(height, width),
+        flat[luma_size : luma_size + chroma_size].reshape(chroma),
+        flat[luma_size + chroma_size :].reshape(chroma),
+    )
+
+
+def compose(into: Picture, source: Picture, region: MouthRegion | None) -> None:
+    """Copy the source picture, then paste the region (None: the face is the source face)."""
+    into.luma[:] = source.luma
+    into.cb[:] = source.cb
+    into.cr[:] = source.cr
+    if region is None:
+        return
+    height, width = region.luma.shape
+    x, y = region.x, region.y
+    into.luma[y : y + height, x : x + width] = region.luma
+    half = np.s_[y // 2 : (y + height) // 2, x // 2 : (x + width) // 2]
+    into.cb[half] = region.cb
+    into.cr[half] = region.cr
