@@ -1,12 +1,39 @@
-"""Decoded speech."""
+"""Speech from whatever container it comes in to mono PCM at the two rates that we use."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
+import av
 import numpy as np
 import numpy.typing as npt
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer
 
-EAR_RATE = 48_000  # audio samples per second of what is heard
-MODEL_RATE = 16_000  # audio samples per second of what a renderer listens to
+from .errors import AudioTooLong, DamagedAudio, EmptyAudio, UnsupportedAudio
+from .timeline import EAR_RATE, MODEL_RATE
+
+# FFmpeg's log callback takes the GIL from its own threads: deadlocks and contention.
+av.logging.set_level(None)
+
+# Plain audio containers and nothing that can refer to another file or address (playlists, concat
+# scripts, images sequences, network demuxers).
+CONTAINERS = "aac,aiff,amr,caf,flac,matroska,webm,mov,mp4,mp3,ogg,w64,wav"
+_OPEN_OPTIONS = {
+    "format_whitelist": CONTAINERS,
+    # The bytes come through our own reader; no protocol may be opened for anything further.
+    "protocol_whitelist": "none",
+    "enable_drefs": "0",
+}
+ACCEPTED = "wav, mp3, m4a/aac, ogg/opus, flac or webm"
+
+# A container that promises this much more sound than it holds was cut off. Encoder delay and
+# rounding stay well below it.
+_MISSING_S = 0.25
+# Writers that can't seek back promise "as much as there can be": those promises mean nothing.
+_LONGEST_PROMISE_S = 6 * 3600
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,3 +46,126 @@ class Pcm:
 
     ear: npt.NDArray[np.float32]
     model: npt.NDArray[np.float32]
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.ear) / EAR_RATE
+
+
+def decode(file: BinaryIO, *, max_duration_s: float, trailing_silence_s: float = 0) -> Pcm:
+    """Decode the first audio track of a file (in memory or on disk, at its beginning).
+
+    Raises UnsupportedAudio (not audio, or not a plain audio container), DamagedAudio (cut off or
+    corrupt), EmptyAudio (no samples), AudioTooLong.
+    """
+    try:
+        with av.open(file, "r", options=_OPEN_OPTIONS, metadata_errors="replace") as container:
+            ear, model = _decode_track(container, max_duration_s)
+    except (av.FFmpegError, UnicodeError) as exc:
+        raise UnsupportedAudio(f"this is not a sound file that we read: send {ACCEPTED}") from exc
+    if not len(ear):
+        raise EmptyAudio("the file holds no sound: 0 samples")
+    silence = round(trailing_silence_s * EAR_RATE)
+    return pcm_at_both_rates(ear, model, silence)
+
+
+def pcm_at_both_rates(
+    ear: npt.NDArray[np.float32], model: npt.NDArray[np.float32], silence: int
+) -> Pcm:
+    """Append `silence` (48 kHz samples) and make the lengths fit each other."""
+    num_ear = len(ear) + silence
+    num_model = -(-num_ear * MODEL_RATE // EAR_RATE)
+    return Pcm(_resized(ear, num_ear), _resized(model, num_model))
+
+
+def _resized(samples: npt.NDArray[np.float32], length: int) -> npt.NDArray[np.float32]:
+    if len(samples) >= length:
+        return samples[:length]
+    return np.pad(samples, (0, length - len(samples)))
+
+
+def _decode_track(
+    container: InputContainer, max_duration_s: float
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    if not container.streams.audio:
+        raise UnsupportedAudio(f"the file has no audio track: send {ACCEPTED}")
+    stream = container.streams.audio[0]
+    promised_s = _promised_duration_s(container, stream)
+    if promised_s is not None and promised_s > max_duration_s + _MISSING_S:
+        raise AudioTooLong(f"{promised_s:.0f} s of audio; the limit is {max_duration_s:g} s")
+    ear, model = _Resampled(EAR_RATE), _Resampled(MODEL_RATE)
+    limit = round(max_duration_s * EAR_RATE)
+    for frame in _frames(container, stream):
+        ear.add(frame)
+        model.add(frame)
+        if ear.length > limit:
+            raise AudioTooLong(f"the audio is longer than the limit of {max_duration_s:g} s")
+    heard, listened = ear.finish(), model.finish()
+    if promised_s is not None and len(heard) / EAR_RATE < promised_s - _MISSING_S:
+        raise DamagedAudio(
+            f"the file ends after {len(heard) / EAR_RATE:.2f} s of {promised_s:.2f} s: "
+            "it was cut off; send it again"
+        )
+    return heard, listened
+
+
+def _promised_duration_s(container: InputContainer, stream: AudioStream) -> float | None:
+    duration = None
+    if stream.duration is not None and stream.time_base is not None:
+        duration = float(stream.duration * stream.time_base)
+    elif container.duration is not None:
+        duration = container.duration / av.time_base
+    return duration if duration is not None and 0 < duration < _LONGEST_PROMISE_S else None
+
+
+def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+    """Decoded frames; DamagedAudio as soon as the decoder meets bytes that are not audio."""
+    decoded = False
+    try:
+        for frame in container.decode(stream):
+            decoded = True
+            yield frame
+    except av.FFmpegError as exc:
+        if not decoded:
+            raise
+        raise DamagedAudio("the file is cut off or corrupt; send it again") from exc
+
+
+class _Resampled:
+    """Collects one track as mono float32 at one rate.
+
+    A stream may change its own rate or layout on the way (chained Ogg): then a new resampler takes
+    over, so that time goes on where it was.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._resampler: AudioResampler | None = None
+        self._source: tuple[object, ...] = ()
+        self._runs: list[npt.NDArray[np.float32]] = []
+        self.length = 0
+
+    def add(self, frame: AudioFrame) -> None:
+        source = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if source != self._source:
+            self._flush()
+            self._resampler = AudioResampler(format="fltp", layout="mono", rate=self._rate)
+            self._source = source
+        # Gaps and jumps in timestamps are the container's business; samples are counted.
+        frame.pts = None
+        assert self._resampler is not None
+        self._keep(self._resampler.resample(frame))
+
+    def finish(self) -> npt.NDArray[np.float32]:
+        self._flush()
+        return np.concatenate(self._runs) if self._runs else np.zeros(0, np.float32)
+
+    def _flush(self) -> None:
+        if self._resampler is not None:
+            self._keep(self._resampler.resample(None))
+
+    def _keep(self, frames: list[AudioFrame]) -> None:
+        for frame in frames:
+            samples = frame.to_ndarray()[0].astype(np.float32, copy=False)
+            self._runs.append(samples)
+            self.length += len(samples)

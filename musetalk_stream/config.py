@@ -1,0 +1,188 @@
+"""Configuration: frozen dataclasses, built once; the only module that reads the environment.
+
+Every field is a flag (`--max-sessions`) and a variable (`MUSETALK_STREAM_MAX_SESSIONS`); a flag
+wins over a variable, a variable over the default.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from .errors import SetupError
+
+ENV_PREFIX = "MUSETALK_STREAM_"
+PACKAGE = Path(__file__).parent
+
+
+def bundled(name: str) -> Path:
+    """A folder that ships with us: inside the package in a wheel, beside it in a checkout."""
+    inside = PACKAGE / name
+    return inside if inside.is_dir() else PACKAGE.parent / name
+
+
+def _is_checkout() -> bool:
+    return (PACKAGE.parent / "setup.cfg").is_file()
+
+
+def data_folder(name: str) -> Path:
+    """Where files are kept by default: the checkout, else the user's data folder (XDG)."""
+    if _is_checkout():
+        return PACKAGE.parent / name
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share"
+    return Path(base) / "musetalk-stream" / name
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "choices": choices}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+class _Checked:
+    """Ranges and choices are declared with the fields and checked when a section is built."""
+
+    def __post_init__(self) -> None:
+        for spec in fields(self):  # type: ignore[arg-type]
+            value, meta = getattr(self, spec.name), spec.metadata
+            if meta["choices"] and value not in meta["choices"]:
+                raise SetupError(f"{spec.name} must be one of {', '.join(meta['choices'])}")
+            for bound, wrong in (("minimum", -1), ("maximum", 1)):
+                limit = meta[bound]
+                if limit is not None and (value - limit) * wrong > 0:
+                    raise SetupError(f"{spec.name} is {value}; its {bound} is {limit}")
+
+
+@dataclass(frozen=True)
+class HttpConfig(_Checked):
+    host: str = setting("127.0.0.1", "address to listen on; 0.0.0.0 for every interface")
+    port: int = setting(8000, "port to listen on; 0 picks a free one", minimum=0, maximum=65535)
+    public_url: str = setting(
+        "", "address that clients use, if a proxy is in front (for player_full_url)"
+    )
+    cors_origins: str = setting(
+        "*", "origins that may call from a browser, comma-separated; * for all, empty for none"
+    )
+
+
+@dataclass(frozen=True)
+class StorageConfig(_Checked):
+    avatars_dir: Path = setting(lambda: data_folder("avatars"), "folder of the avatars")
+    chunks_dir: Path = setting(lambda: data_folder("chunks"), "folder of the generated chunks")
+    chunk_retention_s: float = setting(
+        600.0, "seconds for which the chunks of a finished utterance stay", minimum=1
+    )
+    chunk_store_mb: int = setting(
+        2048, "megabytes of chunks kept at once; an utterance beyond it ends in an error", minimum=1
+    )
+
+
+@dataclass(frozen=True)
+class SessionConfig(_Checked):
+    avatar: str = setting("demo", "avatar of a session that names none")
+    max_sessions: int = setting(64, "sessions at once; one more is refused (429)", minimum=1)
+    session_idle_s: float = setting(
+        900.0, "seconds without a viewer or a request after which a session expires", minimum=1
+    )
+
+
+@dataclass(frozen=True)
+class UploadConfig(_Checked):
+    max_upload_mb: int = setting(100, "megabytes of one upload", minimum=1)
+    max_audio_s: float = setting(600.0, "seconds of audio in one utterance", minimum=1)
+
+
+@dataclass(frozen=True)
+class EncoderConfig(_Checked):
+    preset: str = setting(
+        "superfast",
+        "x264 preset: faster ones cost less CPU and more bytes",
+        choices=("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"),
+    )
+    crf: float = setting(
+        21.0, "x264 constant rate factor: lower is better and larger", minimum=1, maximum=51
+    )
+    audio_kbps: int = setting(96, "AAC bit rate", minimum=32, maximum=320)
+
+
+@dataclass(frozen=True)
+class EngineConfig(_Checked):
+    renderer: str = setting("builtin", "what moves the lips", choices=("builtin",))
+    max_batch: int = setting(16, "frames in one render batch", minimum=1, maximum=256)
+    max_lead_s: float = setting(
+        6.0, "seconds that generation may run ahead of playback", minimum=0.5
+    )
+    encode_threads: int = setting(
+        lambda: os.cpu_count() or 1, "threads that compose and encode", minimum=1
+    )
+    log_level: str = setting(
+        "info", "least severe messages shown", choices=("debug", "info", "warning", "error")
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    http: HttpConfig = field(default_factory=HttpConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    session: SessionConfig = field(default_factory=SessionConfig)
+    upload: UploadConfig = field(default_factory=UploadConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+
+
+SECTIONS: dict[str, type[_Checked]] = {
+    "http": HttpConfig,
+    "storage": StorageConfig,
+    "session": SessionConfig,
+    "upload": UploadConfig,
+    "encoder": EncoderConfig,
+    "engine": EngineConfig,
+}
+
+
+def settings() -> Iterator[tuple[str, Field[Any]]]:
+    """Every setting with the section it belongs to; names are unique over all sections."""
+    for section, kind in SECTIONS.items():
+        for spec in fields(kind):  # type: ignore[arg-type]
+            yield section, spec
+
+
+def default_of(spec: Field[Any]) -> Any:
+    return spec.default_factory() if spec.default_factory is not MISSING else spec.default
+
+
+def load(flags: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> Config:
+    """Build the configuration from flags (by field name) and variables; SetupError says which
+    setting is wrong and what it may be."""
+    chosen: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    known = set()
+    for section, spec in settings():
+        variable = ENV_PREFIX + spec.name.upper()
+        known.add(variable)
+        raw = flags.get(spec.name, environ.get(variable))
+        if raw is not None:
+            chosen[section][spec.name] = _convert(spec, raw)
+    unknown = sorted(name for name in environ if name.startswith(ENV_PREFIX) and name not in known)
+    if unknown:
+        raise SetupError(f"there is no setting {', '.join(unknown)}; see musetalk-stream serve -h")
+    sections: dict[str, Any] = {name: kind(**chosen[name]) for name, kind in SECTIONS.items()}
+    return Config(**sections)
+
+
+def _convert(spec: Field[Any], raw: str) -> Any:
+    kind: Any = spec.type
+    try:
+        if kind is Path:
+            return Path(raw).expanduser().absolute()
+        return kind(raw)
+    except (ValueError, OverflowError):
+        raise SetupError(f"{spec.name}: {raw!r} is not {kind.__name__}") from None

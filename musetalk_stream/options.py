@@ -1,0 +1,99 @@
+"""What a client may ask for: the options of a session and of an utterance, with their ranges."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from .errors import InvalidParameter
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A number with a range. `step` is for input fields; 1 means that only integers are taken."""
+
+    name: str
+    label: str
+    help: str
+    default: float | None
+    minimum: float
+    maximum: float
+    step: float
+
+    @property
+    def range(self) -> str:
+        kind = "an integer" if self.step == 1 else "a number"
+        return f"must be {kind} from {self.minimum:g} to {self.maximum:g}"
+
+    def read(self, raw: object) -> Fraction:
+        """Parse a query value or JSON number exactly; InvalidParameter names the range."""
+        if isinstance(raw, bool) or not isinstance(raw, (str, int, float)):
+            raise InvalidParameter(self.name, f"{self.range}, not {raw!r}")
+        try:
+            number = float(raw)
+            # A huge exponent would make the exact value a huge integer.
+            if not math.isfinite(number) or not self.minimum <= number <= self.maximum:
+                raise ValueError
+            # Milli-units are as fine as any of these needs to be, and keep timescales small.
+            exact = Fraction(str(raw).strip()).limit_denominator(1000)
+            if self.step == 1 and exact.denominator != 1:
+                raise ValueError
+        except (ValueError, ZeroDivisionError):
+            raise InvalidParameter(self.name, f"{self.range}, not {str(raw)[:40]!r}") from None
+        return exact
+
+
+FPS = Option("fps", "Frames per second", "Rate at which lips are rendered", 25, 5, 60, 0.001)
+PLAYBACK_FPS = Option(
+    "playback_fps", "Playback rate", "Output rate, at least fps (default: fps)", None, 5, 60, 0.001
+)
+BATCH_SIZE = Option(
+    "batch_size", "Batch size", "Frames of this session in one render batch", 2, 1, 64, 1
+)
+CHUNK_DURATION = Option(
+    "chunk_duration", "Chunk duration (s)", "Length of a full chunk", 2, 0.2, 10, 0.001
+)
+TRAILING_SILENCE = Option(
+    "trailing_silence", "Trailing silence (s)", "Silence after the speech", 0, 0, 30, 0.001
+)
+AVATAR_FRAME = Option("avatar_frame", "Avatar frame", "Cycle frame now shown", None, 0, 1e6, 1)
+
+SESSION_OPTIONS = (FPS, PLAYBACK_FPS, BATCH_SIZE, CHUNK_DURATION)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """The validated options of one session."""
+
+    fps: Fraction
+    playback_fps: Fraction
+    batch_size: int
+    chunk_duration_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "fps": number(self.fps),
+            "playback_fps": number(self.playback_fps),
+            "batch_size": self.batch_size,
+            "chunk_duration": self.chunk_duration_s,
+        }
+
+
+def session_options(raw: Mapping[str, object]) -> SessionOptions:
+    """Read the options of a new session from query values or a JSON object."""
+    fps = FPS.read(raw.get("fps", FPS.default))
+    playback_fps = PLAYBACK_FPS.read(raw["playback_fps"]) if "playback_fps" in raw else fps
+    if playback_fps < fps:
+        raise InvalidParameter("playback_fps", f"must be at least fps ({number(fps)})")
+    return SessionOptions(
+        fps=fps,
+        playback_fps=playback_fps,
+        batch_size=int(BATCH_SIZE.read(raw.get("batch_size", BATCH_SIZE.default))),
+        chunk_duration_s=float(CHUNK_DURATION.read(raw.get("chunk_duration", 2))),
+    )
+
+
+def number(rate: Fraction) -> int | float:
+    """A rate as JSON shows it: 25, not 25.0."""
+    return rate.numerator if rate.denominator == 1 else float(rate)

@@ -1,0 +1,77 @@
+"""Arithmetic of time: frames, audio samples and ticks, all counted, never measured.
+
+Rates are `Fraction`s and instants are integers; seconds appear only at the edges.
+"""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+EAR_RATE = 48_000  # audio samples per second of the sound that is heard
+MODEL_RATE = 16_000  # audio samples per second of the sound that a renderer listens to
+AAC_FRAME = 1024  # audio samples per AAC-LC frame (ISO 14496-3)
+
+# At 48 kHz, 8 frames span whole AAC frames at 15 and 25 fps: borders exact to the sample.
+PART_FRAMES = 8
+
+# Below this timescale FFmpeg's MP4 muxer picks another of its own.
+_MIN_TIMESCALE = 10_000
+
+
+def frames_covering(num_samples: int, fps: Fraction) -> int:
+    """Video frames needed to show `num_samples` of 48 kHz sound to the end, at least one."""
+    return max(1, math.ceil(num_samples * fps / EAR_RATE))
+
+
+def aac_frames_before(frame: int, fps: Fraction) -> int:
+    """AAC frames that begin before video frame `frame` does.
+
+    An AAC frame that straddles the border belongs to the earlier side, so that sound never ends
+    before the picture does.
+    """
+    return math.ceil(frame * EAR_RATE / fps / AAC_FRAME)
+
+
+def ticks_per_second(fps: Fraction) -> int:
+    """A video timescale in which every frame lasts a whole number of ticks."""
+    timescale = fps.numerator
+    return timescale * math.ceil(_MIN_TIMESCALE / timescale)
+
+
+def ticks(frame: int, fps: Fraction) -> int:
+    """The decode time of a frame in the timescale of `ticks_per_second`."""
+    exact = frame * ticks_per_second(fps) / fps
+    assert exact.denominator == 1, f"frame {frame} at {fps} fps is {exact} ticks"
+    return exact.numerator
+
+
+def seconds(frames: int, fps: Fraction) -> float:
+    return float(frames / fps)
+
+
+def chunk_frames(chunk_duration_s: float, fps: Fraction) -> int:
+    """The chunk length that comes closest to `chunk_duration_s` in whole parts, at least one."""
+    return max(1, round(chunk_duration_s * float(fps) / PART_FRAMES)) * PART_FRAMES
+
+
+@dataclass(frozen=True, slots=True)
+class CyclePhase:
+    """Where on its cycle an avatar's placeholder stands: `frame` at the instant `at_s`."""
+
+    frame: int
+    at_s: float  # of the monotonic clock
+    fps: Fraction  # the avatar's own rate
+    cycle_length: int
+
+    def frame_at(self, when_s: float) -> int:
+        """The cycle frame shown at an instant; before `at_s` the placeholder stands still."""
+        elapsed = max(0, math.floor((when_s - self.at_s) * float(self.fps)))
+        return (self.frame + elapsed) % self.cycle_length
+
+    def moved_to(self, frame: int, at_s: float) -> "CyclePhase":
+        return CyclePhase(frame % self.cycle_length, at_s, self.fps, self.cycle_length)
+
+
+def cycle_frame(start: int, frame: int, fps: Fraction, avatar_fps: Fraction) -> int:
+    """The (unwrapped) cycle frame under output frame `frame`: natural speed at every rate."""
+    return start + math.floor(frame * avatar_fps / fps)
