@@ -135,18 +135,22 @@ class Avatar:
         return f"<Avatar {self.id} {self.manifest.num_frames} frames>"
 
 
-def open_avatar(folder: Path) -> Avatar:
-    """Open a prepared avatar in milliseconds: the pictures are mapped, not read."""
+def open_avatar(folder: Path, derived: Path | None = None) -> Avatar:
+    """Open a prepared avatar in milliseconds: the pictures are mapped, not read.
+
+    derived  where its derived files are, if not in `{folder}/derived`
+    """
     manifest = read_manifest(folder)
+    derived = derived or folder / "derived"
     shape = (manifest.num_frames, manifest.height * 3 // 2, manifest.width)
     try:
-        frames = np.memmap(folder / "derived/frames.i420", np.uint8, mode="r", shape=shape)
+        frames = np.memmap(derived / "frames.i420", np.uint8, mode="r", shape=shape)
         landmarks = np.load(folder / "landmarks.npy", allow_pickle=False).astype(np.float32)
     except (OSError, ValueError) as exc:
         raise SetupError(f"avatar {manifest.id} in {folder} can't be opened: {exc}") from exc
     if landmarks.shape != (manifest.num_frames, NUM_LANDMARKS, 2):
         raise SetupError(f"{folder}/landmarks.npy has shape {landmarks.shape}")
-    return Avatar(manifest, frames, landmarks, folder / "derived/placeholder.mp4")
+    return Avatar(manifest, frames, landmarks, derived / "placeholder.mp4")
 
 
 class AvatarShelf:

@@ -1,0 +1,131 @@
+"""From what an avatar folder ships to what the server reads: pictures as planes, placeholder loop.
+
+Derived once and kept in `derived/`; derived anew when the pictures or the encoder settings change.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from .avatar import Avatar, Manifest, find_avatars, open_avatar, read_manifest
+from .blend import Picture, i420_planes
+from .config import EncoderConfig
+from .encode import write_placeholder
+from .errors import SetupError
+
+log = logging.getLogger(__name__)
+
+# The player seeks the placeholder to the frame on which speech ended; a keyframe is never far.
+_KEYFRAME_EVERY = 12
+_SHIPPED = ("avatar.json", "landmarks.npy", "source.mp4")
+
+
+def prepare_store(store: Path, bundled: Path, settings: EncoderConfig) -> dict[str, Path]:
+    """Make every avatar of a store ready to open; the folders by id.
+
+    Bundled avatars that the store lacks, or has in another version, are copied into it. SetupError
+    names the avatar that can't be made ready and why.
+    """
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        for avatar_id, folder in find_avatars(bundled).items():
+            _install(folder, store / avatar_id)
+        avatars = find_avatars(store)
+        for folder in avatars.values():
+            derive(folder, settings)
+    except OSError as exc:
+        raise SetupError(
+            f"avatars can't be prepared in {store}: {exc}; choose another place by --avatars-dir"
+        ) from exc
+    return avatars
+
+
+def _install(shipped: Path, folder: Path) -> None:
+    if folder.resolve() == shipped.resolve():
+        return
+    name = "avatar.json"
+    if (folder / name).is_file() and (folder / name).read_text() == (shipped / name).read_text():
+        return
+    folder.mkdir(exist_ok=True)
+    for name in reversed(_SHIPPED):  # the manifest last: it says that the rest is there
+        shutil.copyfile(shipped / name, folder / name)
+    log.info("installed avatar %s in %s", folder.name, folder)
+
+
+def derive(folder: Path, settings: EncoderConfig) -> None:
+    """Make `derived/` unless it is up to date. Written beside and renamed, never half made."""
+    manifest = read_manifest(folder)
+    stamp = {"source_sha256": manifest.source_sha256, "encoder": _video_settings(settings)}
+    derived = folder / "derived"
+    if _read_stamp(derived) == stamp:
+        return
+    log.info("preparing avatar %s (once)", manifest.id)
+    source = folder / "source.mp4"
+    if hashlib.sha256(source.read_bytes()).hexdigest() != manifest.source_sha256:
+        raise SetupError(f"{source} is not the file that avatar.json describes; restore it")
+    making = folder / f"derived.{os.getpid()}"
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir()
+    try:
+        _unpack(source, making / "frames.i420", manifest)
+        _encode_placeholder(folder, making, manifest, settings)
+        (making / "stamp.json").write_text(json.dumps(stamp))
+        shutil.rmtree(derived, ignore_errors=True)
+        making.rename(derived)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+
+
+def _video_settings(settings: EncoderConfig) -> str:
+    return f"{settings.preset} {settings.crf:g}"
+
+
+def _read_stamp(derived: Path) -> Any:
+    try:
+        return json.loads((derived / "stamp.json").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _unpack(source: Path, planes: Path, manifest: Manifest) -> None:
+    """Decode the pictures to I420, one after the other, as the memory map wants them."""
+    count = 0
+    try:
+        with av.open(str(source), "r") as container, planes.open("wb") as out:
+            for frame in container.decode(video=0):
+                size = (frame.width, frame.height)
+                if frame.format.name != "yuv420p" or size != (manifest.width, manifest.height):
+                    raise SetupError(f"{source}: {frame} does not fit avatar.json")
+                out.write(np.ascontiguousarray(frame.to_ndarray()).data)
+                count += 1
+    except av.FFmpegError as exc:
+        raise SetupError(f"{source} can't be decoded: {exc}") from exc
+    if count != manifest.num_frames:
+        raise SetupError(f"{source} has {count} frames; avatar.json says {manifest.num_frames}")
+
+
+def _encode_placeholder(
+    folder: Path, making: Path, manifest: Manifest, settings: EncoderConfig
+) -> None:
+    avatar = open_avatar(folder, making)
+    write_placeholder(
+        making / "placeholder.mp4",
+        _cycle(avatar),
+        size=(manifest.width, manifest.height),
+        fps=manifest.fps,
+        settings=settings,
+        keyframe_every=_KEYFRAME_EVERY,
+    )
+
+
+def _cycle(avatar: Avatar) -> Iterator[Picture]:
+    for frame in range(avatar.manifest.cycle_length):
+        yield i420_planes(avatar.frames[avatar.picture(frame)])
