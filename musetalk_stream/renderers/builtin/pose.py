@@ -1,0 +1,49 @@
+"""How a row of mouth shape moves the parts of a mouth, in mouth coordinates."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .hearing import OPEN, ROUNDED, SPREAD, TEETH
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """lower, upper: how far the lips part, down and up; jaw: how far the chin goes down;
+    squeeze: the lips' source is this much wider than the lips (negative: narrower);
+    width: part of the lips that opens; rounded: how round the opening is, 0 to 1;
+    teeth: how brightly they show."""
+
+    lower: float
+    upper: float
+    jaw: float
+    squeeze: float
+    width: float
+    rounded: float
+    teeth: float
+
+
+def pose(row: npt.NDArray[np.float32]) -> Pose:
+    wide, spread, rounded, teeth = (float(row[n]) for n in (OPEN, SPREAD, ROUNDED, TEETH))
+    shown = teeth * min(1.0, 8 * wide)
+    return Pose(
+        lower=0.44 * wide + 0.05 * shown,
+        upper=0.09 * wide + 0.045 * shown,
+        jaw=0.38 * wide,
+        squeeze=0.34 * rounded - 0.10 * spread,
+        width=0.95 - 0.17 * rounded,
+        rounded=rounded,
+        teeth=(0.55 + 0.45 * teeth) * (1 - 0.95 * rounded),
+    )
+
+
+def parting(q: npt.NDArray[np.float32], rounded: float) -> npt.NDArray[np.float32]:
+    """How much of the opening there is at q, -1 to 1 from corner to corner; 0 beyond.
+
+    Two arcs that meet in the corners, or, the more rounded, a ring.
+    """
+    square = q * q
+    rest = np.maximum(0, 1 - square)
+    arcs = rest * (1 + np.float32(0.35) * square)
+    return arcs + np.float32(rounded) * (np.sqrt(rest) - arcs)

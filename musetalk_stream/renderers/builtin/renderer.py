@@ -1,0 +1,67 @@
+"""The built-in renderer, to the contract that all renderers keep."""
+
+import weakref
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from ...audio import Pcm
+from ...avatar import Avatar
+from ...blend import MouthRegion
+from .. import FrameRequest
+from .face import Face
+from .hearing import OPEN, listen
+from .pose import pose
+from .warp import speak
+
+_MAX_FACES = 64  # avatars remembered; beyond it the one that was met first is forgotten
+
+
+class BuiltinRenderer:
+    """Moves the lips, jaw and chin of the avatar's own picture; needs no weights, any CPU will do.
+
+    The same requests give the same bytes. Faces are remembered only as a cache.
+    """
+
+    name = "builtin"
+
+    def __init__(self) -> None:
+        # By the identity of the pictures, and with a weak reference to tell that it still holds.
+        self._faces: dict[int, tuple[weakref.ref[npt.NDArray[np.uint8]], Face]] = {}
+
+    def audio_windows(
+        self, pcm: Pcm, fps: Fraction, first: int, count: int
+    ) -> npt.NDArray[np.float32]:
+        """Openness, spread, rounding and teeth, 0 to 1: float32 `[count, 4]`; zeros are silence."""
+        return listen(pcm.model, fps, first, count)
+
+    def render(self, batch: Sequence[FrameRequest]) -> list[MouthRegion | None]:
+        """None in silence, and where a picture shows no face."""
+        return [self._render(request) for request in batch]
+
+    def _render(self, request: FrameRequest) -> MouthRegion | None:
+        if not request.audio_window[OPEN] > 0:
+            return None
+        face = self._face(request.avatar)
+        place = face.place(request.picture)
+        if place is None:
+            return None
+        return speak(
+            request.avatar.frames[request.picture], face, place, pose(request.audio_window)
+        )
+
+    def _face(self, avatar: Avatar) -> Face:
+        key = id(avatar.frames)
+        known = self._faces.get(key)
+        if known is not None and known[0]() is avatar.frames:
+            return known[1]
+        face = Face(avatar)
+        if len(self._faces) >= _MAX_FACES:
+            self._faces.pop(next(iter(self._faces)))
+        self._faces[key] = (weakref.ref(avatar.frames), face)
+        return face
+
+    def __repr__(self) -> str:
+        return f"<BuiltinRenderer {len(self._faces)} faces>"
