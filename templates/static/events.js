@@ -1,0 +1,165 @@
+// The connection to the session's events: opened, watched, reopened where it stopped, or given up
+// because the session is over. What the events mean is not known here.
+
+// A comment is invisible to scripts, so the server also sends a ping event this often.
+const HEARTBEAT_MS = 15_000;
+const SILENCE_MS = 2.5 * HEARTBEAT_MS;
+
+/** The pause before reconnection attempt number `attempt` (0, 1, …): 1, 2, 4 … 15 s, ± 20 %. */
+export function backoffMs(attempt, random = Math.random()) {
+  return Math.min(15_000, 1000 * 2 ** attempt) * (0.8 + 0.4 * random);
+}
+
+export class EventConnection {
+  #url;
+  #sessionUrl;
+  #onEvent;
+  #onConnected;
+  #onGone;
+  #source = null;
+  #lastId = null;
+  #heardAt = 0;
+  #attempt = 0;
+  #retryTimer = 0;
+  #watchTimer = 0;
+  #connected = null;
+
+  /**
+   * `onEvent(event)` gets every event once, in order. `onConnected(boolean)` is told of changes.
+   * `onGone({reason, status})` is called once, when the session is over.
+   */
+  constructor({ url, sessionUrl, onEvent, onConnected, onGone }) {
+    this.#url = url;
+    this.#sessionUrl = sessionUrl;
+    this.#onEvent = onEvent;
+    this.#onConnected = onConnected;
+    this.#onGone = onGone;
+    this.reconnects = 0;
+    this.duplicates = 0;
+  }
+
+  open() {
+    this.#connect();
+    this.#watchTimer = setInterval(() => this.#checkSilence(), 5000);
+    document.addEventListener("visibilitychange", this.#onVisible);
+    window.addEventListener("pageshow", this.#onPageShow);
+  }
+
+  close() {
+    clearInterval(this.#watchTimer);
+    clearTimeout(this.#retryTimer);
+    document.removeEventListener("visibilitychange", this.#onVisible);
+    window.removeEventListener("pageshow", this.#onPageShow);
+    this.#source?.close();
+    this.#source = null;
+  }
+
+  /** Drop the connection, alive or not, and continue after the last event seen. */
+  reopen() {
+    clearTimeout(this.#retryTimer);
+    this.reconnects += 1;
+    this.#connect();
+  }
+
+  #connect() {
+    this.#source?.close();
+    const url = new URL(this.#url, location.href);
+    if (this.#lastId !== null) url.searchParams.set("last_event_id", this.#lastId);
+    const source = new EventSource(url);
+    this.#source = source;
+    this.#heardAt = Date.now();
+    source.onopen = () => this.#heard();
+    source.onmessage = (message) => this.#receive(message);
+    source.onerror = () => {
+      this.#setConnected(false);
+      // While CONNECTING the browser retries by itself; CLOSED is final and says no reason.
+      if (source.readyState === EventSource.CLOSED) void this.#recover(source);
+    };
+  }
+
+  #receive(message) {
+    this.#heard();
+    const id = message.lastEventId;
+    let event;
+    try {
+      event = JSON.parse(message.data);
+    } catch {
+      return; // not ours: a proxy's or a later version's
+    }
+    if (event.event === "reset") this.#lastId = null;
+    else if (isReplayed(event, id, this.#lastId)) {
+      this.duplicates += 1;
+      return;
+    } else if (!isUnlogged(event) && id !== "") this.#lastId = id;
+    if (event.event === "closed" && event.reason !== "shutdown") {
+      this.#giveUp({ reason: event.reason, status: 410 });
+      return;
+    }
+    this.#onEvent(event);
+  }
+
+  #heard() {
+    this.#heardAt = Date.now();
+    this.#attempt = 0;
+    this.#setConnected(true);
+  }
+
+  #setConnected(connected) {
+    if (connected === this.#connected) return;
+    this.#connected = connected;
+    this.#onConnected(connected);
+  }
+
+  // Any answer other than 200 ends an EventSource for good: a proxy's 502 during a restart must
+  // not leave the player deaf, and a session that is over must not be asked for for ever.
+  async #recover(source) {
+    const status = await this.#sessionStatus();
+    if (source !== this.#source) return;
+    if (status === 404 || status === 410) {
+      this.#giveUp({ reason: status === 410 ? "gone" : "unknown", status });
+      return;
+    }
+    this.#retryTimer = setTimeout(() => this.reopen(), backoffMs(this.#attempt));
+    this.#attempt += 1;
+  }
+
+  async #sessionStatus() {
+    try {
+      return (await fetch(this.#sessionUrl, { cache: "no-store" })).status;
+    } catch {
+      return 0; // unreachable
+    }
+  }
+
+  #giveUp(why) {
+    this.close();
+    this.#onGone(why);
+  }
+
+  #checkSilence() {
+    if (this.#source?.readyState !== EventSource.OPEN) return;
+    if (Date.now() - this.#heardAt > SILENCE_MS) {
+      this.#setConnected(false);
+      this.reopen();
+    }
+  }
+
+  // A phone kills the connection of a page in the background without telling the page.
+  #onVisible = () => {
+    if (document.visibilityState === "visible") this.reopen();
+  };
+
+  #onPageShow = (event) => {
+    if (event.persisted) this.reopen();
+  };
+}
+
+// These come without an id of their own; the browser repeats the last one that it saw.
+function isUnlogged(event) {
+  return ["state", "ping", "reset", "closed"].includes(event.event);
+}
+
+function isReplayed(event, id, lastId) {
+  if (isUnlogged(event) || id === "" || lastId === null) return false;
+  return Number(id) <= Number(lastId);
+}

@@ -1,0 +1,111 @@
+// Speech that is running: looked at ten times a second and kept going until it is over.
+
+import { decide } from "./watchdog.js";
+
+const POLL_MS = 100;
+const REPLAY_EVERY_MS = 1000; // how often to insist when somebody else paused us
+const FORGET_NUDGES_MS = 2000;
+
+export class Playback {
+  #parts;
+  #holding = false; // paused by us: nothing left to play
+  #nudges = 0;
+  #nudgedAt = 0;
+  #playedAt = 0;
+  #time;
+  #movedAt = performance.now();
+
+  /**
+   * `hasFailed()`: nothing more can be appended. `play()`: start, aloud if possible.
+   * `onEndKnown(frame)`: the cycle frame to resume on. `onBuffering(boolean)`: waiting in mid-speech.
+   */
+  constructor(parts) {
+    this.#parts = parts;
+    this.#time = parts.video.currentTime;
+  }
+
+  /** Resolves when the end is reached, nothing more can be done, or `signal` aborts. */
+  ended(signal) {
+    const { video, onBuffering } = this.#parts;
+    return new Promise((resolve) => {
+      const over = new AbortController();
+      const finish = () => {
+        over.abort();
+        clearInterval(timer);
+        onBuffering(false);
+        resolve();
+      };
+      const timer = setInterval(() => this.#tick() && finish(), POLL_MS);
+      signal.addEventListener("abort", finish, { signal: over.signal });
+      video.addEventListener("ended", finish, { signal: over.signal });
+      if (signal.aborted) finish();
+    });
+  }
+
+  /** True when it is over. */
+  #tick() {
+    const { video, source, utterance, hasFailed, onEndKnown } = this.#parts;
+    const now = performance.now();
+    utterance.position = video.currentTime;
+    utterance.load();
+    utterance.giveUpMissing(now);
+    if (utterance.queue.isDrained && utterance.resumeFrame !== null) {
+      onEndKnown(utterance.resumeFrame);
+    }
+    if (hasFailed() && source.isLost) return true;
+    return this.#act(this.#observe(now), now);
+  }
+
+  #observe(now) {
+    const { video, source, utterance, hasFailed } = this.#parts;
+    if (video.currentTime !== this.#time) {
+      this.#time = video.currentTime;
+      this.#movedAt = now;
+      if (now - this.#nudgedAt > FORGET_NUDGES_MS) this.#nudges = 0;
+    }
+    return {
+      currentTime: video.currentTime,
+      still: (now - this.#movedAt) / 1000,
+      paused: video.paused,
+      seeking: video.seeking,
+      holding: this.#holding,
+      buffered: source.buffered,
+      drained: utterance.queue.isDrained || hasFailed(),
+      nudges: this.#nudges,
+    };
+  }
+
+  #act(seen, now) {
+    const { video, counters, onBuffering, play } = this.#parts;
+    const { act, to } = decide(seen);
+    if (act === "jump" || act === "nudge") {
+      counters[`${act}s`] += 1;
+      video.currentTime = to;
+      this.#movedAt = now;
+      if (act === "nudge") {
+        this.#nudges += 1;
+        this.#nudgedAt = now;
+      }
+    } else if (act === "hold") {
+      counters.stalls += 1;
+      this.#holding = true;
+      video.pause();
+      onBuffering(true);
+    } else if (act === "resume") {
+      this.#holding = false;
+      this.#movedAt = now;
+      onBuffering(false);
+      play();
+    } else if (this.#isStoppedByOthers() && now - this.#playedAt > REPLAY_EVERY_MS) {
+      this.#playedAt = now;
+      play();
+    }
+    return act === "finish" || act === "recover";
+  }
+
+  // A call, a media key, a page that was in the background.
+  #isStoppedByOthers() {
+    const { video } = this.#parts;
+    return video.paused && !video.ended && !this.#holding && !document.hidden;
+  }
+}

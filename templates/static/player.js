@@ -1,0 +1,276 @@
+// The player: events in, two videos out. Everything is wired here; how each part works is its own.
+
+import { keepFit, paintBackdrop } from "./backdrop.js";
+import { isEmbedded, makeBridge } from "./bridge.js";
+import { EventConnection } from "./events.js";
+import { exposeForDebugging } from "./debug.js";
+import { Notice } from "./notice.js";
+import { mediaSourceClass } from "./source.js";
+import { Wakeup, nextFrame } from "./signals.js";
+import { Stage } from "./stage.js";
+import { Talk } from "./talk.js";
+import { Utterance } from "./utterance.js";
+
+const REPORT_EVERY_MS = 5000;
+const OFFLINE_AFTER_MS = 3000;
+const FINISHED_KEPT = 50;
+const ATTEMPTS = 2;
+
+const OVER_TEXT = {
+  deleted: "This session was closed.",
+  expired: "This session has expired.",
+  unknown: "This session does not exist any more.",
+  gone: "This session has ended.",
+};
+
+const config = JSON.parse(document.getElementById("config").textContent);
+const root = document.getElementById("player");
+const post = makeBridge(config.session_id);
+const notice = new Notice(root);
+const debug = exposeForDebugging(config.session_id);
+const { counters } = debug;
+
+const stage = new Stage({
+  idle: document.getElementById("idle"),
+  talk: document.getElementById("talk"),
+  avatar: config.avatar,
+  onFrame: (frame) => debug.logFrame(frame, current?.requestId ?? null),
+});
+const talk = new Talk({
+  stage,
+  avatar: config.avatar,
+  counters,
+  onSound: setSoundBlocked,
+  onBuffering: (isBuffering) => setState(isBuffering ? "buffering" : "speaking"),
+  onAppended: (entry) => debug.logAppend(entry),
+});
+const connection = new EventConnection({
+  url: config.events_url,
+  sessionUrl: config.session_url,
+  onEvent: take,
+  onConnected: setConnected,
+  onGone: close,
+});
+
+let state = "loading";
+let current = null; // the utterance being played
+let isOver = false;
+let isSoundBlocked = false;
+let offlineTimer = 0;
+const waiting = []; // utterances announced and not yet begun, in order
+const finished = []; // ids of the last ones that ended, so that a replay doesn't repeat them
+const announced = new Wakeup();
+
+debug.provide({
+  state: () => state,
+  request_id: () => current?.requestId ?? null,
+  buffered: () => talk.buffered,
+  current_time: () => stage.talk.currentTime,
+  sound_blocked: () => isSoundBlocked,
+  idle_frame: () => stage.idleFrame,
+  reconnects: () => connection.reconnects,
+});
+
+// ---- what the server says ----
+
+function take(event) {
+  if (event.event === "state") takeState(event);
+  else if (event.event === "error" && !event.request_id) report(event);
+  else if (event.request_id) {
+    const utterance = utteranceFor(event);
+    utterance?.take(event);
+    if (utterance && event.event === "error") report(event);
+  }
+}
+
+// The first event of a fresh connection: what the server is doing, and how far viewers have seen.
+function takeState(event) {
+  for (const utterance of [current, ...waiting]) {
+    if (utterance && utterance.requestId !== event.request_id) utterance.cutShort();
+  }
+  if (event.request_id && event.position > 0) utteranceFor(event, event.position);
+}
+
+function utteranceFor({ request_id: requestId, event }, from = 0) {
+  const known = [current, ...waiting].find((utterance) => utterance?.requestId === requestId);
+  if (known || finished.includes(requestId)) return known;
+  if (event === "cancelled" || event === "complete") return undefined;
+  const utterance = new Utterance(requestId, { from, counters });
+  waiting.push(utterance);
+  announced.notify();
+  return utterance;
+}
+
+// ---- one utterance after the other ----
+
+async function speakForEver() {
+  while (!isOver) {
+    if (waiting.length === 0) await announced.wait();
+    else {
+      current = waiting.shift();
+      await speak(current);
+      finished.push(current.requestId);
+      if (finished.length > FINISHED_KEPT) finished.shift();
+      current = null;
+    }
+  }
+}
+
+async function speak(utterance) {
+  setState("preparing");
+  let reason = "lost";
+  for (let attempt = 0; attempt < ATTEMPTS && reason === "lost"; attempt += 1) {
+    if (attempt > 0) {
+      counters.recoveries += 1;
+      utterance.queue.startFrom(utterance.position);
+    }
+    reason = await playOnce(utterance);
+    if (!isOver) setState("preparing");
+    await stage.showIdle(talk.resumeFrame(utterance, reason));
+    await nextFrame(stage.idle, 100);
+    talk.prepare();
+  }
+  utterance.stop();
+  counters.utterances += 1;
+  post("speech_ended", { request_id: utterance.requestId, reason, played_s: utterance.position });
+  if (reason === "lost" || reason === "empty") {
+    report({
+      code: "playback_failed",
+      message: "This could not be played.",
+      request_id: utterance.requestId,
+    });
+  }
+  if (isOver) return;
+  setState("idle");
+  reportPosition();
+}
+
+async function playOnce(utterance) {
+  try {
+    return await talk.play(utterance, (shown) => onSpeechShown(utterance, shown));
+  } catch (error) {
+    debug.logError(error);
+    return "lost";
+  }
+}
+
+function onSpeechShown(utterance, { appendedAt, paintedAt, muted }) {
+  setState("speaking");
+  const requestId = utterance.requestId;
+  requestAnimationFrame((shownAt) => {
+    const since = utterance.firstChunkAt;
+    debug.logStart({
+      request_id: requestId,
+      appended_ms: appendedAt - since,
+      painted_ms: paintedAt - since,
+      shown_ms: shownAt - since,
+    });
+    post("speech_started", { request_id: requestId, delay_ms: Math.round(shownAt - since), muted });
+  });
+}
+
+// ---- what viewer, app and server are told ----
+
+function setState(next) {
+  if (next === state || isOver) return;
+  state = next;
+  notice.setState(state);
+  post("state", { state, request_id: current?.requestId ?? null });
+}
+
+function setSoundBlocked(isBlocked) {
+  if (isBlocked !== isSoundBlocked) post("sound", { blocked: isBlocked });
+  isSoundBlocked = isBlocked;
+  if (isBlocked) notice.setTap("Tap for sound", onTap);
+  else notice.setTap(null);
+}
+
+function onTap() {
+  void stage.playIdle();
+  talk.unblock(state === "speaking");
+}
+
+function setConnected(isConnected) {
+  clearTimeout(offlineTimer);
+  if (isConnected) notice.setOffline(false);
+  else offlineTimer = setTimeout(() => notice.setOffline(true), OFFLINE_AFTER_MS);
+  post("connection", { connected: isConnected });
+}
+
+function report({ code = "error", message, request_id: requestId = null }) {
+  const onRetry = isEmbedded() ? () => post("retry", { request_id: requestId }) : null;
+  notice.showError(message, onRetry);
+  post("error", { code, message, request_id: requestId, retryable: onRetry !== null });
+}
+
+// Where the loop is, so that the server lets speech begin on the frame that will be on screen.
+async function reportPosition() {
+  if (isOver || stage.isSpeechShown || document.hidden || stage.idle.paused) return;
+  try {
+    await fetch(config.position_url, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ avatar_frame: stage.idleFrame }),
+    });
+  } catch {
+    // Only a hint: without it the server counts on from the last one.
+  }
+}
+
+function onVisible() {
+  if (document.hidden || isOver) return;
+  if (!stage.isSpeechShown) void stage.playIdle().then(reportPosition);
+}
+
+/** The session is over: speech stops, the face stays, and the viewer is told what can be done. */
+function close({ reason }) {
+  setState("closed");
+  isOver = true;
+  connection.close();
+  for (const utterance of [current, ...waiting]) utterance?.stop();
+  announced.notify();
+  notice.showOver(OVER_TEXT[reason] ?? OVER_TEXT.gone, {
+    onReload: () => location.reload(),
+    canStartNew: !isEmbedded(),
+  });
+  post("closed", { reason });
+}
+
+async function start() {
+  keepFit(root, config.avatar);
+  if (mediaSourceClass() === null) {
+    report({
+      code: "unsupported_browser",
+      message: "This browser can't play streamed speech. iPhones need iOS 17.1 or later.",
+    });
+    return;
+  }
+  talk.prepare();
+  connection.open();
+  void speakForEver();
+  document.addEventListener("visibilitychange", onVisible);
+  window.addEventListener("pageshow", onVisible);
+  setInterval(reportPosition, REPORT_EVERY_MS);
+  await showPlaceholder();
+}
+
+async function showPlaceholder() {
+  try {
+    const isPlaying = await stage.start();
+    paintBackdrop(document.getElementById("backdrop"), stage.idle);
+    post("ready", { avatar_id: config.avatar.id });
+    if (state === "loading") setState("idle");
+    if (isPlaying) reportPosition();
+    else notice.setTap("Tap to start", onTap);
+  } catch {
+    notice.showError("The avatar could not be loaded.", () => location.reload());
+    post("error", {
+      code: "placeholder_failed",
+      message: "The avatar could not be loaded.",
+      request_id: null,
+      retryable: true,
+    });
+  }
+}
+
+void start();

@@ -1,0 +1,171 @@
+// One MediaSource with one muxed SourceBuffer: opened, appended to one chunk at a time, relieved of
+// what has been played, ended, and taken apart again.
+
+const OPEN_TIMEOUT_MS = 3000;
+const EVICT_WHEN_BEHIND_S = 30;
+const KEEP_BEHIND_S = 10;
+
+/** The MediaSource class of this browser, or null. iPhones have only the managed kind. */
+export function mediaSourceClass() {
+  return self.MediaSource ?? self.ManagedMediaSource ?? null;
+}
+
+export class MediaFailure extends Error {}
+
+export class Source {
+  #video;
+  #media;
+  #url;
+  #buffer = null;
+  #listeners = new AbortController();
+
+  constructor(video) {
+    const MediaSourceClass = mediaSourceClass();
+    if (MediaSourceClass === null) throw new MediaFailure("This browser has no MediaSource.");
+    this.evictions = 0;
+    this.quotaHits = 0;
+    this.#video = video;
+    this.#media = new MediaSourceClass();
+    this.#url = URL.createObjectURL(this.#media);
+    // A managed source never opens on an element that might still be sent to a television.
+    if (!self.MediaSource) video.disableRemotePlayback = true;
+    video.src = this.#url;
+  }
+
+  /** Opened ahead of the first chunk. Rejects after a while: some browsers never open it. */
+  opened() {
+    if (this.isOpen) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const { signal } = this.#listeners;
+      const timer = setTimeout(
+        () => reject(new MediaFailure("The player could not be opened.")),
+        OPEN_TIMEOUT_MS,
+      );
+      const settle = (act) => {
+        clearTimeout(timer);
+        URL.revokeObjectURL(this.#url);
+        act();
+      };
+      this.#media.addEventListener("sourceopen", () => settle(resolve), { once: true, signal });
+      signal.addEventListener("abort", () => settle(() => reject(new MediaFailure("closed"))));
+    });
+  }
+
+  get isOpen() {
+    return this.#media.readyState === "open";
+  }
+
+  get isStarted() {
+    return this.#buffer !== null;
+  }
+
+  /** True when the browser took the source away (page cache, memory, a decoding error). */
+  get isLost() {
+    return this.#media.readyState === "closed" || this.#video.error !== null;
+  }
+
+  /** Declare what will be appended. Raises MediaFailure if the browser can't play `mime`. */
+  start(mime) {
+    if (!mediaSourceClass().isTypeSupported(mime)) {
+      throw new MediaFailure(`This browser can't play ${mime}.`);
+    }
+    try {
+      this.#buffer = this.#media.addSourceBuffer(mime);
+      this.#buffer.mode = "segments";
+      // Safari stops at an underflow when the duration is finite.
+      this.#media.duration = Infinity;
+    } catch (error) {
+      throw new MediaFailure(`The player could not be started: ${error.message}`);
+    }
+  }
+
+  /**
+   * Append one chunk; resolves when it is in. False: there is no room now, try the same again
+   * when playback has moved on. Raises MediaFailure if the source is of no more use.
+   */
+  async append(bytes) {
+    if (this.#video.currentTime - this.#firstBuffered > EVICT_WHEN_BEHIND_S) {
+      await this.#evict(KEEP_BEHIND_S);
+    }
+    if (await this.#tryAppend(bytes)) return true;
+    this.quotaHits += 1;
+    await this.#evict(1);
+    return this.#tryAppend(bytes);
+  }
+
+  async #tryAppend(bytes) {
+    try {
+      await this.#update(() => this.#buffer.appendBuffer(bytes));
+      return true;
+    } catch (error) {
+      if (error.name === "QuotaExceededError") return false;
+      throw new MediaFailure(`The video could not be read: ${error.message}`);
+    }
+  }
+
+  get #firstBuffered() {
+    const ranges = this.buffered;
+    return ranges.length > 0 ? ranges[0][0] : 0;
+  }
+
+  async #evict(keepS) {
+    const end = this.#video.currentTime - keepS;
+    if (end <= this.#firstBuffered) return;
+    this.evictions += 1;
+    await this.#update(() => this.#buffer.remove(0, end));
+  }
+
+  #update(act) {
+    return new Promise((resolve, reject) => {
+      const over = new AbortController();
+      const { signal } = over;
+      const fail = (message) => () => {
+        over.abort();
+        reject(new Error(message));
+      };
+      const done = () => {
+        over.abort();
+        resolve();
+      };
+      this.#buffer.addEventListener("updateend", done, { signal });
+      this.#buffer.addEventListener("error", fail("rejected by the decoder"), { signal });
+      this.#media.addEventListener("sourceclose", fail("the player was closed"), { signal });
+      this.#listeners.signal.addEventListener("abort", fail("the player was closed"), { signal });
+      try {
+        act();
+      } catch (error) {
+        over.abort();
+        reject(error);
+      }
+    });
+  }
+
+  /** Say that nothing more comes, so that playback can end. */
+  end() {
+    if (this.isOpen && this.#buffer && !this.#buffer.updating) this.#media.endOfStream();
+  }
+
+  /** Buffered ranges as `[[start, end], …]` in seconds. */
+  get buffered() {
+    try {
+      return ranges(this.#buffer?.buffered);
+    } catch {
+      return []; // the buffer was removed together with its source
+    }
+  }
+
+  /** Let go of everything. The element keeps its last picture until it gets another source. */
+  close() {
+    this.#listeners.abort();
+    URL.revokeObjectURL(this.#url);
+    this.#buffer = null;
+  }
+}
+
+function ranges(timeRanges) {
+  if (!timeRanges) return [];
+  return Array.from({ length: timeRanges.length }, (_, i) => [
+    timeRanges.start(i),
+    timeRanges.end(i),
+  ]);
+}

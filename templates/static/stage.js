@@ -1,0 +1,124 @@
+// The two stacked videos: the placeholder loop below, speech above, and the swaps between them.
+// Nothing is ever shown before it was painted, and the loop stays underneath, so nothing is black.
+
+import { cycleFrame, frameAfter, framesAhead, holdSeconds, seekTime } from "./phase.js";
+import { delay, nextFrame, watchFrames } from "./signals.js";
+
+const PAINT_TIMEOUT_MS = 250;
+// The loop may be a picture late, and timers are: what is added to a hold before it is given up.
+const HOLD_SLACK_S = 0.08;
+
+export class Stage {
+  #avatar;
+  #seen = { frame: 0, at: 0 };
+  #onIdleFrame = new Set();
+  #parked = null; // {frame, painted: Promise}
+  #isSpeechPainted = false;
+
+  /** `onFrame({video, mediaTime, at})` is told of every painted frame of both videos. */
+  constructor({ idle, talk, avatar, onFrame }) {
+    this.idle = idle;
+    this.talk = talk;
+    this.#avatar = avatar;
+    watchFrames(idle, ({ mediaTime, at }) => {
+      this.#seen = { frame: cycleFrame(mediaTime, avatar.fps, avatar.cycle_length), at };
+      onFrame({ video: "idle", mediaTime, at });
+      for (const tell of this.#onIdleFrame) tell(this.#seen.frame);
+    });
+    watchFrames(talk, ({ mediaTime, at }) => {
+      this.#isSpeechPainted = true;
+      onFrame({ video: "talk", mediaTime, at });
+    });
+  }
+
+  /** Load the loop and show it with its first painted frame. Rejects if it can't be loaded. */
+  async start() {
+    const { idle } = this;
+    const failed = new Promise((_, reject) => {
+      idle.addEventListener("error", () => reject(new Error("placeholder")), { once: true });
+    });
+    const painted = nextFrame(idle, 10_000);
+    idle.src = this.#avatar.video_url;
+    const played = this.playIdle();
+    await Promise.race([painted, failed]);
+    idle.classList.add("shown");
+    return played;
+  }
+
+  /** Resolves to false if the browser allows no playback at all without a gesture. */
+  async playIdle() {
+    try {
+      this.idle.muted = true;
+      await this.idle.play();
+      return true;
+    } catch (error) {
+      return error.name !== "NotAllowedError";
+    }
+  }
+
+  get isSpeechShown() {
+    return this.talk.classList.contains("shown");
+  }
+
+  /** The cycle frame that the loop shows now. */
+  get idleFrame() {
+    const { frame, at } = this.#seen;
+    if (this.idle.paused) return frame;
+    const { fps, cycle_length } = this.#avatar;
+    return frameAfter(frame, (performance.now() - at) / 1000, fps, cycle_length);
+  }
+
+  /** Resolves `early` seconds before the loop paints frame `target`; at once if it is past that. */
+  async reach(target, { early = 0, signal }) {
+    const { fps, cycle_length: length } = this.#avatar;
+    const goal = frameAfter(target, -early, fps, length);
+    const wait = holdSeconds(this.#seen.frame, goal, fps, length);
+    if (wait === 0 || this.idle.paused || document.hidden) return;
+    let tell;
+    const reached = new Promise((resolve) => {
+      tell = (frame) => {
+        const ahead = framesAhead(frame, goal, length);
+        if (ahead === 0 || ahead > length / 2) resolve();
+      };
+      this.#onIdleFrame.add(tell);
+    });
+    await Promise.race([reached, delay((wait + HOLD_SLACK_S) * 1000, signal)]);
+    this.#onIdleFrame.delete(tell);
+  }
+
+  /** Show speech, whose current frame has been painted. */
+  showSpeech() {
+    this.talk.classList.add("shown");
+    this.#parked = null;
+    this.idle.pause();
+  }
+
+  /** Have the hidden loop stand on `frame`, painted, before it is needed. */
+  park(frame) {
+    if (!this.isSpeechShown || this.#parked?.frame === frame) return;
+    const painted = nextFrame(this.idle, PAINT_TIMEOUT_MS);
+    this.idle.currentTime = seekTime(frame, this.#avatar.fps);
+    this.#parked = { frame, painted };
+  }
+
+  /** Swap back to the loop, on `frame` if it is known, else where the loop was left. */
+  async showIdle(frame) {
+    if (this.isSpeechShown && frame !== null) {
+      this.park(frame);
+      await this.#parked.painted;
+    }
+    this.talk.classList.remove("shown");
+    await Promise.race([this.playIdle(), delay(PAINT_TIMEOUT_MS)]);
+  }
+
+  /** Forget what speech has painted: it has been given other pictures, or a place to seek. */
+  expectSpeech() {
+    this.#isSpeechPainted = false;
+  }
+
+  /** Whether a picture of speech has been painted since `expectSpeech`; waits up to `ms` for it. */
+  async speechPainted(ms, signal) {
+    if (!this.#isSpeechPainted && !document.hidden) await nextFrame(this.talk, ms, signal);
+    return this.#isSpeechPainted;
+  }
+}

@@ -1,0 +1,117 @@
+// One utterance as the events tell it, and the loading of its chunks.
+
+import { ChunkQueue } from "./chunk-queue.js";
+import { fetchChunk } from "./fetch-chunk.js";
+import { Wakeup } from "./signals.js";
+
+// A chunk waits on the server until shortly before it is needed: a long talk fits into memory.
+const LOAD_AHEAD_S = 60;
+
+export class Utterance {
+  #over = new AbortController();
+  #counters;
+  #missingSince = null;
+
+  /** `from`: seconds already seen by others, where a page that joins late begins. */
+  constructor(requestId, { from = 0, counters }) {
+    this.requestId = requestId;
+    this.from = from;
+    this.queue = new ChunkQueue();
+    this.changed = new Wakeup();
+    this.fps = null;
+    this.mime = null;
+    this.duration = null; // s, of what is to come; null while unknown
+    this.avatarFrame = null; // cycle frame of its first frame
+    this.resumeFrame = null; // cycle frame after its last one
+    this.error = null;
+    this.isCancelled = false;
+    this.firstChunkAt = null; // ms
+    this.position = from; // s, played so far
+    this.#counters = counters;
+    if (from > 0) this.queue.startFrom(from);
+  }
+
+  /** Aborts when the utterance is to stop at once. */
+  get signal() {
+    return this.#over.signal;
+  }
+
+  /** Apply an event of this utterance; events that repeat change nothing. */
+  take(event) {
+    this.#describe(event);
+    if (event.event === "chunk") this.#takeChunk(event);
+    else if (event.event === "complete") {
+      this.duration = event.duration ?? this.duration;
+      this.resumeFrame = event.avatar_frame ?? null;
+      this.queue.finish(event.total_chunks);
+    } else if (event.event === "error") {
+      this.error = { code: event.code ?? "error", message: event.message };
+      this.queue.finish(); // what was delivered still plays
+    } else if (event.event === "cancelled") {
+      this.isCancelled = true;
+      this.stop();
+    }
+    this.changed.notify();
+  }
+
+  /** Nothing more will be announced: the server has forgotten this utterance. */
+  cutShort() {
+    if (!this.queue.isFinished) this.queue.finish();
+    this.changed.notify();
+  }
+
+  stop() {
+    this.#over.abort();
+  }
+
+  /** Start the fetches that are due. Called whenever something moved. */
+  load() {
+    if (this.signal.aborted) return;
+    for (const chunk of this.queue.takeWanted(this.position + LOAD_AHEAD_S)) void this.#fetch(chunk);
+  }
+
+  /** A chunk that was never announced although later ones were is given up after a while. */
+  giveUpMissing(now, patienceMs = 3000) {
+    if (this.queue.missing === null) this.#missingSince = null;
+    else if (this.#missingSince === null) this.#missingSince = now;
+    else if (now - this.#missingSince > patienceMs) {
+      this.#missingSince = null;
+      this.#counters.skipped += 1;
+      this.queue.skipMissing();
+      this.changed.notify();
+    }
+  }
+
+  #describe(event) {
+    this.fps ??= event.fps ?? null;
+    this.mime ??= event.mime ?? null;
+    if (event.event === "started") {
+      this.duration = event.duration;
+      this.avatarFrame = event.avatar_frame ?? null;
+    } else if (event.event === "chunk" && event.index === 0) {
+      this.avatarFrame ??= event.avatar_frames?.[0] ?? null;
+    }
+  }
+
+  #takeChunk(event) {
+    this.firstChunkAt ??= performance.now();
+    this.#counters.chunks += 1;
+    if (!this.queue.add(event)) this.#counters.duplicates += 1;
+    this.load();
+  }
+
+  async #fetch(chunk) {
+    const bytes = await fetchChunk(chunk.url, {
+      signal: this.signal,
+      onRetry: () => (this.#counters.retries += 1),
+    });
+    if (this.signal.aborted) return;
+    if (bytes !== null) this.queue.arrived(chunk, bytes);
+    else {
+      this.#counters.skipped += 1;
+      this.queue.skip(chunk);
+    }
+    this.load();
+    this.changed.notify();
+  }
+}

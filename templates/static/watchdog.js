@@ -1,0 +1,45 @@
+// What to do when playback does not move: a decision from what was observed, by polling, because
+// neither readyState nor the "waiting" event can be trusted. No I/O here.
+
+const EDGE_S = 0.1; // closer than this to the end of a range counts as being at its end
+const GAP_AFTER_S = 0.15;
+const FINISH_AFTER_S = 0.3;
+const NUDGE_AFTER_S = 1;
+const NUDGE_S = 0.1;
+const MAX_NUDGES = 3;
+const RESUME_WITH_S = 0.5;
+
+/**
+ * Chunks are appended in order, so a hole with something behind it will never be filled.
+ *
+ * @param {object} seen
+ *   currentTime  s
+ *   still        s since currentTime last changed
+ *   paused       by anyone but us
+ *   seeking
+ *   holding      we paused because nothing was left to play
+ *   buffered     [[start, end], …] s
+ *   drained      nothing more will be appended
+ *   nudges       already tried at this place
+ * @returns {{act: "none"|"finish"|"jump"|"nudge"|"hold"|"resume"|"recover", to?: number}}
+ */
+export function decide(seen) {
+  const { currentTime, still, buffered, drained, holding } = seen;
+  const here = buffered.find(([start, end]) => start <= currentTime + 0.01 && currentTime < end);
+  const lead = here ? here[1] - currentTime : 0;
+  const next = buffered.find(([start]) => start > currentTime + 0.01);
+
+  if (holding) {
+    if (next && lead < EDGE_S) return { act: "jump", to: next[0] + 0.01 };
+    return lead >= RESUME_WITH_S || drained ? { act: "resume" } : { act: "none" };
+  }
+  if (seen.paused || seen.seeking) return { act: "none" };
+  if (lead < EDGE_S) {
+    if (next) return still >= GAP_AFTER_S ? { act: "jump", to: next[0] + 0.01 } : { act: "none" };
+    if (drained) return still >= FINISH_AFTER_S ? { act: "finish" } : { act: "none" };
+    return still >= GAP_AFTER_S ? { act: "hold" } : { act: "none" };
+  }
+  if (still < NUDGE_AFTER_S) return { act: "none" };
+  if (seen.nudges < MAX_NUDGES) return { act: "nudge", to: currentTime + NUDGE_S };
+  return { act: "recover" };
+}
