@@ -100,6 +100,10 @@ class UploadConfig(_Checked):
     max_upload_mb: int = setting(100, "megabytes of one upload", minimum=1)
     max_audio_s: float = setting(600.0, "seconds of audio in one utterance", minimum=1)
 
+    @property
+    def max_upload_bytes(self) -> int:
+        return self.max_upload_mb * 10**6
+
 
 @dataclass(frozen=True)
 class EncoderConfig(_Checked):

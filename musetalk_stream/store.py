@@ -112,17 +112,21 @@ class DiskChunkStore:
     def statistics(self) -> StoreStatistics:
         return StoreStatistics(sum(map(len, self._chunks.values())), self._bytes)
 
-    def sweep(self, older_than_s: float) -> None:
-        """Remove what a server that was killed left behind: folders that can only be ours and that
-        nobody has written to for `older_than_s` seconds (another server may share the place)."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for folder in self._folder.iterdir():
-            if not (_REQUEST_ID.match(folder.name) and folder.is_dir()):
-                continue
-            ours = all(_CHUNK_NAME.match(f.name.removesuffix(".part")) for f in folder.iterdir())
-            if ours and time.time() - folder.stat().st_mtime > older_than_s:
-                shutil.rmtree(folder, ignore_errors=True)
-                log.info("removed abandoned chunks in %s", folder)
+
+def sweep(store: Path, older_than_s: float) -> None:
+    """Remove what a server that was killed left in a store: folders that can only be ours and that
+    nobody has written to for `older_than_s` seconds (another server may share the place).
+
+    Makes the store if it is not there. Raises OSError.
+    """
+    store.mkdir(parents=True, exist_ok=True)
+    for folder in store.iterdir():
+        if not (_REQUEST_ID.match(folder.name) and folder.is_dir()):
+            continue
+        ours = all(_CHUNK_NAME.match(f.name.removesuffix(".part")) for f in folder.iterdir())
+        if ours and time.time() - folder.stat().st_mtime > older_than_s:
+            shutil.rmtree(folder, ignore_errors=True)
+            log.info("removed abandoned chunks in %s", folder)
 
 
 def _write(path: Path, body: bytes) -> None:

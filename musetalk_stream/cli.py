@@ -1,0 +1,124 @@
+"""The command line: `musetalk-stream serve` and `musetalk-stream doctor`."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import MISSING
+
+from . import __version__
+from .config import ENV_PREFIX, Config, default_of, load, settings
+from .doctor import examine
+from .errors import SetupError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    flags = {
+        spec.name: getattr(args, spec.name)
+        for _, spec in settings()
+        if getattr(args, spec.name) is not None
+    }
+    try:
+        config = load(flags)
+        if args.command == "doctor":
+            return _doctor(config)
+        if args.check:
+            return _check(config)
+        return asyncio.run(_serve(config))
+    except SetupError as exc:
+        print(f"musetalk-stream: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="musetalk-stream", description="Speech audio in, a talking avatar out, over HTTP."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="start the server")
+    serve.add_argument("--check", action="store_true", help="print what is in force and stop")
+    doctor = commands.add_parser("doctor", help="say what is installed and what is missing")
+    for command in (serve, doctor):
+        _add_settings(command)
+    return parser
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    command.epilog = f"Each setting is also a variable: --max-sessions is {ENV_PREFIX}MAX_SESSIONS."
+    groups = {}
+    for section, spec in settings():
+        if section not in groups:
+            groups[section] = command.add_argument_group(section)
+        text = spec.metadata["help"]
+        if spec.default is not MISSING and spec.default != "":
+            text += f" (default {spec.default})"
+        groups[section].add_argument(
+            "--" + spec.name.replace("_", "-"),
+            dest=spec.name,
+            metavar="|".join(spec.metadata["choices"]) or spec.name.rpartition("_")[2].upper(),
+            help=text.replace("%", "%%"),
+        )
+
+
+def _check(config: Config) -> int:
+    for section, spec in settings():
+        value = getattr(getattr(config, section), spec.name)
+        mark = "" if value == default_of(spec) else "  (set)"
+        print(f"{section}.{spec.name} = {value}{mark}")
+    return 0
+
+
+def _doctor(config: Config) -> int:
+    findings = examine(config)
+    for finding in findings:
+        print(f"{finding.verdict.value:8} {finding.what}")
+        if finding.advice:
+            print(f"{'':8} -> {finding.advice}")
+    return max(finding.verdict.exit_status for finding in findings)
+
+
+async def _serve(config: Config) -> int:
+    # Imported here: `doctor` must be able to say that one of these can't be imported.
+    from aiohttp import web
+
+    from .renderers.builtin import BuiltinRenderer
+    from .web.app import build_app
+    from .web.context import READINESS
+
+    logging.basicConfig(
+        level=config.engine.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s"
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    app = build_app(config, BuiltinRenderer())
+    # Event streams must learn at once that their client has gone. Requests that still run when
+    # the server stops get a second to end.
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, config.http.host, config.http.port)
+        try:
+            await site.start()
+        except OSError as exc:
+            address = f"{config.http.host}:{config.http.port}"
+            raise SetupError(f"can't listen on {address}: {exc.strerror}; try --port 0") from exc
+        stopping = asyncio.ensure_future(stop.wait())
+        settled = asyncio.ensure_future(app[READINESS].settled())
+        await asyncio.wait([stopping, settled], return_when=asyncio.FIRST_COMPLETED)
+        if app[READINESS].failed:
+            raise SetupError(app[READINESS].failed)
+        if settled.done():
+            host, port = runner.addresses[0][:2]
+            print(f"musetalk-stream {__version__} is ready: http://{host}:{port}/", flush=True)
+        await stopping
+    finally:
+        await runner.cleanup()
+    return 0

@@ -1,0 +1,1 @@
+"""HTTP: routes, pages, problem documents. A handler is a few lines; the work is below."""

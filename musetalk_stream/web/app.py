@@ -1,0 +1,103 @@
+"""The application: what runs while it serves, in the order in which it starts."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from aiohttp import web
+
+from ..avatar import AvatarShelf
+from ..batcher import Batcher
+from ..config import Config, bundled
+from ..errors import AvatarNotFound, SetupError
+from ..prepare import prepare_store
+from ..renderers import Renderer
+from ..sessions import SessionRegistry
+from ..stats import EngineStats
+from ..store import DiskChunkStore, sweep
+from ..utterance import Engine
+from .context import CONFIG, READINESS, Readiness, Services
+from .cors import allow_origins
+from .problems import problems
+from .routes import add_routes
+
+# Chunks that nobody has touched for this long past their retention belong to a dead server.
+_ABANDONED_AFTER_S = 3600.0
+# JSON bodies; uploads are bounded where they are read.
+_MAX_BODY_BYTES = 64 << 10
+
+
+def build_app(config: Config, renderer: Renderer) -> web.Application:
+    """The server for a configuration. It answers at once and is ready when `/readyz` says so."""
+    app = web.Application(client_max_size=_MAX_BODY_BYTES)
+    app[CONFIG] = config
+    app[READINESS] = Readiness()
+    allow_origins(app, config.http.cors_origins)
+    app.middlewares.append(problems)
+    add_routes(app)
+    lifetime = _Lifetime(config, renderer, app[READINESS])
+    app.on_startup.append(lifetime.start)
+    # On shutdown, not on cleanup: event streams must end before the server waits for handlers.
+    app.on_shutdown.append(lifetime.stop)
+    return app
+
+
+class _Lifetime:
+    """Owns the task in which everything that serves is started and stopped, in that order."""
+
+    def __init__(self, config: Config, renderer: Renderer, readiness: Readiness) -> None:
+        self._config = config
+        self._renderer = renderer
+        self._readiness = readiness
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, app: web.Application) -> None:
+        self._task = asyncio.create_task(self._serve(), name="serving")
+
+    async def stop(self, app: web.Application) -> None:
+        self._stopping.set()
+        if self._task:
+            await self._task
+
+    async def _serve(self) -> None:
+        config, readiness = self._config, self._readiness
+        try:
+            avatars = await asyncio.to_thread(self._prepare)
+        except SetupError as exc:
+            readiness.fail(str(exc))
+            return
+        pool = ThreadPoolExecutor(config.engine.encode_threads, thread_name_prefix="encoder")
+        batcher = Batcher(self._renderer, max_batch=config.engine.max_batch)
+        with pool, batcher.running():
+            storage, stats = config.storage, EngineStats()
+            store = DiskChunkStore(storage.chunks_dir, max_bytes=storage.chunk_store_mb * 10**6)
+            engine = Engine(
+                batcher, store, stats, pool, config.encoder, max_lead_s=config.engine.max_lead_s
+            )
+            registry = SessionRegistry(
+                engine, config.session, chunk_retention_s=storage.chunk_retention_s
+            )
+            async with registry.running():
+                readiness.succeed(Services(avatars, registry, store, batcher, stats))
+                await self._stopping.wait()
+                readiness.end()
+
+    def _prepare(self) -> AvatarShelf:
+        """Blocking; raises SetupError."""
+        config = self._config
+        storage = config.storage
+        avatars = AvatarShelf(
+            prepare_store(storage.avatars_dir, bundled("avatars"), config.encoder)
+        )
+        try:
+            avatars.get(config.session.avatar)
+        except AvatarNotFound as exc:
+            raise SetupError(f"{exc}; choose the default avatar by --avatar") from exc
+        try:
+            sweep(storage.chunks_dir, storage.chunk_retention_s + _ABANDONED_AFTER_S)
+        except OSError as exc:
+            raise SetupError(
+                f"chunks can't be kept in {storage.chunks_dir}: {exc}; "
+                "choose another place by --chunks-dir"
+            ) from exc
+        return avatars

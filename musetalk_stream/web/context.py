@@ -1,0 +1,71 @@
+"""What handlers share, under typed keys of the application."""
+
+import asyncio
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from ..avatar import AvatarShelf
+from ..batcher import Batcher
+from ..config import Config
+from ..errors import NotReady, SessionNotFound
+from ..sessions import Session, SessionRegistry
+from ..stats import EngineStats
+from ..store import ChunkStore
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that exists only once the server is ready."""
+
+    avatars: AvatarShelf
+    registry: SessionRegistry
+    store: ChunkStore
+    batcher: Batcher
+    stats: EngineStats
+
+
+class Readiness:
+    """Whether the server can take sessions; if not, what it is doing or what went wrong."""
+
+    def __init__(self) -> None:
+        self.services: Services | None = None
+        self.doing = "preparing its avatars"
+        self.failed: str | None = None
+        self._settled = asyncio.Event()
+
+    def succeed(self, services: Services) -> None:
+        self.services = services
+        self._settled.set()
+
+    def fail(self, why: str) -> None:
+        self.failed = why
+        self._settled.set()
+
+    def end(self) -> None:
+        self.services = None
+        self.doing = "shutting down"
+
+    async def settled(self) -> None:
+        """Returns once the server is ready or has failed to become so."""
+        await self._settled.wait()
+
+
+CONFIG: web.AppKey[Config] = web.AppKey("config", Config)
+READINESS: web.AppKey[Readiness] = web.AppKey("readiness", Readiness)
+
+
+def services(request: web.Request) -> Services:
+    """Raises NotReady while the server starts."""
+    readiness = request.app[READINESS]
+    if readiness.services is None:
+        raise NotReady(readiness.failed or f"the server is {readiness.doing}; try again shortly")
+    return readiness.services
+
+
+def session(request: web.Request) -> Session:
+    """The session that the path names. Raises SessionNotFound or SessionGone."""
+    session_id = request.match_info["session_id"]
+    if not session_id.isascii():
+        raise SessionNotFound("there is no such session; create one")
+    return services(request).registry.get(session_id)

@@ -1,0 +1,41 @@
+"""Cross-origin requests: an app may embed the stream in a page of its own origin."""
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import hdrs, web
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_EXPOSED = "Content-Length, Content-Range, ETag, Location, Retry-After"
+_PREFLIGHT_HEADERS = {
+    hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, HEAD, POST, DELETE",
+    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Content-Type, Last-Event-ID, Range",
+    hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
+}
+
+
+def allow_origins(app: web.Application, origins: str) -> None:
+    """`origins`: comma-separated, `*` for all, empty for none."""
+    allowed = {origin.strip() for origin in origins.split(",") if origin.strip()}
+
+    async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+        origin = "*" if "*" in allowed else request.headers.get(hdrs.ORIGIN)
+        if origin not in allowed:
+            return
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+        response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED
+        # Pages that isolate themselves (COEP) only take what says that it may be taken.
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        if origin != "*":
+            response.headers[hdrs.VARY] = hdrs.ORIGIN
+
+    app.on_response_prepare.append(add_headers)
+    app.middlewares.append(_preflight)
+
+
+@web.middleware
+async def _preflight(request: web.Request, handler: Handler) -> web.StreamResponse:
+    asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_METHOD)
+    if request.method == hdrs.METH_OPTIONS and asked is not None:
+        return web.Response(status=204, headers=_PREFLIGHT_HEADERS)
+    return await handler(request)

@@ -1,0 +1,64 @@
+"""`GET /sessions/{id}/events`: the session's log as server-sent events."""
+
+import asyncio
+import contextlib
+import socket
+from contextlib import aclosing
+
+from aiohttp import web
+
+from ..sse import PING, PING_S, RETRY, encode_event, parse_event_id
+from .context import session
+
+_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",  # nginx and others would hold events back
+}
+# A phone that vanished never says so: the kernel gives up on unacknowledged bytes, and we on a
+# full socket.
+_TCP_USER_TIMEOUT_MS = 30_000
+_WRITE_TIMEOUT_S = 10.0
+
+
+async def event_stream(request: web.Request) -> web.StreamResponse:
+    its = session(request)
+    asked = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
+    response = web.StreamResponse(headers=_HEADERS)
+    await response.prepare(request)
+    _give_up_on_silence(request)
+    await response.write(RETRY)
+    async with aclosing(its.subscribe(parse_event_id(asked))) as events:
+        waiting = asyncio.ensure_future(anext(events))
+        try:
+            while True:
+                await asyncio.wait([waiting], timeout=PING_S)
+                if not waiting.done():
+                    await _write(response, PING)
+                    continue
+                try:
+                    event_id, event = waiting.result()
+                except StopAsyncIteration:
+                    break
+                await _write(response, encode_event(event, event_id))
+                waiting = asyncio.ensure_future(anext(events))
+        except (ConnectionError, TimeoutError):
+            pass  # the subscriber has left; that is its right, and the session goes on
+        finally:
+            waiting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
+                await waiting
+    return response
+
+
+async def _write(response: web.StreamResponse, message: bytes) -> None:
+    async with asyncio.timeout(_WRITE_TIMEOUT_S):
+        await response.write(message)
+
+
+def _give_up_on_silence(request: web.Request) -> None:
+    transport_socket = request.get_extra_info("socket")
+    if transport_socket is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+        transport_socket.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TCP_USER_TIMEOUT_MS
+        )

@@ -1,0 +1,97 @@
+"""The pages: start page, player, and the plain page for a problem."""
+
+from typing import Any
+
+import jinja2
+from aiohttp import web
+
+from .. import __version__
+from ..avatar import AvatarShelf, Manifest
+from ..config import bundled
+from ..options import SESSION_OPTIONS, TRAILING_SILENCE, number
+from .context import CONFIG, services, session
+
+TEMPLATES = bundled("templates")
+
+_environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+)
+
+
+def avatar_document(manifest: Manifest) -> dict[str, Any]:
+    """An avatar as clients see it."""
+    return {
+        "id": manifest.id,
+        "name": manifest.name,
+        "width": manifest.width,
+        "height": manifest.height,
+        "fps": number(manifest.fps),
+        "num_frames": manifest.num_frames,
+        "cycle": manifest.cycle.value,
+        "cycle_length": manifest.cycle_length,
+        "video_url": f"/avatars/{manifest.id}/video",
+        "provenance": manifest.provenance,
+        "licence": manifest.licence,
+    }
+
+
+def avatar_documents(avatars: AvatarShelf) -> list[dict[str, Any]]:
+    return [avatar_document(avatars.get(avatar_id).manifest) for avatar_id in avatars.ids()]
+
+
+async def start_page(request: web.Request) -> web.Response:
+    limits = request.app[CONFIG].upload
+    options = [
+        {
+            "name": option.name,
+            "label": option.label,
+            "help": option.help,
+            "default": option.default,
+            "min": option.minimum,
+            "max": option.maximum,
+            "step": option.step,
+        }
+        for option in (*SESSION_OPTIONS, TRAILING_SILENCE)
+    ]
+    config = {
+        "avatars": avatar_documents(services(request).avatars),
+        "default_avatar": request.app[CONFIG].session.avatar,
+        "options": options,
+        "version": __version__,
+        "limits": {
+            "max_upload_bytes": limits.max_upload_bytes,
+            "max_audio_s": limits.max_audio_s,
+        },
+    }
+    return _page("index.html", config=config)
+
+
+async def player_page(request: web.Request) -> web.Response:
+    """The player of one session; an unknown one answers with a page that says so."""
+    its = session(request)
+    base = f"/sessions/{its.id}"
+    config = {
+        "session_id": its.id,
+        "session_url": base,
+        "events_url": f"{base}/events",
+        "position_url": f"{base}/position",
+        "avatar": avatar_document(its.avatar.manifest),
+    }
+    return _page("player.html", config=config)
+
+
+def problem_page(
+    request: web.Request, status: int, title: str, detail: str, code: str, headers: dict[str, str]
+) -> web.Response:
+    response = _page("problem.html", title=title, detail=detail, status=status, code=code)
+    response.set_status(status)
+    response.headers.update(headers)
+    return response
+
+
+def _page(template: str, **values: object) -> web.Response:
+    return web.Response(
+        text=_environment.get_template(template).render(**values),
+        content_type="text/html",
+        headers={"Cache-Control": "no-store"},
+    )

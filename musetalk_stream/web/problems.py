@@ -1,0 +1,90 @@
+"""Errors as clients see them: problem documents (RFC 9457), or a page where one was asked for."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from ..errors import Busy, MuseTalkStreamError
+from .pages import problem_page
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# Codes of what the framework itself refuses.
+_FRAMEWORK_CODES = {
+    400: "bad_request",
+    403: "not_found",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "upload_too_large",
+    416: "range_not_satisfiable",
+    417: "expectation_failed",
+}
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into a document with a stable code; the log gets what we did not foresee."""
+    try:
+        return await handler(request)
+    except MuseTalkStreamError as exc:
+        if exc.status >= 500:
+            log.error("%s %s: %s", request.method, request.rel_url.path, exc)
+        retry_after_s = exc.retry_after_s if isinstance(exc, Busy) else None
+        return _answer(
+            request, exc.status, exc.title, exc.detail, exc.code, exc.retryable, retry_after_s
+        )
+    except web.HTTPException as exc:
+        if exc.status < 400:
+            raise
+        code = _FRAMEWORK_CODES.get(exc.status, "bad_request")
+        answer = _answer(request, exc.status, exc.reason, _detail(request, exc), code, False, None)
+        for name in ("Allow", "Content-Range"):
+            if name in exc.headers:
+                answer.headers[name] = exc.headers[name]
+        return answer
+    except (ConnectionError, asyncio.CancelledError):
+        raise  # the client has gone: there is nobody to answer
+    except Exception:
+        log.exception("%s %s", request.method, request.rel_url.path)
+        detail = "the server made a mistake; its log says which"
+        return _answer(request, 500, "Internal error", detail, "internal_error", False, None)
+
+
+def _detail(request: web.Request, exc: web.HTTPException) -> str:
+    if exc.status == 405:
+        allowed = ", ".join(sorted(exc.headers["Allow"].split(",")))
+        return f"{request.method} is not possible here; possible: {allowed}"
+    if exc.status == 404:
+        return f"there is nothing at {request.rel_url.path}"
+    return exc.text or exc.reason
+
+
+def _answer(
+    request: web.Request,
+    status: int,
+    title: str,
+    detail: str,
+    code: str,
+    retryable: bool,
+    retry_after_s: int | None,
+) -> web.Response:
+    headers = {"Cache-Control": "no-store"}
+    if retry_after_s is not None:
+        headers["Retry-After"] = str(retry_after_s)
+    if "text/html" in request.headers.get("Accept", ""):
+        return problem_page(request, status, title, detail, code, headers)
+    document = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "retryable": retryable,
+    }
+    return web.json_response(
+        document, status=status, headers=headers, content_type="application/problem+json"
+    )

@@ -1,0 +1,32 @@
+"""The table of routes; `docs/protocol.md` describes each, and a test compares the two."""
+
+from aiohttp import web
+
+from . import api, media, pages
+from .event_stream import event_stream
+
+# One segment without a slash. Ids are looked up, never parsed, so their form is not checked here.
+_SESSION = "/sessions/{session_id}"
+
+
+def add_routes(app: web.Application) -> None:
+    app.add_routes(
+        [
+            web.get("/", pages.start_page),
+            web.get("/player/session/{session_id}", pages.player_page),
+            web.post("/sessions/create", api.create_session),
+            web.get("/sessions/stats", api.session_stats),
+            web.get(_SESSION, api.get_session),
+            web.delete(_SESSION, api.delete_session),
+            web.post(f"{_SESSION}/stream", api.speak),
+            web.post(f"{_SESSION}/position", api.placeholder_position),
+            web.get(f"{_SESSION}/events", event_stream),
+            web.get(r"/chunks/{request_id}/{name:chunk_\d{4,}\.mp4}", media.chunk),
+            web.get("/avatars", api.list_avatars),
+            web.get("/avatars/{avatar_id}", api.get_avatar),
+            web.get("/avatars/{avatar_id}/video", media.placeholder),
+            web.get("/healthz", api.alive),
+            web.get("/readyz", api.ready),
+            web.static("/static", pages.TEMPLATES / "static"),
+        ]
+    )

@@ -1,0 +1,63 @@
+"""Multipart uploads: spooled as they arrive, bounded, and gone when the request is."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import BinaryIO, cast
+
+from aiohttp import BodyPartReader, web
+
+from ..errors import BadRequest, EmptyAudio, NoAudioFile, UploadTooLarge
+
+FIELD = "audio_file"
+# Most utterances stay below this and never touch the disk.
+_IN_MEMORY_BYTES = 4 << 20
+# What multipart headers and other fields may add to the file itself.
+_OVERHEAD_BYTES = 64 << 10
+_MAX_OTHER_FIELDS = 16
+
+
+@asynccontextmanager
+async def received_audio(request: web.Request, max_bytes: int) -> AsyncIterator[BinaryIO]:
+    """The file in the field `audio_file`, rewound. Removed when the block ends, however it ends.
+
+    Raises NoAudioFile, EmptyAudio, UploadTooLarge, BadRequest.
+    """
+    if (request.content_length or 0) > max_bytes + _OVERHEAD_BYTES:
+        raise _too_large(max_bytes)
+    if not request.content_type.startswith("multipart/"):
+        raise NoAudioFile(f"send multipart/form-data with the sound in the field {FIELD}")
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as spool:
+        try:
+            part = await _audio_part(request)
+            size = 0
+            while data := await part.read_chunk(64 << 10):
+                size += len(data)
+                if size > max_bytes:
+                    raise _too_large(max_bytes)
+                if size > _IN_MEMORY_BYTES:  # a write to the disk may block
+                    await asyncio.to_thread(spool.write, data)
+                else:
+                    spool.write(data)
+        except (ValueError, web.RequestPayloadError) as exc:
+            raise BadRequest(f"the multipart body can't be read: {exc}") from exc
+        if not size:
+            raise EmptyAudio(f"the file in the field {FIELD} is empty: 0 bytes")
+        spool.seek(0)
+        yield cast(BinaryIO, spool)
+
+
+async def _audio_part(request: web.Request) -> BodyPartReader:
+    others: list[str] = []
+    reader = await request.multipart()
+    while len(others) < _MAX_OTHER_FIELDS and (part := await reader.next()) is not None:
+        if isinstance(part, BodyPartReader) and part.name == FIELD:
+            return part
+        others.append(repr(part.name)[:40] if isinstance(part, BodyPartReader) else "nested parts")
+    found = f"found only: {', '.join(others)}" if others else "the form is empty"
+    raise NoAudioFile(f"send the sound in the field {FIELD}; {found}")
+
+
+def _too_large(max_bytes: int) -> UploadTooLarge:
+    return UploadTooLarge(f"the upload is larger than the limit of {max_bytes // 10**6} MB")
