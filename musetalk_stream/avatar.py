@@ -156,8 +156,10 @@ def open_avatar(folder: Path, derived: Path | None = None) -> Avatar:
 class AvatarShelf:
     """The avatars of one server by id: manifests are known at once, pictures open on first use."""
 
-    def __init__(self, folders: dict[str, Path]) -> None:
+    def __init__(self, folders: dict[str, Path], aliases: dict[str, str] | None = None) -> None:
+        """`aliases`: ids by other names under which clients may ask for them."""
         self._folders = folders
+        self._aliases = aliases or {}
         self._open: dict[str, Avatar] = {}
 
     def ids(self) -> list[str]:
@@ -165,6 +167,7 @@ class AvatarShelf:
 
     def get(self, avatar_id: str) -> Avatar:
         """Raises AvatarNotFound, naming the avatars that there are."""
+        avatar_id = self._aliases.get(avatar_id, avatar_id)
         if avatar_id not in self._folders:
             known = ", ".join(self.ids()) or "none"
             raise AvatarNotFound(f"there is no avatar {avatar_id!r} here; there is: {known}")

@@ -89,10 +89,21 @@ class StorageConfig(_Checked):
 @dataclass(frozen=True)
 class SessionConfig(_Checked):
     avatar: str = setting("demo", "avatar of a session that names none")
+    avatar_aliases: str = setting(
+        "test_avatar=demo",
+        "other names of avatars, NAME=ID, comma-separated (test_avatar: what the guides use)",
+    )
     max_sessions: int = setting(64, "sessions at once; one more is refused (429)", minimum=1)
     session_idle_s: float = setting(
         900.0, "seconds without a viewer or a request after which a session expires", minimum=1
     )
+
+    def aliases(self) -> dict[str, str]:
+        """Avatar ids by their other names. Raises SetupError."""
+        pairs = [pair.strip().partition("=") for pair in self.avatar_aliases.split(",")]
+        if any(not (name and avatar_id) for name, _, avatar_id in pairs if name or avatar_id):
+            raise SetupError(f"avatar_aliases must be NAME=ID,…, not {self.avatar_aliases!r}")
+        return {name: avatar_id for name, _, avatar_id in pairs if name}
 
 
 @dataclass(frozen=True)

@@ -86,9 +86,8 @@ class _Lifetime:
         """Blocking; raises SetupError."""
         config = self._config
         storage = config.storage
-        avatars = AvatarShelf(
-            prepare_store(storage.avatars_dir, bundled("avatars"), config.encoder)
-        )
+        folders = prepare_store(storage.avatars_dir, bundled("avatars"), config.encoder)
+        avatars = AvatarShelf(folders, config.session.aliases())
         try:
             avatars.get(config.session.avatar)
         except AvatarNotFound as exc:
