@@ -1,0 +1,45 @@
+// The session that is open, as commands for a terminal.
+
+/** `[what it does, the command]`, in the order in which one would use them. */
+export function curlLines(origin, session, settings, trailingSilence) {
+  const query = new URLSearchParams(settings);
+  const base = `${origin}/sessions/${session.session_id}`;
+  const tail = Number(trailingSilence) > 0 ? `?trailing_silence=${trailingSilence}` : "";
+  return [
+    ["Speak", `curl -X POST "${base}/stream${tail}" -F "audio_file=@speech.mp3"`],
+    ["Watch the events", `curl -N "${base}/events"`],
+    ["Look at the session", `curl "${base}"`],
+    ["Look at all of them", `curl "${origin}/sessions/stats"`],
+    ["Create another", `curl -X POST "${origin}/sessions/create?${query}"`],
+    ["Delete it", `curl -X DELETE "${base}"`],
+  ];
+}
+
+export function showCurlLines(list, lines) {
+  list.replaceChildren(...lines.map(([title, command]) => line(title, command)));
+}
+
+function line(title, command) {
+  const row = document.createElement("li");
+  const name = Object.assign(document.createElement("span"), { textContent: title });
+  const code = Object.assign(document.createElement("code"), { textContent: command, tabIndex: 0 });
+  const copy = Object.assign(document.createElement("button"), {
+    type: "button",
+    className: "button plain small",
+    textContent: "Copy",
+    ariaLabel: `Copy: ${title}`,
+  });
+  copy.addEventListener("click", () => copyText(code, copy));
+  row.append(name, copy, code);
+  return row;
+}
+
+async function copyText(code, button) {
+  try {
+    await navigator.clipboard.writeText(code.textContent);
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = "Copy"), 1500);
+  } catch {
+    getSelection().selectAllChildren(code); // no clipboard here: one key is left to press
+  }
+}

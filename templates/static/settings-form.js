@@ -1,0 +1,65 @@
+// The form of avatar and settings: built from what the server offers, read as what it takes.
+
+export class SettingsForm {
+  #form;
+  #parts;
+  #options;
+
+  constructor(form, parts, { avatars, options }) {
+    this.#form = form;
+    this.#parts = parts;
+    this.#options = options;
+    for (const { id, name } of avatars) parts.avatar.append(new Option(name, id));
+    parts.options.append(...options.map(field));
+    const summarise = () => this.#summarise();
+    form.addEventListener("input", summarise);
+    form.addEventListener("reset", () => setTimeout(summarise)); // fields are reset afterwards
+    summarise();
+  }
+
+  /** Settings for a new session; a field that was left empty is the server's to decide. */
+  get values() {
+    const entries = [["avatar_id", this.#parts.avatar.value]];
+    for (const { name } of this.#options) {
+      const { value } = this.#form.elements[name];
+      if (value !== "" && name !== "trailing_silence") entries.push([name, Number(value)]);
+    }
+    return Object.fromEntries(entries);
+  }
+
+  /** Belongs to an upload, not to the session. */
+  get trailingSilence() {
+    return this.#form.elements.trailing_silence?.value ?? "";
+  }
+
+  /** The fields' own complaint, if any, is shown by the browser. */
+  get isValid() {
+    return this.#form.reportValidity();
+  }
+
+  #summarise() {
+    const { fps, chunk_duration: chunk } = this.#form.elements;
+    const words = [this.#parts.avatar.selectedOptions[0]?.text];
+    if (fps) words.push(`${fps.value || fps.placeholder} fps`);
+    if (chunk) words.push(`${chunk.value || chunk.placeholder} s chunks`);
+    this.#parts.summary.textContent = words.filter(Boolean).join(" · ");
+  }
+}
+
+function field({ name, label, help, default: preset, min, max, step }) {
+  const input = Object.assign(document.createElement("input"), {
+    type: "number",
+    name,
+    min,
+    max,
+    step: step ?? "any",
+    placeholder: preset ?? "",
+    defaultValue: preset ?? "",
+    inputMode: "decimal",
+  });
+  const title = Object.assign(document.createElement("span"), { textContent: label });
+  const hint = Object.assign(document.createElement("small"), { textContent: help });
+  const wrapper = Object.assign(document.createElement("label"), { className: "field" });
+  wrapper.append(title, input, hint);
+  return wrapper;
+}

@@ -1,0 +1,114 @@
+// How a sound gets onto the page: chosen, dropped anywhere, or recorded.
+
+import { Problem } from "./problem.js";
+
+/** `onSound(file)` for each of them, `onProblem(problem)` when recording is not possible. */
+export function acceptSounds({ parts, frame, onSound, onProblem }) {
+  acceptChosen(parts.choose, parts.file, onSound);
+  acceptDropped(parts.drop, frame, onSound);
+  new Recorder(parts.record, parts.recordLabel, onSound, onProblem);
+}
+
+function acceptChosen(button, input, onSound) {
+  button.addEventListener("click", () => input.click());
+  input.addEventListener("change", () => {
+    const [file] = input.files;
+    input.value = ""; // the same file may be chosen again
+    if (file) onSound(file);
+  });
+}
+
+function acceptDropped(veil, frame, onSound) {
+  const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+  const show = (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    veil.hidden = false;
+  };
+  window.addEventListener("dragenter", show);
+  window.addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
+  window.addEventListener("drop", (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    veil.hidden = true;
+    const [file] = event.dataTransfer.files;
+    if (file) onSound(file);
+  });
+  // The veil covers the page, so leaving it is leaving the page.
+  veil.addEventListener("dragleave", () => {
+    veil.hidden = true;
+  });
+  // A drag that enters over the player is the frame's until the veil lies between.
+  frame.addEventListener("load", () => {
+    frame.contentWindow.addEventListener("dragenter", show);
+    frame.contentWindow.addEventListener("dragover", (event) => event.preventDefault());
+    frame.contentWindow.addEventListener("drop", (event) => event.preventDefault());
+  });
+}
+
+class Recorder {
+  #button;
+  #label;
+  #onSound;
+  #onProblem;
+  #recorder = null;
+  #clock = 0;
+
+  constructor(button, label, onSound, onProblem) {
+    this.#button = button;
+    this.#label = label;
+    this.#onSound = onSound;
+    this.#onProblem = onProblem;
+    if (!navigator.mediaDevices || !window.MediaRecorder) {
+      button.disabled = true;
+      button.title = "Recording needs https or localhost, and a browser that can record.";
+    }
+    button.addEventListener("click", () => (this.#recorder ? this.#stop() : this.#start()));
+  }
+
+  async #start() {
+    let stream;
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+    } catch (error) {
+      const detail =
+        error.name === "NotAllowedError"
+          ? "The browser was not allowed to use it."
+          : "There is none that can be used.";
+      this.#onProblem(new Problem({ title: "No microphone.", detail, code: error.name }));
+      return;
+    }
+    const parts = [];
+    this.#recorder = new MediaRecorder(stream);
+    this.#recorder.ondataavailable = (event) => parts.push(event.data);
+    this.#recorder.onstop = () => {
+      for (const track of stream.getTracks()) track.stop();
+      const type = this.#recorder.mimeType;
+      this.#recorder = null;
+      const name = type.includes("mp4") ? "recording.m4a" : "recording.webm";
+      this.#onSound(new File(parts, name, { type }));
+    };
+    this.#recorder.start();
+    this.#show(true);
+  }
+
+  #stop() {
+    this.#recorder.stop();
+    this.#show(false);
+  }
+
+  #show(isRecording) {
+    const began = Date.now();
+    const tick = () => {
+      const seconds = Math.floor((Date.now() - began) / 1000);
+      this.#label.textContent = `Stop and speak  ${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+    };
+    clearInterval(this.#clock);
+    this.#button.setAttribute("aria-pressed", String(isRecording));
+    if (!isRecording) this.#label.textContent = "Record";
+    else {
+      tick();
+      this.#clock = setInterval(tick, 250);
+    }
+  }
+}

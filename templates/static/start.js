@@ -1,0 +1,213 @@
+// The start page: a session with a face, sounds in, and everything that happens in sight.
+
+import { curlLines, showCurlLines } from "./curl-lines.js";
+import { EventLog } from "./event-log.js";
+import { Problem } from "./problem.js";
+import { createSession, deleteSession, getSession, uploadSound } from "./session-api.js";
+import { SettingsForm } from "./settings-form.js";
+import { acceptSounds } from "./sound-input.js";
+import { showFigures } from "./stats-list.js";
+
+const POLL_MS = 2000;
+
+const config = JSON.parse(document.getElementById("config").textContent);
+const part = (id) => document.getElementById(id);
+const frame = part("player");
+const log = new EventLog(part("log"), part("log-count"));
+const form = new SettingsForm(
+  part("settings"),
+  { avatar: part("avatar"), options: part("options"), summary: part("settings-summary") },
+  config,
+);
+
+let session = null;
+let events = null; // this page's own connection; the player has another
+let lastSound = null;
+let uploadedAt = null;
+
+// ---- the session ----
+
+async function openSession() {
+  await closeSession();
+  showNoSession(null);
+  try {
+    const settings = form.values;
+    session = await createSession(settings);
+    const { origin } = location;
+    showCurlLines(part("curl"), curlLines(origin, session, settings, form.trailingSilence));
+  } catch (problem) {
+    showNoSession(problem.detail);
+    showProblem(problem, openSession);
+    return;
+  }
+  frame.src = session.player_url;
+  part("open-player").href = session.player_url;
+  part("delete").disabled = false;
+  follow();
+  void pollStats();
+}
+
+async function closeSession() {
+  events?.close();
+  const closing = session;
+  session = null;
+  if (!closing) return;
+  try {
+    await deleteSession(closing.session_id);
+  } catch (problem) {
+    // Over already is as good as deleted; anything else is worth a line in the log.
+    if (![404, 410].includes(problem.status)) log.add("page", "problem", { ...problem });
+  }
+}
+
+function follow() {
+  log.clear();
+  resetFigures();
+  events = new EventSource(session.events_url);
+  events.onmessage = (message) => {
+    const event = JSON.parse(message.data);
+    if (event.event === "ping") return;
+    log.add("server", event.event, event);
+    if (event.event === "started") part("figure-duration").textContent = seconds(event.duration);
+    if (event.event === "chunk") part("figure-chunks").textContent = String(event.index + 1);
+    if (event.event === "closed") onSessionOver(event.reason);
+  };
+}
+
+function onSessionOver(reason) {
+  events.close();
+  if (reason === "shutdown") return;
+  session = null;
+  setState("closed");
+  part("delete").disabled = true;
+  showNoSession(reason === "expired" ? "This session has expired." : "This session was deleted.");
+}
+
+/** Cover the player with a reason and a way on; null uncovers it. */
+function showNoSession(text) {
+  part("no-session").hidden = text === null;
+  part("no-session-text").textContent = text ?? "";
+  if (text !== null) frame.removeAttribute("src");
+}
+
+// ---- speaking ----
+
+async function speak(file) {
+  lastSound = file;
+  showProblem(null);
+  const limit = config.limits.max_upload_bytes;
+  if (file.size > limit) {
+    const detail = `${megabytes(file.size)} is more than the ${megabytes(limit)} that are taken here.`;
+    showProblem(new Problem({ title: "Upload too large.", detail, code: "upload_too_large" }));
+    return;
+  }
+  if (session === null) await openSession();
+  if (session === null) return;
+  const tail = form.trailingSilence;
+  const url = session.stream_url + (tail === "" ? "" : `?trailing_silence=${tail}`);
+  uploadedAt = performance.now();
+  resetFigures();
+  showProgress(0);
+  try {
+    const accepted = await uploadSound(url, file, showProgress);
+    log.add("page", "uploaded", { ...accepted, name: file.name, bytes: file.size });
+  } catch (problem) {
+    log.add("page", "problem", { ...problem });
+    showProblem(problem, problem.retryable ? () => speak(file) : null);
+  }
+  showProgress(null);
+}
+
+window.addEventListener("message", ({ data, source }) => {
+  if (source !== frame.contentWindow || data?.source !== "musetalk-player") return;
+  log.add("player", data.type, data);
+  if (data.type === "speech_started" && uploadedAt !== null) {
+    part("figure-delay").textContent = `${Math.round(performance.now() - uploadedAt)} ms`;
+    uploadedAt = null;
+  }
+  if (data.type === "state") setState(data.state);
+  if (data.type === "retry" && lastSound) void speak(lastSound);
+});
+
+// ---- what is shown ----
+
+async function pollStats() {
+  if (session === null || document.hidden) return;
+  try {
+    showFigures(part("stats"), await getSession(session.session_id));
+  } catch {
+    // The event stream says what is wrong; the next poll may answer again.
+  }
+}
+
+function setState(state) {
+  part("state").textContent = state;
+  part("state").dataset.state = state;
+}
+
+function resetFigures() {
+  for (const id of ["figure-delay", "figure-chunks", "figure-duration"]) part(id).textContent = "–";
+}
+
+/** `fraction` of the upload that is done; null hides the bar. */
+function showProgress(fraction) {
+  part("progress").hidden = fraction === null;
+  if (fraction === null) return;
+  part("progress").setAttribute("aria-valuenow", String(Math.round(fraction * 100)));
+  part("progress-bar").style.width = `${fraction * 100}%`;
+}
+
+function showProblem(problem, onRetry = null) {
+  part("problem").hidden = problem === null;
+  if (problem === null) return;
+  part("problem-title").textContent = problem.title;
+  part("problem-detail").textContent = problem.detail;
+  part("problem-code").textContent = problem.code;
+  part("problem-retry").hidden = onRetry === null;
+  part("problem-retry").onclick = () => {
+    showProblem(null);
+    onRetry();
+  };
+}
+
+function seconds(value) {
+  return `${value.toFixed(1)} s`;
+}
+
+function megabytes(bytes) {
+  return `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
+}
+
+// ---- wiring ----
+
+acceptSounds({
+  parts: {
+    choose: part("choose"),
+    file: part("file"),
+    drop: part("drop"),
+    record: part("record"),
+    recordLabel: part("record-label"),
+  },
+  frame,
+  onSound: speak,
+  onProblem: showProblem,
+});
+part("settings").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (form.isValid) void openSession();
+});
+part("no-session-new").addEventListener("click", openSession);
+part("delete").addEventListener("click", async () => {
+  await closeSession();
+  setState("closed");
+  part("delete").disabled = true;
+  showNoSession("This session was deleted.");
+});
+part("log-clear").addEventListener("click", () => log.clear());
+part("problem-dismiss").addEventListener("click", () => showProblem(null));
+window.addEventListener("pagehide", (event) => {
+  if (!event.persisted && session) void deleteSession(session.session_id).catch(() => {});
+});
+document.addEventListener("visibilitychange", pollStats);
+setInterval(pollStats, POLL_MS);
+void openSession();
