@@ -19,6 +19,8 @@ find_python() {
     fail "no Python 3.11 or newer found: apt-get install python3 python3-venv, or set PYTHON"
 }
 
+make_venv() { "$(find_python)" -m venv --clear .venv; }
+
 # ensure_venv EXTRAS: .venv with this checkout and the given extras (may be empty).
 ensure_venv() {
     local extras=$1 want have
@@ -27,7 +29,7 @@ ensure_venv() {
     case $'\n'"$have"$'\n' in *$'\n'"$want"$'\n'*) return ;; esac
     if ! .venv/bin/python -c '' 2>/dev/null; then
         say "making .venv"
-        "$(find_python)" -m venv --clear .venv ||
+        make_venv || { apt_install python3-venv && make_venv; } ||
             fail "can't make .venv: apt-get install python3-venv"
     fi
     say "installing into .venv (once)"
