@@ -7,13 +7,10 @@ costs the same at any place of any utterance, and its row does not depend on wha
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 
-from ...audio import MODEL_RATE
+from ...timeline import MODEL_RATE
 from . import visemes
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from .arrays import Doubles, Floats, Ints
 
 OPEN, SPREAD, ROUNDED, TEETH = range(4)  # the columns of a row, each 0 to 1
 COLUMNS = 4
@@ -31,9 +28,7 @@ _FADE = (1.0, 0.45, 0.15)  # how far the mouth still is open one and two frames 
 _BUSY_FRAMES = 256  # frames worked on at a time, which bounds memory
 
 
-def listen(
-    samples: npt.NDArray[np.float32], fps: Fraction, first: int, count: int
-) -> npt.NDArray[np.float32]:
+def listen(samples: Floats, fps: Fraction, first: int, count: int) -> Floats:
     """Mouth rows of frames `first` … `first+count-1`: float32 `[count, COLUMNS]`, 0 to 1.
 
     samples: mono at 16 kHz. Frame k stands for the time within half a frame of k/fps, so a sound
@@ -46,7 +41,7 @@ def listen(
     return rows
 
 
-def _rows(samples: npt.NDArray[np.float32], fps: Fraction, first: int, count: int) -> Floats:
+def _rows(samples: Floats, fps: Fraction, first: int, count: int) -> Doubles:
     # Two frames before are still fading, and two after tell a stop from an ending.
     frames = np.arange(first - 2, first + count + 2)
     edges = _edges(fps, np.append(frames, frames[-1] + 1))
@@ -64,7 +59,7 @@ def _rows(samples: npt.NDArray[np.float32], fps: Fraction, first: int, count: in
     shape = visemes.shapes(_spectra(samples, _centres(energy, edges, int(start))))
     shape = _glide(shape, within)[2:-2]
     rows = np.empty((count, COLUMNS))
-    rows[:, OPEN] = voice * (0.3 + 0.7 * shape[:, 0]) * (shape[:, 0] > 0)
+    rows[:, OPEN] = voice * (0.15 + 0.85 * shape[:, 0])
     presence = np.minimum(1, 3 * voice)[:, None]
     rows[:, SPREAD:] = shape[:, 1:] * presence
     rows[rows[:, OPEN] < 0.02] = 0
@@ -77,7 +72,7 @@ def _edges(fps: Fraction, frames: Ints) -> Ints:
     return ((2 * frames - 1) * _CELLS_PER_S * down + up) // (2 * up)
 
 
-def _stretch(samples: npt.NDArray[np.float32], start: int, end: int) -> npt.NDArray[np.float32]:
+def _stretch(samples: Floats, start: int, end: int) -> Floats:
     """samples[start:end] with silence where there are none."""
     out = np.zeros(end - start, np.float32)
     low, high = max(start, 0), min(end, samples.size)
@@ -86,18 +81,18 @@ def _stretch(samples: npt.NDArray[np.float32], start: int, end: int) -> npt.NDAr
     return out
 
 
-def _cell_energy(samples: npt.NDArray[np.float32], start: int, end: int) -> Floats:
+def _cell_energy(samples: Floats, start: int, end: int) -> Doubles:
     """Mean square of cells `start` … `end-1` about their own mean, which takes out DC and hum."""
     cells = _stretch(samples, start * _CELL, end * _CELL).reshape(-1, _CELL)
-    return cells.var(axis=1).astype(np.float64)
+    return np.asarray(cells.var(axis=1), np.float64)
 
 
-def _decibel(energy: Floats) -> Floats:
-    level: Floats = 10 * np.log10(energy + 1e-12)
+def _decibel(energy: Doubles) -> Doubles:
+    level: Doubles = 10 * np.log10(energy + 1e-12)
     return level
 
 
-def _reference(energy: Floats, block: Ints, start: int, size: int) -> tuple[Floats, Floats]:
+def _reference(energy: Doubles, block: Ints, start: int, size: int) -> tuple[Doubles, Doubles]:
     """How loud the voice is around each frame, and the level under which there is no voice.
 
     energy: of the cells from `start` on; block: where each frame lies, in blocks from `start`;
@@ -120,14 +115,14 @@ def _reference(energy: Floats, block: Ints, start: int, size: int) -> tuple[Floa
     return loud, np.where(inside.any(axis=1), shut, -np.inf)
 
 
-def _voice(level: Floats, loud: Floats, shut: Floats) -> Floats:
+def _voice(level: Doubles, loud: Doubles, shut: Doubles) -> Doubles:
     """0 (shut) to 1 (as loud as this voice gets), along the amplitude."""
     amplitude = 10 ** ((level - loud) / 20)
     least = 10 ** (np.minimum(shut - loud, -1.0) / 20)
-    return np.clip((amplitude - least) / (1 - least), 0, 1) ** 0.8
+    return np.asarray(np.clip((amplitude - least) / (1 - least), 0, 1) ** 0.8, np.float64)
 
 
-def _fade(voice: Floats) -> Floats:
+def _fade(voice: Doubles) -> Doubles:
     """Let the mouth fall shut over two more frames; but between two sounds it closes at once.
 
     Takes two frames more at either end than it gives.
@@ -139,7 +134,7 @@ def _fade(voice: Floats) -> Floats:
     return np.where(stop, now, np.maximum(now, fading))
 
 
-def _centres(energy: Floats, edges: Ints, start: int) -> Ints:
+def _centres(energy: Doubles, edges: Ints, start: int) -> Ints:
     """Where each frame sounds most, in audio samples: its cells' centre of energy."""
     cell = np.arange(edges[0], edges[-1])
     weight = energy[edges[0] - start : edges[-1] - start] + 1e-12
@@ -148,7 +143,7 @@ def _centres(energy: Floats, edges: Ints, start: int) -> Ints:
     return (centre * _CELL).astype(np.int64)
 
 
-def _spectra(samples: npt.NDArray[np.float32], centres: Ints) -> Floats:
+def _spectra(samples: Floats, centres: Ints) -> Doubles:
     """Power spectra of the windows around `centres`: `[n, WINDOW/2+1]`."""
     origin = int(centres[0]) - visemes.WINDOW
     span = _stretch(samples, origin, int(centres[-1]) + visemes.WINDOW)
@@ -161,7 +156,7 @@ def _spectra(samples: npt.NDArray[np.float32], centres: Ints) -> Floats:
 _HANN = np.hanning(visemes.WINDOW)
 
 
-def _glide(shape: Floats, energy: Floats) -> Floats:
+def _glide(shape: Doubles, energy: Doubles) -> Doubles:
     """Shapes averaged with their neighbours', the louder counting for more: lips take time."""
     weight = np.sqrt(energy)[:, None] + 1e-9
     heavy = shape * weight

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from .arrays import Floats, as_floats
 from .hearing import OPEN, ROUNDED, SPREAD, TEETH
 
 
@@ -13,7 +13,7 @@ class Pose:
     """lower, upper: how far the lips part, down and up; jaw: how far the chin goes down;
     squeeze: the lips' source is this much wider than the lips (negative: narrower);
     width: part of the lips that opens; rounded: how round the opening is, 0 to 1;
-    teeth: how brightly they show."""
+    teeth, tongue: how brightly they show."""
 
     lower: float
     upper: float
@@ -22,23 +22,26 @@ class Pose:
     width: float
     rounded: float
     teeth: float
+    tongue: float
 
 
-def pose(row: npt.NDArray[np.float32]) -> Pose:
+def pose(row: Floats) -> Pose:
     wide, spread, rounded, teeth = (float(row[n]) for n in (OPEN, SPREAD, ROUNDED, TEETH))
     shown = teeth * min(1.0, 8 * wide)
+    bright = 0.22 + 0.33 * min(1.0, 2 * wide) + 0.45 * teeth
     return Pose(
         lower=0.44 * wide + 0.05 * shown,
-        upper=0.09 * wide + 0.045 * shown,
+        upper=(0.09 + 0.08 * rounded) * wide + 0.045 * shown,
         jaw=0.38 * wide,
         squeeze=0.34 * rounded - 0.10 * spread,
-        width=0.95 - 0.17 * rounded,
+        width=0.95 - 0.14 * rounded,
         rounded=rounded,
-        teeth=(0.55 + 0.45 * teeth) * (1 - 0.95 * rounded),
+        teeth=bright * (1 - 0.95 * rounded),
+        tongue=min(1.0, 1.6 * wide) * (1 - 0.6 * rounded),
     )
 
 
-def parting(q: npt.NDArray[np.float32], rounded: float) -> npt.NDArray[np.float32]:
+def parting(q: Floats, rounded: float) -> Floats:
     """How much of the opening there is at q, -1 to 1 from corner to corner; 0 beyond.
 
     Two arcs that meet in the corners, or, the more rounded, a ring.
@@ -46,4 +49,4 @@ def parting(q: npt.NDArray[np.float32], rounded: float) -> npt.NDArray[np.float3
     square = q * q
     rest = np.maximum(0, 1 - square)
     arcs = rest * (1 + np.float32(0.35) * square)
-    return arcs + np.float32(rounded) * (np.sqrt(rest) - arcs)
+    return as_floats(arcs + np.float32(rounded) * (np.sqrt(rest) - arcs))

@@ -11,7 +11,7 @@ from ...audio import Pcm
 from ...avatar import Avatar
 from ...blend import MouthRegion
 from .. import FrameRequest
-from .face import Face
+from .face import Face, study
 from .hearing import OPEN, listen
 from .pose import pose
 from .warp import speak
@@ -29,7 +29,7 @@ class BuiltinRenderer:
 
     def __init__(self) -> None:
         # By the identity of the pictures, and with a weak reference to tell that it still holds.
-        self._faces: dict[int, tuple[weakref.ref[npt.NDArray[np.uint8]], Face]] = {}
+        self._faces: dict[int, tuple[weakref.ref[npt.NDArray[np.uint8]], Face | None]] = {}
 
     def audio_windows(
         self, pcm: Pcm, fps: Fraction, first: int, count: int
@@ -45,19 +45,19 @@ class BuiltinRenderer:
         if not request.audio_window[OPEN] > 0:
             return None
         face = self._face(request.avatar)
-        place = face.place(request.picture)
-        if place is None:
+        place = face.place(request.picture) if face else None
+        if face is None or place is None:
             return None
         return speak(
             request.avatar.frames[request.picture], face, place, pose(request.audio_window)
         )
 
-    def _face(self, avatar: Avatar) -> Face:
+    def _face(self, avatar: Avatar) -> Face | None:
         key = id(avatar.frames)
         known = self._faces.get(key)
         if known is not None and known[0]() is avatar.frames:
             return known[1]
-        face = Face(avatar)
+        face = study(avatar)
         if len(self._faces) >= _MAX_FACES:
             self._faces.pop(next(iter(self._faces)))
         self._faces[key] = (weakref.ref(avatar.frames), face)

@@ -5,18 +5,17 @@ that no table has been fitted to a particular voice.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
-from ...audio import MODEL_RATE
-
-Floats = npt.NDArray[np.float64]
+from ...timeline import MODEL_RATE
+from .arrays import Doubles
 
 WINDOW = 512  # audio samples under one spectrum, 32 ms
 _EDGES_HZ = (150, 400, 650, 950, 1300, 1800, 2400, 3200, 4500, 7800)
 _FLOOR_DB = -32.0  # bands further below the strongest than this say nothing
-_TOLERANCE_DB = 4.5  # how far a voice may lie from a sound's typical spectrum
+_TOLERANCE_DB = 3.0  # how far a voice may lie from a sound's typical spectrum
 _FREQUENCIES = np.fft.rfftfreq(WINDOW, 1 / MODEL_RATE)
 _STARTS = np.searchsorted(_FREQUENCIES, _EDGES_HZ)
 
@@ -58,21 +57,21 @@ VISEMES = {
 }
 
 
-def band_levels(power: Floats) -> Floats:
+def band_levels(power: Doubles) -> Doubles:
     """Decibels per band, the strongest 0, for power spectra `[n, WINDOW/2+1]`: `[n, 9]`."""
-    bands = [power[:, lo:hi].sum(axis=1) for lo, hi in zip(_STARTS, _STARTS[1:], strict=False)]
-    level: Floats = 10 * np.log10(np.stack(bands, axis=1) + 1e-12)
+    bands = [power[:, lo:hi].sum(axis=1) for lo, hi in pairwise(_STARTS)]
+    level: Doubles = 10 * np.log10(np.stack(bands, axis=1) + 1e-12)
     level -= level.max(axis=1, keepdims=True)
     return np.maximum(level, _FLOOR_DB)
 
 
-def _spectrum(viseme: Viseme, tract: float) -> Floats:
-    """The power spectrum that a sound should have; `tract` scales formants (1 man, 1.17 woman)."""
+def _spectrum(viseme: Viseme, tract: float, brightness: float) -> Doubles:
+    """The power spectrum that a sound should have, in a voice of this kind."""
     f = _FREQUENCIES
     if not viseme.formants_hz:
         low, high = viseme.noise_hz
-        return ((f >= low) & (f <= high)) + 1e-3
-    power = 1 / (1 + (f / 150) ** 2)  # voice, -12 dB per octave, radiated, +6
+        return np.where((f >= low) & (f <= high), 1.0, 1e-3)
+    power = (1 + (f / 700) ** 2) ** brightness / (1 + (f / 150) ** 2)
     for number, formant in enumerate((*viseme.formants_hz, 3500.0, 4500.0)):
         centre, width = formant * tract, 70.0 + 40.0 * number
         peak = centre**2 / np.hypot(f**2 - centre**2, width * f)
@@ -81,17 +80,19 @@ def _spectrum(viseme: Viseme, tract: float) -> Floats:
     return power
 
 
-_NAMES = tuple(VISEMES)
+_TRACTS = (1.0, 1.17)  # how much higher formants lie than a man's: a man, a woman
+_BRIGHTNESS = (0.0, 0.6, 1.2)  # soft, clear and sharp voices, or microphones
+_VOICES = [(tract, brightness) for tract in _TRACTS for brightness in _BRIGHTNESS]
 _TYPICAL = np.concatenate(
     [
-        band_levels(np.stack([_spectrum(v, tract) for v in VISEMES.values()]))
-        for tract in (1.0, 1.17)
+        band_levels(np.stack([_spectrum(viseme, *voice) for viseme in VISEMES.values()]))
+        for voice in _VOICES
     ]
-)  # [2 * sounds, bands]
-_SHAPES = np.array([[v.jaw, v.spread, v.rounded, v.teeth] for v in VISEMES.values()] * 2)
+)  # [voices * sounds, bands]
+_SHAPES = np.array([[v.jaw, v.spread, v.rounded, v.teeth] for v in VISEMES.values()] * len(_VOICES))
 
 
-def shapes(power: Floats) -> Floats:
+def shapes(power: Doubles) -> Doubles:
     """jaw, spread, rounded, teeth per power spectrum `[n, WINDOW/2+1]`: float64 `[n, 4]`.
 
     The answer is a blend of all sounds by likeness, so it glides as the spectrum does. Rows do not
@@ -100,5 +101,5 @@ def shapes(power: Floats) -> Floats:
     away = ((band_levels(power)[:, None, :] - _TYPICAL) ** 2).mean(axis=2)
     away -= away.min(axis=1, keepdims=True)
     weight = np.exp(-away / (2 * _TOLERANCE_DB**2))
-    blend: Floats = (weight[:, :, None] * _SHAPES).sum(axis=1) / weight.sum(axis=1, keepdims=True)
+    blend: Doubles = (weight[:, :, None] * _SHAPES).sum(axis=1) / weight.sum(axis=1, keepdims=True)
     return blend

@@ -1,0 +1,56 @@
+"""What an open mouth shows, in the light of the avatar's own lips and skin."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ...avatar import Avatar
+from ...blend import i420_planes
+
+Tone = tuple[float, float, float]  # Y, Cb, Cr, limited range
+
+_BLACK, _WHITE = 16.0, 235.0
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    cavity: Tone
+    teeth: Tone
+    tongue: Tone
+
+
+def colours_of(avatar: Avatar, points: npt.NDArray[np.float32], pictures: Sequence[int]) -> Colours:
+    """points: the landmarks of all pictures; pictures: those to look at."""
+    lips, skin = [], []
+    for n in pictures:
+        at = points[n]
+        upper = (at[[50, 51, 52]] + at[[61, 62, 63]]) / 2
+        lower = (at[[58, 57, 56]] + at[[67, 66, 65]]) / 2
+        cheeks = (at[[48, 54]] + at[[4, 12]]) / 2
+        chin = 0.4 * at[[57]] + 0.6 * at[[8]]
+        lips.append(_samples(avatar.frames[n], np.concatenate([upper, lower])))
+        skin.append(_samples(avatar.frames[n], np.concatenate([cheeks, chin, at[[29]]])))
+    lip, cheek = (np.median(np.concatenate(tones), axis=0) for tones in (lips, skin))
+    return Colours(
+        cavity=_tone(_BLACK + 0.17 * (lip[0] - _BLACK), lip, 0.45),
+        teeth=_tone(cheek[0] + 0.45 * (_WHITE - cheek[0]), cheek, 0.25),
+        tongue=_tone(_BLACK + 0.55 * (lip[0] - _BLACK), lip, 0.9),
+    )
+
+
+def _tone(luma: float, like: npt.NDArray[np.float64], tint: float) -> Tone:
+    return luma, 128 + tint * (like[1] - 128), 128 + tint * (like[2] - 128)
+
+
+def _samples(
+    frame: npt.NDArray[np.uint8], points: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float64]:
+    """Y, Cb, Cr at points: `[n, 3]`; at the border for those outside."""
+    planes = i420_planes(frame)
+    height, width = planes.luma.shape
+    x = np.clip(points[:, 0], 0, width - 1).astype(int)
+    y = np.clip(points[:, 1], 0, height - 1).astype(int)
+    half = (y // 2, x // 2)
+    return np.stack([planes.luma[y, x], planes.cb[half], planes.cr[half]], axis=1).astype(float)
