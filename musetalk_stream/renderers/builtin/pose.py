@@ -30,9 +30,9 @@ def pose(row: Floats) -> Pose:
     shown = teeth * min(1.0, 8 * wide)
     bright = 0.22 + 0.33 * min(1.0, 2 * wide) + 0.45 * teeth
     return Pose(
-        lower=0.44 * wide + 0.05 * shown,
+        lower=0.42 * wide + 0.05 * shown,
         upper=(0.09 + 0.08 * rounded) * wide + 0.045 * shown,
-        jaw=0.38 * wide,
+        jaw=0.31 * wide,
         squeeze=0.34 * rounded - 0.10 * spread,
         width=0.95 - 0.14 * rounded,
         rounded=rounded,

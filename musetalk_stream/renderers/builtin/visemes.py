@@ -15,7 +15,9 @@ from .arrays import Doubles
 WINDOW = 512  # audio samples under one spectrum, 32 ms
 _EDGES_HZ = (150, 400, 650, 950, 1300, 1800, 2400, 3200, 4500, 7800)
 _FLOOR_DB = -32.0  # bands further below the strongest than this say nothing
-_TOLERANCE_DB = 3.0  # how far a voice may lie from a sound's typical spectrum
+# What lies high tells voices and microphones apart rather than vowels.
+_WEIGHTS = np.sqrt([1.0, 1.4, 1.4, 1.4, 1.4, 1.2, 0.6, 0.3, 0.6])
+_TOLERANCE_DB = 2.5  # how far a voice may lie from a sound's typical spectrum
 _FREQUENCIES = np.fft.rfftfreq(WINDOW, 1 / MODEL_RATE)
 _STARTS = np.searchsorted(_FREQUENCIES, _EDGES_HZ)
 
@@ -43,14 +45,14 @@ VISEMES = {
     "uh": Viseme(0.75, 0.10, 0.05, 0.35, (640, 1190, 2390)),
     "ae": Viseme(0.90, 0.45, 0.00, 0.50, (660, 1720, 2410)),
     "eh": Viseme(0.70, 0.50, 0.00, 0.60, (530, 1840, 2480)),
-    "ey": Viseme(0.52, 0.75, 0.00, 0.75, (420, 2080, 2600)),
-    "ee": Viseme(0.40, 1.00, 0.00, 0.90, (280, 2290, 3010)),
+    "ey": Viseme(0.48, 0.75, 0.00, 0.75, (420, 2080, 2600)),
+    "ee": Viseme(0.32, 1.00, 0.00, 0.90, (280, 2290, 3010)),
     "er": Viseme(0.55, 0.00, 0.35, 0.40, (490, 1350, 1690)),
     "aw": Viseme(0.80, 0.00, 0.55, 0.10, (570, 840, 2410)),
     "oh": Viseme(0.58, 0.00, 0.85, 0.00, (440, 800, 2300)),
-    "oo": Viseme(0.36, 0.00, 1.00, 0.00, (300, 870, 2240)),
-    "ue": Viseme(0.36, 0.00, 0.90, 0.10, (300, 1350, 2240)),
-    "mm": Viseme(0.10, 0.10, 0.10, 0.00, (230,)),
+    "oo": Viseme(0.30, 0.00, 1.00, 0.00, (300, 870, 2240)),
+    "ue": Viseme(0.30, 0.00, 0.90, 0.10, (300, 1500, 2200)),
+    "mm": Viseme(0.00, 0.10, 0.10, 0.00, (250, 1120, 2150)),
     "ss": Viseme(0.20, 0.50, 0.00, 1.00, noise_hz=(4000, 7800)),
     "sh": Viseme(0.26, 0.00, 0.60, 1.00, noise_hz=(2000, 5200)),
     "ff": Viseme(0.16, 0.10, 0.00, 1.00, noise_hz=(700, 7800)),
@@ -58,11 +60,11 @@ VISEMES = {
 
 
 def band_levels(power: Doubles) -> Doubles:
-    """Decibels per band, the strongest 0, for power spectra `[n, WINDOW/2+1]`: `[n, 9]`."""
+    """Weighted decibels per band, the strongest 0, for power spectra `[n, WINDOW/2+1]`: `[n, 9]`."""
     bands = [power[:, lo:hi].sum(axis=1) for lo, hi in pairwise(_STARTS)]
     level: Doubles = 10 * np.log10(np.stack(bands, axis=1) + 1e-12)
     level -= level.max(axis=1, keepdims=True)
-    return np.maximum(level, _FLOOR_DB)
+    return np.maximum(level, _FLOOR_DB) * _WEIGHTS
 
 
 def _spectrum(viseme: Viseme, tract: float, brightness: float) -> Doubles:
@@ -81,7 +83,7 @@ def _spectrum(viseme: Viseme, tract: float, brightness: float) -> Doubles:
 
 
 _TRACTS = (1.0, 1.17)  # how much higher formants lie than a man's: a man, a woman
-_BRIGHTNESS = (0.0, 0.6, 1.2)  # soft, clear and sharp voices, or microphones
+_BRIGHTNESS = (0.1, 0.9)  # soft and sharp voices, or microphones
 _VOICES = [(tract, brightness) for tract in _TRACTS for brightness in _BRIGHTNESS]
 _TYPICAL = np.concatenate(
     [
