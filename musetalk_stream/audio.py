@@ -35,6 +35,8 @@ _MISSING_S = 0.25
 # Writers that can't seek back promise "as much as there can be": those promises mean nothing.
 _LONGEST_PROMISE_S = 6 * 3600
 
+_FULL_SCALE = 2.0**-31  # 32-bit audio samples to ±1
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pcm:
@@ -149,7 +151,9 @@ class _Resampled:
         source = (frame.format.name, frame.layout.name, frame.sample_rate)
         if source != self._source:
             self._flush()
-            self._resampler = AudioResampler(format="fltp", layout="mono", rate=self._rate)
+            # To an integer format, because only there FFmpeg scales a downmix to full scale: as
+            # float, equal channels of a stereo file would come out 3 dB too loud, and clip.
+            self._resampler = AudioResampler(format="s32p", layout="mono", rate=self._rate)
             self._source = source
         # Gaps and jumps in timestamps are the container's business; samples are counted.
         frame.pts = None
@@ -166,6 +170,6 @@ class _Resampled:
 
     def _keep(self, frames: list[AudioFrame]) -> None:
         for frame in frames:
-            samples = frame.to_ndarray()[0].astype(np.float32, copy=False)
+            samples = (frame.to_ndarray()[0] * _FULL_SCALE).astype(np.float32)
             self._runs.append(samples)
             self.length += len(samples)

@@ -124,7 +124,7 @@ class EncoderConfig(_Checked):
         choices=("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"),
     )
     crf: float = setting(
-        21.0, "x264 constant rate factor: lower is better and larger", minimum=1, maximum=51
+        23.0, "x264 constant rate factor: lower is better and larger", minimum=1, maximum=51
     )
     audio_kbps: int = setting(96, "AAC bit rate", minimum=32, maximum=320)
 

@@ -38,10 +38,10 @@ def ticks_per_second(fps: Fraction) -> int:
     return timescale * math.ceil(_MIN_TIMESCALE / timescale)
 
 
-def ticks(frame: int, fps: Fraction) -> int:
-    """The decode time of a frame in the timescale of `ticks_per_second`."""
-    exact = frame * ticks_per_second(fps) / fps
-    assert exact.denominator == 1, f"frame {frame} at {fps} fps is {exact} ticks"
+def ticks_per_frame(fps: Fraction) -> int:
+    """The duration of a frame in the timescale of `ticks_per_second`, exactly."""
+    exact = ticks_per_second(fps) / fps
+    assert exact.denominator == 1, f"a frame at {fps} fps lasts {exact} ticks"
     return exact.numerator
 
 

@@ -4,11 +4,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 from .audio import Pcm
 from .avatar import Avatar
@@ -31,10 +29,9 @@ from .timeline import (
     frames_covering,
     seconds,
 )
+from .workers import Workers
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 # From an announced first chunk to its first frame on the screen: a request, an append, a paint.
 PLAYER_DELAY_S = 0.12
@@ -49,12 +46,9 @@ class Engine:
     batcher: Batcher
     store: ChunkStore
     stats: EngineStats
-    encode_pool: Executor
+    workers: Workers
     encoder: EncoderConfig
     max_lead_s: float
-
-    async def on_thread(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self.encode_pool, function)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +125,9 @@ async def run_utterance(
 ) -> None:
     fps, total = utterance.options.playback_fps, utterance.num_frames
     full_chunk = chunk_frames(utterance.options.chunk_duration_s, fps)
-    encoder = await engine.on_thread(lambda: _open_encoder(utterance, engine.encoder))
+    encoder = await engine.workers.run(
+        lambda: _open_encoder(utterance, engine.encoder), deadline_s=time.monotonic()
+    )
     visible_in_s = engine.stats.typical_first_chunk_s(_FIRST_CHUNK_GUESS_S) + PLAYER_DELAY_S
     delivery.start_cycle_frame = phase.frame_at(time.monotonic() + visible_in_s)
 
@@ -190,8 +186,10 @@ async def _make_chunk(
         regions = await engine.batcher.render(
             requests, deadline_s=deadline_s, per_turn=utterance.options.batch_size
         )
-        await engine.on_thread(partial(_encode, encoder, requests, regions))
-    return await engine.on_thread(encoder.cut)
+        await engine.workers.run(
+            partial(_encode, encoder, requests, regions), deadline_s=deadline_s
+        )
+    return await engine.workers.run(encoder.cut, deadline_s=deadline_s)
 
 
 async def _frame_requests(

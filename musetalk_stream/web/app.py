@@ -1,7 +1,6 @@
 """The application: what runs while it serves, in the order in which it starts."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
 
@@ -15,6 +14,7 @@ from ..sessions import SessionRegistry
 from ..stats import EngineStats
 from ..store import DiskChunkStore, sweep
 from ..utterance import Engine
+from ..workers import Workers
 from .context import CONFIG, READINESS, Readiness, Services
 from .cors import allow_origins
 from .problems import problems
@@ -66,13 +66,13 @@ class _Lifetime:
         except SetupError as exc:
             readiness.fail(str(exc))
             return
-        pool = ThreadPoolExecutor(config.engine.encode_threads, thread_name_prefix="encoder")
+        workers = Workers(config.engine.encode_threads)
         batcher = Batcher(self._renderer, max_batch=config.engine.max_batch)
-        with pool, batcher.running():
+        with workers.running(), batcher.running():
             storage, stats = config.storage, EngineStats()
             store = DiskChunkStore(storage.chunks_dir, max_bytes=storage.chunk_store_mb * 10**6)
             engine = Engine(
-                batcher, store, stats, pool, config.encoder, max_lead_s=config.engine.max_lead_s
+                batcher, store, stats, workers, config.encoder, max_lead_s=config.engine.max_lead_s
             )
             registry = SessionRegistry(
                 engine, config.session, chunk_retention_s=storage.chunk_retention_s

@@ -1,0 +1,1 @@
+"""What the server is measured by. Each module is one measurement: `scripts/bench NAME`."""

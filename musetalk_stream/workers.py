@@ -1,0 +1,66 @@
+"""Threads that compose and encode, serving whoever's viewer runs dry first."""
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from queue import PriorityQueue
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_LAST = float("inf")  # the deadline of the order to stop: whatever waits is served before
+
+
+class Workers:
+    """A pool of threads whose queue is ordered by deadline, first come first served among equals.
+
+    The queue is bounded by its callers: an utterance waits for one piece of work before it asks
+    for the next, and sessions are limited.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._order = itertools.count()
+        self._queue: PriorityQueue[
+            tuple[float, int, Callable[[], Any] | None, Future[Any] | None]
+        ] = PriorityQueue()
+
+    @contextmanager
+    def running(self) -> Iterator["Workers"]:
+        """The threads live inside this block; work that is queued at its end is still done."""
+        threads = [
+            threading.Thread(target=self._work, name=f"encoder-{index}")
+            for index in range(self._count)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield self
+        finally:
+            for _ in threads:
+                self._queue.put((_LAST, next(self._order), None, None))
+            for thread in threads:
+                thread.join()
+
+    async def run(self, function: Callable[[], T], *, deadline_s: float) -> T:
+        """Call `function` on one of the threads. Cancelled while it waits, it is never called."""
+        future: Future[T] = Future()
+        self._queue.put((deadline_s, next(self._order), function, future))
+        return await asyncio.wrap_future(future)
+
+    def _work(self) -> None:
+        while True:
+            _, _, function, future = self._queue.get()
+            if function is None or future is None:
+                return
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(function())
+            except BaseException as exc:  # handed on to whoever awaits it
+                future.set_exception(exc)
+            # A thread that waits must not keep the last utterance's encoder alive.
+            del function, future
