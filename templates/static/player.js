@@ -1,6 +1,6 @@
 // The player: events in, two videos out. Everything is wired here; how each part works is its own.
 
-import { keepFit, paintBackdrop } from "./backdrop.js";
+import { Backdrop } from "./backdrop.js";
 import { isEmbedded, makeBridge } from "./bridge.js";
 import { EventConnection } from "./events.js";
 import { exposeForDebugging } from "./debug.js";
@@ -35,6 +35,12 @@ const stage = new Stage({
   talk: document.getElementById("talk"),
   avatar: config.avatar,
   onFrame: (frame) => debug.logFrame(frame, current?.requestId ?? null),
+});
+const backdrop = new Backdrop({
+  root,
+  canvas: document.getElementById("backdrop"),
+  video: stage.idle,
+  picture: config.avatar,
 });
 const talk = new Talk({
   stage,
@@ -112,20 +118,21 @@ async function speakForEver() {
       finished.push(current.requestId);
       if (finished.length > FINISHED_KEPT) finished.shift();
       current = null;
+      if (waiting.length === 0) setState("idle");
+      void reportPosition();
     }
   }
 }
 
 async function speak(utterance) {
-  setState("preparing");
   let reason = "lost";
   for (let attempt = 0; attempt < ATTEMPTS && reason === "lost"; attempt += 1) {
+    setState("preparing");
     if (attempt > 0) {
       counters.recoveries += 1;
       utterance.queue.startFrom(utterance.position);
     }
     reason = await playOnce(utterance);
-    if (!isOver) setState("preparing");
     await stage.showIdle(talk.resumeFrame(utterance, reason));
     await nextFrame(stage.idle, 100);
     talk.prepare();
@@ -140,9 +147,6 @@ async function speak(utterance) {
       request_id: utterance.requestId,
     });
   }
-  if (isOver) return;
-  setState("idle");
-  reportPosition();
 }
 
 async function playOnce(utterance) {
@@ -237,7 +241,6 @@ function close({ reason }) {
 }
 
 async function start() {
-  keepFit(root, config.avatar);
   if (mediaSourceClass() === null) {
     report({
       code: "unsupported_browser",
@@ -257,10 +260,10 @@ async function start() {
 async function showPlaceholder() {
   try {
     const isPlaying = await stage.start();
-    paintBackdrop(document.getElementById("backdrop"), stage.idle);
+    backdrop.paint();
     post("ready", { avatar_id: config.avatar.id });
     if (state === "loading") setState("idle");
-    if (isPlaying) reportPosition();
+    if (isPlaying) void reportPosition();
     else notice.setTap("Tap to start", onTap);
   } catch {
     notice.showError("The avatar could not be loaded.", () => location.reload());

@@ -5,11 +5,13 @@ export class SettingsForm {
   #parts;
   #options;
 
-  constructor(form, parts, { avatars, options }) {
+  constructor(form, parts, { avatars, options, default_avatar: preset }) {
     this.#form = form;
     this.#parts = parts;
     this.#options = options;
-    for (const { id, name } of avatars) parts.avatar.append(new Option(name, id));
+    for (const { id, name } of avatars) {
+      parts.avatar.append(new Option(name, id, id === preset, id === preset));
+    }
     parts.options.append(...options.map(field));
     const summarise = () => this.#summarise();
     form.addEventListener("input", summarise);
@@ -53,7 +55,7 @@ function field({ name, label, help, default: preset, min, max, step }) {
     min,
     max,
     step: step ?? "any",
-    placeholder: preset ?? "",
+    placeholder: preset ?? "auto",
     defaultValue: preset ?? "",
     inputMode: "decimal",
   });
