@@ -34,6 +34,10 @@ ACCEPTED = "wav, mp3, m4a/aac, ogg/opus, flac or webm"
 _MISSING_S = 0.25
 # Writers that can't seek back promise "as much as there can be": those promises mean nothing.
 _LONGEST_PROMISE_S = 6 * 3600
+# Containers without a length of their own: FFmpeg guesses it from the first bit rate that it meets.
+_GUESSED_LENGTHS = {"aac", "amr", "mp3"}
+# Packets of a file that may be no audio: a tag or padding makes a few, a corrupt file many.
+_REFUSED_PACKETS = 8
 
 _FULL_SCALE = 2.0**-31  # 32-bit audio samples to ±1
 
@@ -112,6 +116,9 @@ def _decode_track(
 
 
 def _promised_duration_s(container: InputContainer, stream: AudioStream) -> float | None:
+    # A tag that counts an mp3's frames also declares its encoder's delay, seen as a start time.
+    if container.format.name in _GUESSED_LENGTHS and not stream.start_time:
+        return None
     duration = None
     if stream.duration is not None and stream.time_base is not None:
         duration = float(stream.duration * stream.time_base)
@@ -121,16 +128,27 @@ def _promised_duration_s(container: InputContainer, stream: AudioStream) -> floa
 
 
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """Decoded frames; DamagedAudio as soon as the decoder meets bytes that are not audio."""
-    decoded = False
+    """Decoded frames. What the decoder does not know is passed over, as players do (tags between
+    joined files, padding at the end); DamagedAudio when it is too much to be that."""
+    decoded, refused = False, 0
     try:
-        for frame in container.decode(stream):
-            decoded = True
-            yield frame
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                refused += 1
+                if refused > _REFUSED_PACKETS:
+                    raise
+                continue
+            for frame in frames:
+                decoded = True
+                yield frame
     except av.FFmpegError as exc:
         if not decoded:
             raise
         raise DamagedAudio("the file is cut off or corrupt; send it again") from exc
+    if refused and not decoded:
+        raise UnsupportedAudio(f"nothing in the file can be decoded: send {ACCEPTED}")
 
 
 class _Resampled:
