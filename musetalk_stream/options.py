@@ -1,6 +1,5 @@
 """What a client may ask for: the options of a session and of an utterance, with their ranges."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,17 +28,17 @@ class Option:
     def read(self, raw: object) -> Fraction:
         """Parse a query value or JSON number exactly; InvalidParameter names the range."""
         if isinstance(raw, bool) or not isinstance(raw, (str, int, float)):
-            raise InvalidParameter(self.name, f"{self.range}, not {raw!r}")
+            raise InvalidParameter(self.name, f"{self.range}, not {str(raw)[:40]}")
         try:
-            number = float(raw)
-            # A huge exponent would make the exact value a huge integer.
-            if not math.isfinite(number) or not self.minimum <= number <= self.maximum:
+            # By way of float, never of the digits: 1e-999999999 as an exact fraction fills memory.
+            value = float(raw)
+            if not self.minimum <= value <= self.maximum:  # NaN is in no range
                 raise ValueError
             # Milli-units are as fine as any of these needs to be, and keep timescales small.
-            exact = Fraction(str(raw).strip()).limit_denominator(1000)
+            exact = Fraction(value).limit_denominator(1000)
             if self.step == 1 and exact.denominator != 1:
                 raise ValueError
-        except (ValueError, ZeroDivisionError):
+        except (ValueError, OverflowError):
             raise InvalidParameter(self.name, f"{self.range}, not {str(raw)[:40]!r}") from None
         return exact
 
