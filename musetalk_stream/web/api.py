@@ -124,7 +124,7 @@ async def _parameters(request: web.Request) -> Mapping[str, Any]:
         return request.query
     try:
         body = await request.json()
-    except (ValueError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         raise InvalidParameter("body", "must be a JSON object, or empty") from None
     if not isinstance(body, dict):
         raise InvalidParameter("body", "must be a JSON object, or empty")
