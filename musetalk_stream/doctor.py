@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from .avatar import find_avatars
 from .config import Config, bundled
 
 _LIBRARIES = ("aiohttp", "av", "cv2", "jinja2", "numpy")
@@ -86,6 +85,10 @@ def _torch() -> Finding:
 
 
 def _avatars(store: Path) -> Iterator[Finding]:
+    try:
+        from .avatar import find_avatars  # needs numpy, which may be what is missing
+    except ImportError:
+        return  # said already, with the libraries
     known = sorted({*find_avatars(bundled("avatars")), *find_avatars(store)})
     if known:
         yield Finding(Verdict.OK, f"avatars: {', '.join(known)}")
