@@ -145,7 +145,10 @@ class Batcher:
         """Render a batch; if it fails, frame by frame, so that one utterance's bad input fails
         only itself."""
         try:
-            return self._renderer.render(batch)
+            regions = self._renderer.render(batch)
+            if len(regions) != len(batch):
+                raise ValueError(f"{len(regions)} regions for {len(batch)} frames")
+            return regions
         except Exception as exc:
             if len(batch) > 1:
                 return [outcome for request in batch for outcome in self._render_each([request])]
