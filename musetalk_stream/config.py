@@ -4,6 +4,7 @@ Every field is a flag (`--max-sessions`) and a variable (`MUSETALK_STREAM_MAX_SE
 wins over a variable, a variable over the default.
 """
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -56,6 +57,8 @@ class _Checked:
             value, meta = getattr(self, spec.name), spec.metadata
             if meta["choices"] and value not in meta["choices"]:
                 raise SetupError(f"{spec.name} must be one of {', '.join(meta['choices'])}")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise SetupError(f"{spec.name} is {value}; it must be a finite number")
             for bound, wrong in (("minimum", -1), ("maximum", 1)):
                 limit = meta[bound]
                 if limit is not None and (value - limit) * wrong > 0:
