@@ -51,6 +51,11 @@ class MemoryEventLog:
         self._closed = False
         self.last_id = 0
 
+    @property
+    def first_id(self) -> int:
+        """The oldest event still in the log, or the next one if it is empty."""
+        return self.last_id + 1 - len(self._ring)
+
     def publish(self, event: Event) -> int:
         self.last_id += 1
         self._ring.append(LoggedEvent(self.last_id, event))

@@ -149,7 +149,8 @@ class Session:
         after = self.events.last_id
         if position is not None and self._utterance and self._delivery.first_event_id:
             request_id = self._utterance.request_id
-            after = self._delivery.first_event_id - 1
+            # A very long utterance may have outgrown the log: then from where the log begins.
+            after = max(self._delivery.first_event_id, self.events.first_id) - 1
         state = {
             "event": "state",
             "state": self.state.value,
@@ -172,7 +173,9 @@ class Session:
         return position if position < self._utterance.duration_s else None
 
     def _watched(self, event: Event) -> None:
-        if event["event"] == "chunk" and self._watched_since_s is None:
+        """A replay of earlier utterances says nothing about the one that runs."""
+        running = self._utterance and event.get("request_id") == self._utterance.request_id
+        if running and event["event"] == "chunk" and self._watched_since_s is None:
             self._watched_since_s = time.monotonic() + PLAYER_DELAY_S
 
     # --- ending
@@ -203,7 +206,7 @@ class Session:
             self._task.cancel()
             await asyncio.wait([self._task])
         self.events.close()
-        for request_id in self._finished:
+        for request_id in list(self._finished):  # housekeeping may be at it, too
             await self._engine.store.delete(request_id)
         log.info("%r: %s", self, reason)
 
