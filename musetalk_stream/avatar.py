@@ -92,6 +92,8 @@ def read_manifest(folder: Path) -> Manifest:
             provenance=raw["provenance"],
             licence=raw["licence"],
         )
+        if manifest.id != folder.name:
+            raise ValueError(f"id {manifest.id!r} is not the folder's name")
         if manifest.width % 2 or manifest.height % 2:
             raise ValueError("width and height must be even (4:2:0 chroma)")
         if manifest.num_frames < 1 or manifest.fps <= 0:

@@ -63,7 +63,7 @@ def _install(shipped: Path, folder: Path) -> None:
 def derive(folder: Path, settings: EncoderConfig) -> None:
     """Make `derived/` unless it is up to date. Written beside and renamed, never half made."""
     manifest = read_manifest(folder)
-    stamp = {"source_sha256": manifest.source_sha256, "encoder": _video_settings(settings)}
+    stamp = {"manifest": manifest.to_json(), "encoder": _video_settings(settings)}
     derived = folder / "derived"
     if _read_stamp(derived) == stamp:
         return
