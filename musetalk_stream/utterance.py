@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 # From an announced first chunk to its first frame on the screen: a request, an append, a paint.
 PLAYER_DELAY_S = 0.12
+# A first chunk gives way to those of others that are due within this time.
+_FIRST_CHUNK_PATIENCE_S = 0.2
 # How long a first chunk takes where none has been measured yet.
 _FIRST_CHUNK_GUESS_S = 0.1
 
@@ -81,9 +83,14 @@ class Delivery:
     first_announced_s: float | None = None
     first_event_id: int | None = None
 
-    def runs_dry_s(self, now_s: float) -> float:
+    def runs_dry_s(self) -> float | None:
         """The instant at which a viewer who started at once has seen all there is."""
-        return now_s if self.first_announced_s is None else self.first_announced_s + self.seconds
+        return self.first_announced_s and self.first_announced_s + self.seconds
+
+    def deadline_s(self, now_s: float) -> float:
+        """The instant by which the next chunk should be there. Nobody sees a first chunk that
+        comes a little later, but everybody sees a face that freezes."""
+        return self.runs_dry_s() or now_s + _FIRST_CHUNK_PATIENCE_S
 
 
 async def perform(
@@ -135,7 +142,7 @@ async def run_utterance(
     speed = 0.0
     while delivery.frames < total:
         began = time.monotonic()
-        lead_s = delivery.runs_dry_s(began) - began
+        lead_s = (delivery.runs_dry_s() or began) - began
         if lead_s > engine.max_lead_s:
             await asyncio.sleep(lead_s - engine.max_lead_s)
             continue
@@ -151,7 +158,7 @@ async def run_utterance(
         now = time.monotonic()
         if delivery.first_announced_s is None:
             engine.stats.first_chunk(now - utterance.received_s)
-        late = now > delivery.runs_dry_s(now)
+        late = now > (delivery.runs_dry_s() or now)
         engine.stats.chunk(made_in_s=now - began, frames=count, late=late, now_s=now)
         events.publish(_chunk(utterance, delivery, count, file, encoder.mime))
         if delivery.first_announced_s is None:
@@ -179,7 +186,7 @@ async def _make_chunk(
 ) -> bytes:
     """Render, compose and encode the next `count` frames, part by part."""
     first, last = delivery.frames, delivery.frames + count
-    deadline_s = delivery.runs_dry_s(time.monotonic())
+    deadline_s = delivery.deadline_s(time.monotonic())
     for start in range(first, last, PART_FRAMES):
         frames = range(start, min(start + PART_FRAMES, last))
         requests = await _frame_requests(utterance, engine.batcher, delivery, frames)
