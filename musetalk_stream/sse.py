@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 PING_S = 15.0  # the standard's advice for keeping proxies from closing a quiet stream
-RETRY = b"retry: 1000\n\n"
+# A field of the first message rather than a message of its own: some clients (httpx-sse) take one
+# without data for an event.
+RETRY = b"retry: 1000\n"
 # The comment is for proxies and foreign clients; script can't see comments, so the player's
 # watchdog listens for the event.
 PING = b': ping\ndata: {"event":"ping"}\n\n'
