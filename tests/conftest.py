@@ -1,0 +1,74 @@
+"""Servers to test against: in this process with a fake renderer, and as a user starts one."""
+
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from aiohttp import web
+from fakes import NumberRenderer, make_avatar_folder
+from servers import ProcessServer, Server, start_process
+
+from musetalk_stream.config import load
+from musetalk_stream.renderers import Renderer
+from musetalk_stream.web.app import build_app
+from musetalk_stream.web.context import READINESS
+
+
+@pytest.fixture(scope="session")
+def avatar_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with two small avatars; the demo avatar joins them when the first server starts."""
+    store = tmp_path_factory.mktemp("avatars")
+    make_avatar_folder(store, "tiny")
+    make_avatar_folder(store, "other", num_frames=7, cycle="ping-pong")
+    return store
+
+
+class Serve(Protocol):
+    def __call__(self, renderer: Renderer | None = None, **settings: object) -> Awaitable[Server]:
+        """Start a server in this process; `settings` as on the command line."""
+        ...
+
+
+@pytest.fixture
+async def serve(avatar_store: Path, tmp_path: Path) -> AsyncIterator[Serve]:
+    async with AsyncExitStack() as stack:
+
+        async def start(renderer: Renderer | None = None, **settings: object) -> Server:
+            chunks_dir = tmp_path / "chunks"
+            flags = {
+                "avatars_dir": str(avatar_store),
+                "chunks_dir": str(chunks_dir),
+                "avatar": "tiny",
+                **{name: str(value) for name, value in settings.items()},
+            }
+            app = build_app(load(flags, environ={}), renderer or NumberRenderer())
+            runner = web.AppRunner(
+                app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0
+            )
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            await app[READINESS].settled()
+            assert app[READINESS].failed is None, app[READINESS].failed
+            host, port = runner.addresses[0][:2]
+            server = Server(f"http://{host}:{port}", Path(flags["chunks_dir"]))
+            stack.push_async_callback(server.client.aclose)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+async def server(serve: Serve) -> Server:
+    return await serve()
+
+
+@pytest.fixture(scope="session")
+def process_server(
+    avatar_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ProcessServer]:
+    """`python -m musetalk_stream serve` with the built-in renderer, shared by all tests."""
+    with start_process(tmp_path_factory.mktemp("process"), avatar_store) as running:
+        yield running
