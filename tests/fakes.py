@@ -164,7 +164,6 @@ def face_landmarks(num_frames: int, size: int) -> npt.NDArray[np.float32]:
         points[first:last, 1] = centre[1] + radii[1] * np.sin(angles)
 
     ellipse(0, 17, (0.5, 0.45), (0.35, 0.45), (np.pi, 0.0))
-    points[:17, 1] = 0.9 - points[:17, 1]
     ellipse(17, 22, (0.35, 0.35), (0.1, 0.04), (np.pi, 2 * np.pi))
     ellipse(22, 27, (0.65, 0.35), (0.1, 0.04), (np.pi, 2 * np.pi))
     points[27:31] = [(0.5, y) for y in np.linspace(0.4, 0.55, 4)]
