@@ -59,8 +59,8 @@ def _rows(samples: Floats, fps: Fraction, first: int, count: int) -> Doubles:
     shape = visemes.shapes(_spectra(samples, _centres(energy, edges, int(start))))
     shape = _glide(shape, within)[2:-2]
     rows = np.empty((count, COLUMNS))
-    rows[:, OPEN] = voice * (0.1 + 0.9 * shape[:, 0])
-    presence = np.minimum(1, 3 * voice)[:, None]
+    rows[:, OPEN] = voice * (0.2 + 0.8 * shape[:, 0])
+    presence = np.minimum(1, 6 * voice)[:, None]
     rows[:, SPREAD:] = shape[:, 1:] * presence
     rows[rows[:, OPEN] < 0.02] = 0
     return rows

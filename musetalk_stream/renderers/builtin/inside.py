@@ -9,6 +9,8 @@ from .place import Place, curve
 from .pose import Pose, parting
 from .textures import LEFT, LOWER_TEETH, TEXELS, TONGUE, TOP, UPPER_TEETH
 
+# The line between closed lips is dark and has a width; half of it sticks to either lip.
+_OVERLAP = np.float32(0.022)
 _SHIFT = 4  # fractional bits of outline points
 _POINTS = np.linspace(-1, 1, 25, dtype=np.float32)
 
@@ -58,7 +60,7 @@ def _cover(outline: Floats, size: tuple[int, int]) -> Floats:
     mask = np.zeros((size[1], size[0]), np.uint8)
     points = np.rint(outline * (1 << _SHIFT)).astype(np.int32)
     cv2.fillPoly(mask, [points], 255, cv2.LINE_AA, _SHIFT)
-    return mask * np.float32(1 / 255)
+    return as_floats(cv2.GaussianBlur(mask, (3, 3), 0.7) * np.float32(1 / 255))
 
 
 def _outline(place: Place, how: Pose) -> Floats:
@@ -66,8 +68,9 @@ def _outline(place: Place, how: Pose) -> Floats:
     source = _POINTS * np.float32(how.width)
     apart = parting(_POINTS, how.rounded)
     line, gap = curve(place.line, source), curve(place.half_gap, source)
-    above = line - gap - apart * np.float32(how.upper)
-    below = line + gap + apart * np.float32(how.lower)
+    over = _OVERLAP * np.minimum(1, 5 * apart)
+    above = line - gap - apart * np.float32(how.upper) - over
+    below = line + gap + apart * np.float32(how.lower) + over
     u = source / np.float32(1 + how.squeeze)
     return place.pixels(np.concatenate([u, u[-2:0:-1]]), np.concatenate([above, below[-2:0:-1]]))
 

@@ -28,10 +28,10 @@ class Pose:
 def pose(row: Floats) -> Pose:
     wide, spread, rounded, teeth = (float(row[n]) for n in (OPEN, SPREAD, ROUNDED, TEETH))
     shown = teeth * min(1.0, 8 * wide)
-    bright = 0.22 + 0.33 * min(1.0, 2 * wide) + 0.45 * teeth
+    bright = 0.30 + 0.30 * min(1.0, 2 * wide) + 0.40 * teeth
     return Pose(
         lower=0.42 * wide + 0.05 * shown,
-        upper=(0.09 + 0.08 * rounded) * wide + 0.045 * shown,
+        upper=(0.09 + 0.15 * rounded) * wide + 0.045 * shown,
         jaw=0.31 * wide,
         squeeze=0.34 * rounded - 0.10 * spread,
         width=0.95 - 0.14 * rounded,

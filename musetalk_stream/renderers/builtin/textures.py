@@ -27,7 +27,7 @@ def _upper_teeth() -> Floats:
     gaps = np.zeros_like(u)
     for border in (0.0, 0.33, 0.60, 0.86):
         gaps = np.maximum(gaps, np.exp(-(((side - border) / 0.022) ** 2)))
-    biting -= 0.035 * gaps
+    biting -= 0.025 * gaps
     cover = smoothstep((biting - v) / 0.05 + 0.5)
     light = (1 - 0.10 * gaps) * (1 - 0.75 * smoothstep((side - 0.35) / 0.65))
     light *= 0.80 + 0.20 * smoothstep((v + 0.25) / 0.35)
