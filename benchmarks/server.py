@@ -65,7 +65,8 @@ def wav(samples: npt.NDArray[np.floating[Any]], rate: int = RATE) -> bytes:
 
 def tone(seconds: float, hertz: float = 441.0) -> npt.NDArray[np.float64]:
     """A sine at a quarter of full scale."""
-    return 0.25 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * RATE)) / RATE)
+    phase = 2 * np.pi * hertz * np.arange(round(seconds * RATE)) / RATE
+    return np.asarray(0.25 * np.sin(phase))
 
 
 def babble(seconds: float, seed: int = 0) -> npt.NDArray[np.float64]:
