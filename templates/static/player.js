@@ -48,7 +48,7 @@ const talk = new Talk({
   counters,
   onSound: setSoundBlocked,
   onBuffering: (isBuffering) => setState(isBuffering ? "buffering" : "speaking"),
-  onAppended: (entry) => debug.logAppend(entry),
+  onAppended: (entry) => debug.logAppend({ request_id: current.requestId, ...entry }),
 });
 const connection = new EventConnection({
   url: config.events_url,
