@@ -78,7 +78,8 @@ def babble(seconds: float, seed: int = 0) -> npt.NDArray[np.float64]:
     voice = sum(np.sin(k * phase) / k for k in range(1, 16))
     syllables = np.clip(np.sin(2 * np.pi * 4 * t + rng.uniform(0, 6)), 0, None) ** 0.7
     phrases = (np.sin(2 * np.pi * 0.25 * t + rng.uniform(0, 6)) > -0.8).astype(float)
-    return 0.2 * np.asarray(voice) * syllables * phrases
+    sound: npt.NDArray[np.float64] = 0.2 * np.asarray(voice) * syllables * phrases
+    return sound
 
 
 @dataclass
