@@ -165,6 +165,7 @@ function onSpeechShown(utterance, { appendedAt, paintedAt, muted }) {
     const since = utterance.firstChunkAt;
     debug.logStart({
       request_id: requestId,
+      avatar_frame: utterance.avatarFrame,
       appended_ms: appendedAt - since,
       painted_ms: paintedAt - since,
       shown_ms: shownAt - since,

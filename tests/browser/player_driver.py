@@ -57,7 +57,10 @@ class PlayerPage:
 
     async def until(self, state: str, timeout_s: float = 15) -> None:
         await self.page.wait_for_function(
-            "(state) => window.musetalkPlayer?.state === state", arg=state, timeout=timeout_s * 1000, polling=50
+            "(state) => window.musetalkPlayer?.state === state",
+            arg=state,
+            timeout=timeout_s * 1000,
+            polling=50,
         )
 
     async def until_spoken(self, count: int = 1, timeout_s: float = 20) -> None:

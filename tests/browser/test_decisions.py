@@ -1,0 +1,212 @@
+"""The player's plain functions, by themselves."""
+
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from conftest import OpenPlayer
+from player_driver import PlayerPage
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def page(browser: Any, server_url: str) -> Any:
+    context = await browser.new_context()
+    page = await context.new_page()
+    await page.goto(server_url + "/static/phase.js")  # any page of this origin
+    yield page
+    await context.close()
+
+
+async def call(page: Any, module: str, function: str, *args: Any) -> Any:
+    return await page.evaluate(
+        """async ([module, name, args]) =>
+            (await import(`/static/${module}.js`))[name](...args)""",
+        [module, function, args],
+    )
+
+
+PLAYING = {
+    "currentTime": 1.0,
+    "still": 0.0,
+    "paused": False,
+    "seeking": False,
+    "holding": False,
+    "buffered": [[0, 5]],
+    "drained": False,
+    "nudges": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param({}, {"act": "none"}, id="playing"),
+        pytest.param({"still": 0.9}, {"act": "none"}, id="still, but not for long"),
+        pytest.param({"still": 1.1}, {"act": "nudge", "to": 1.1}, id="stuck in a range"),
+        pytest.param({"still": 1.1, "nudges": 3}, {"act": "recover"}, id="nudging did not help"),
+        pytest.param({"still": 9, "paused": True}, {"act": "none"}, id="paused by somebody"),
+        pytest.param({"still": 9, "seeking": True}, {"act": "none"}, id="seeking"),
+        pytest.param(
+            {"currentTime": 4.98, "still": 0.2, "buffered": [[0, 5], [5.4, 8]]},
+            {"act": "jump", "to": 5.41},
+            id="at a gap",
+        ),
+        pytest.param(
+            {"currentTime": 4.98, "still": 0.2, "buffered": [[0, 5], [15, 18]]},
+            {"act": "jump", "to": 15.01},
+            id="at a gap as long as a skipped chunk",
+        ),
+        pytest.param(
+            {"currentTime": 4.95, "still": 0.05, "buffered": [[0, 5], [5.4, 8]]},
+            {"act": "none"},
+            id="still playing up to the gap",
+        ),
+        pytest.param(
+            {"currentTime": 0, "still": 0.2, "buffered": [[2, 8]]},
+            {"act": "jump", "to": 2.01},
+            id="the first chunk was skipped",
+        ),
+        pytest.param({"currentTime": 5, "still": 0.2}, {"act": "hold"}, id="run dry"),
+        pytest.param(
+            {"currentTime": 5, "still": 3, "holding": True, "paused": True},
+            {"act": "none"},
+            id="still dry",
+        ),
+        pytest.param(
+            {"currentTime": 5, "holding": True, "paused": True, "buffered": [[0, 5.6]]},
+            {"act": "resume"},
+            id="half a second again",
+        ),
+        pytest.param(
+            {"currentTime": 5, "holding": True, "buffered": [[0, 5.2]], "drained": True},
+            {"act": "resume"},
+            id="less, but it is the last",
+        ),
+        pytest.param(
+            {"currentTime": 4.95, "still": 0.4, "drained": True}, {"act": "finish"}, id="the end"
+        ),
+        pytest.param(
+            {"currentTime": 4.95, "still": 0.1, "drained": True}, {"act": "none"}, id="nearly"
+        ),
+        pytest.param(
+            {"currentTime": 3, "still": 0.4, "buffered": [], "drained": True},
+            {"act": "finish"},
+            id="taken away, and nothing comes back",
+        ),
+    ],
+)
+async def test_watchdog(page: Any, changes: dict[str, Any], expected: dict[str, Any]) -> None:
+    decision = await call(page, "watchdog", "decide", {**PLAYING, **changes})
+    if "to" in expected:
+        expected = {**expected, "to": pytest.approx(expected["to"])}
+    assert decision == expected
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "expected"),
+    [
+        ("cycleFrame", (7.96, 25, 200), 199),
+        ("cycleFrame", (8.0, 25, 200), 0),
+        ("cycleFrame", (0.0399, 25, 200), 1),
+        ("seekTime", (10, 25), 0.42),
+        ("framesAhead", (198, 3, 200), 5),
+        ("framesAhead", (3, 198, 200), 195),
+        ("holdSeconds", (198, 3, 25, 200), 0.2),
+        ("holdSeconds", (3, 3, 25, 200), 0),
+        ("holdSeconds", (4, 3, 25, 200), 0),  # past it
+        ("holdSeconds", (0, 11, 25, 200), 0),  # further than is waited for
+        ("speechFrame", (190, 0.8, 25, 25, 200), 10),
+        ("speechFrame", (0, 2 / 15, 15, 25, 200), 3),
+        ("speechFrame", (0, 1.0, 50, 25, 200), 25),
+        ("frameAfter", (199, 0.05, 25, 200), 0),
+        ("frameAfter", (1, -0.08, 25, 200), 199),
+    ],
+)
+async def test_phase(page: Any, function: str, args: tuple[Any, ...], expected: float) -> None:
+    assert await call(page, "phase", function, *args) == pytest.approx(expected)
+
+
+async def test_backoff_grows_to_fifteen_seconds_and_jitters(page: Any) -> None:
+    middle = [await call(page, "events", "backoffMs", attempt, 0.5) for attempt in range(7)]
+    assert middle == [1000, 2000, 4000, 8000, 15000, 15000, 15000]
+    assert await call(page, "events", "backoffMs", 0, 0) == 800
+    assert await call(page, "events", "backoffMs", 0, 1) == 1200
+
+
+@pytest.mark.parametrize(
+    ("picture", "viewport", "expected"),
+    [
+        ((512, 512), (390, 844), "cover"),  # a phone: the sides go
+        ((512, 512), (844, 390), "contain"),  # turned: the head would go
+        ((512, 512), (600, 560), "cover"),
+        ((1280, 720), (390, 844), "contain"),  # only a quarter of it would be left
+        ((720, 1280), (390, 844), "cover"),
+    ],
+)
+async def test_fit(
+    page: Any, picture: tuple[int, int], viewport: tuple[int, int], expected: str
+) -> None:
+    sizes = [{"width": width, "height": height} for width, height in (picture, viewport)]
+    assert await call(page, "backdrop", "fit", *sizes) == expected
+
+
+async def test_queue_orders_deduplicates_and_bounds(page: Any) -> None:
+    log = await page.evaluate(
+        """async () => {
+            const { ChunkQueue } = await import("/static/chunk-queue.js");
+            const queue = new ChunkQueue();
+            const chunk = (index) => ({ index, url: `/${index}`, start: index * 2, duration: 2 });
+            const log = [];
+            log.push([2, 0, 1, 1, 3].map((index) => queue.add(chunk(index))));
+            const wanted = queue.takeWanted(60);
+            log.push(wanted.map(({ index }) => index));
+            const [zero, one, two] = wanted;
+            queue.arrived(one, "1");
+            log.push(queue.ready);
+            queue.arrived(zero, "0");
+            log.push(queue.ready.index);
+            queue.markAppended(zero);
+            log.push(queue.ready.index);
+            queue.markAppended(one);
+            queue.skip(two);
+            log.push(queue.takeWanted(5).length, queue.takeWanted(6).map(({ index }) => index));
+            queue.finish(5);
+            log.push(queue.missing, queue.isDrained);
+            return log;
+        }"""
+    )
+    assert log == [[True, True, True, False, True], [0, 1, 2], None, 0, 1, 0, [3], None, False]
+
+
+async def test_queue_starts_late_and_again(page: Any) -> None:
+    log = await page.evaluate(
+        """async () => {
+            const { ChunkQueue } = await import("/static/chunk-queue.js");
+            const queue = new ChunkQueue();
+            queue.startFrom(3);
+            for (const index of [0, 1, 2, 4]) {
+                queue.add({ index, url: "", start: index * 2, duration: 2 });
+            }
+            const log = [queue.takeWanted(60).map(({ index }) => index)];
+            queue.startFrom(5);
+            for (const index of [1, 2]) {
+                queue.arrived({ state: "fetching" }, "late");
+            }
+            log.push(queue.missing);
+            queue.finish(5);
+            return [...log, queue.isDrained];
+        }"""
+    )
+    assert log[0] == [1, 2, 4]
+    assert log[2] is False
+
+
+async def test_a_player_alone_has_no_errors_in_the_console(open_player: OpenPlayer) -> None:
+    messages: list[str] = []
+    player: PlayerPage = await open_player()
+    player.page.on("console", lambda message: messages.append(message.text))
+    await player.page.reload()
+    await player.until("idle")
+    assert messages == []

@@ -1,0 +1,143 @@
+"""What the viewer is told, and the app around the player."""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+
+import pytest
+from conftest import OpenPlayer
+from player_driver import assert_played_once_in_order, tone
+from playwright.async_api import Browser
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "player.md"
+
+# Lets a test say what the server could have said.
+INJECT = """
+window.EventSource = class extends EventSource {
+  constructor(...args) {
+    super(...args);
+    window.inject = (event) => this.dispatchEvent(
+      new MessageEvent("message", { data: JSON.stringify(event), lastEventId: "" }));
+  }
+};
+"""
+APP = """
+window.appMessages = [];
+window.ReactNativeWebView = { postMessage: (m) => window.appMessages.push(JSON.parse(m)) };
+"""
+
+
+async def test_an_error_event_is_shown_and_what_was_delivered_plays(
+    open_player: OpenPlayer,
+) -> None:
+    player = await open_player(init_script=INJECT + APP)
+    request_id = await player.speak(tone(2))
+    await player.until_playing(0.2)
+    event = {
+        "event": "error",
+        "code": "storage_full",
+        "message": "The disk is full.",
+        "request_id": request_id,
+    }
+    await player.page.evaluate("(event) => window.inject(event)", event)
+    error = player.page.locator("#error")
+    assert await error.get_attribute("role") == "alert"
+    assert "The disk is full." in await error.inner_text()
+    await player.until_spoken()
+    assert await player.page.evaluate("document.getElementById('talk').currentTime") > 0.3
+
+    await player.page.click("#error-retry")
+    assert not await error.is_visible()
+    messages = await player.page.evaluate("window.appMessages")
+    shown = next(message for message in messages if message["type"] == "error")
+    assert (shown["code"], shown["retryable"]) == ("storage_full", True)
+    assert messages[-1]["type"] == "retry"
+    assert messages[-1]["request_id"] == request_id
+
+    request_id = await player.speak(tone(0.6))
+    await player.until_spoken(2)
+    await assert_played_once_in_order(player, request_id, seconds=0.6)
+
+
+async def test_a_cancelled_utterance_stops_at_once(open_player: OpenPlayer) -> None:
+    player = await open_player(init_script=INJECT)
+    request_id = await player.speak(tone(4))
+    await player.until_playing(0.5)
+    event = {"event": "cancelled", "request_id": request_id}
+    await player.page.evaluate("(event) => window.inject(event)", event)
+    await player.until("idle", timeout_s=1.5)
+    assert await player.page.evaluate("document.getElementById('talk').paused")
+
+
+async def test_a_deleted_session_says_so(open_player: OpenPlayer, browser: Browser) -> None:
+    player = await open_player(init_script=APP)
+    await player.speak(tone(3))
+    await player.until_playing(0.2)
+    deleted = await player.page.request.delete(f"/sessions/{player.session_id}")
+    assert deleted.status == 204
+    over = player.page.locator("#over")
+    await over.wait_for(state="visible")
+    assert "closed" in await over.inner_text()
+    assert await player.read("state") == "closed"
+    await player.page.wait_for_function("document.getElementById('talk').paused")
+    messages = await player.page.evaluate("window.appMessages")
+    assert messages[-1]["type"] != "idle"
+    assert {"type": "closed", "reason": "deleted"}.items() <= next(
+        message for message in messages if message["type"] == "closed"
+    ).items()
+
+    await player.page.click("#over-reload")
+    await player.page.wait_for_selector("h1")
+    assert "/player/session/" in player.page.url
+    assert await player.page.get_by_role("link", name="Start a new session").is_visible()
+
+
+async def test_messages_are_those_of_the_document(open_player: OpenPlayer) -> None:
+    player = await open_player(init_script=APP)
+    await player.speak(tone(0.6))
+    await player.until_spoken()
+    await asyncio.sleep(0.1)
+    declared = await player.page.evaluate(
+        "async () => (await import('/static/bridge.js')).MESSAGES"
+    )
+    table = DOCUMENT.read_text().split("## Messages")[1].split("\n## ")[0]
+    documented = {
+        name: re.findall(r"`(\w+)`", fields)
+        for name, fields in re.findall(r"^\| `(\w+)` \| ([^|]*) \|", table, re.MULTILINE)
+    }
+    assert documented == declared
+
+    messages = await player.page.evaluate("window.appMessages")
+    for message in messages:
+        own = set(message) - {"source", "type", "session_id"}
+        assert own == set(declared[message["type"]]), json.dumps(message)
+    types = [message["type"] for message in messages]
+    for expected in ("connection", "ready", "state", "speech_started", "speech_ended"):
+        assert expected in types
+
+
+async def test_debugging_fields_are_those_of_the_document(open_player: OpenPlayer) -> None:
+    player = await open_player()
+    fields = await player.page.evaluate("Object.keys(window.musetalkPlayer)")
+    counters = await player.page.evaluate("Object.keys(window.musetalkPlayer.counters)")
+    section = DOCUMENT.read_text().split("## Debugging")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert sorted(rows) == sorted([*fields, *counters])
+
+
+async def test_the_player_is_accessible(open_player: OpenPlayer) -> None:
+    player = await open_player(reduced_motion="reduce")
+    page = player.page
+    assert await page.get_by_role("main").get_attribute("aria-label")
+    assert await page.get_by_role("status").first.inner_text() == "Listening"
+    assert await page.evaluate("document.documentElement.lang") == "en"
+    # Nothing but controls takes the focus, and what is hidden takes none.
+    await page.keyboard.press("Tab")
+    assert await page.evaluate("document.activeElement.tagName") == "BODY"
+    duration = await page.evaluate(
+        "getComputedStyle(document.getElementById('idle')).transitionDuration"
+    )
+    assert float(duration.removesuffix("s").split("s,")[0]) < 0.001

@@ -1,0 +1,67 @@
+"""Where sound needs a gesture, the face speaks muted and asks for one."""
+
+import json
+
+import pytest
+from conftest import OpenPlayer
+from player_driver import tone
+from playwright.async_api import Browser, ConsoleMessage
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+# Evaluating anything in the page counts as a gesture, so the page reports by itself.
+REPORT = """
+window.ReactNativeWebView = { postMessage: (message) => console.log(message) };
+document.addEventListener("DOMContentLoaded", () => {
+  const talk = document.getElementById("talk");
+  const tap = document.getElementById("tap");
+  new MutationObserver(() => {
+    console.log(JSON.stringify({ type: "tap", hidden: tap.hidden, muted: talk.muted }));
+  }).observe(tap, { attributeFilter: ["hidden"] });
+});
+"""
+
+
+async def test_blocked_sound_is_restored_by_a_tap(
+    open_player: OpenPlayer, strict_browser: Browser
+) -> None:
+    player = await open_player(in_browser=strict_browser, init_script=REPORT, wait=False)
+    messages: list[dict[str, object]] = []
+
+    def record(message: ConsoleMessage) -> None:
+        messages.append(json.loads(message.text))
+
+    async def heard(**wanted: object) -> dict[str, object]:
+        def matches(message: dict[str, object]) -> bool:
+            return wanted.items() <= message.items()
+
+        while not any(matches(message) for message in messages):
+            await player.page.wait_for_event("console", timeout=10_000)
+        return next(message for message in messages if matches(message))
+
+    player.page.on("console", record)
+    await heard(type="state", state="idle")
+    await player.speak(tone(4))
+    await heard(type="sound", blocked=True)
+    assert (await heard(type="tap", hidden=False))["muted"] is True
+    assert (await heard(type="speech_started"))["muted"] is True
+
+    await player.page.mouse.click(200, 200)
+    assert (await heard(type="tap", hidden=True))["muted"] is False
+    await heard(type="sound", blocked=False)
+    video = await player.page.evaluate(
+        """() => { const talk = document.getElementById("talk");
+                   return { muted: talk.muted, paused: talk.paused }; }"""
+    )
+    assert video == {"muted": False, "paused": False}
+
+    ended = await heard(type="speech_ended")
+    assert ended["reason"] == "complete"
+    frames = await player.frames(str(ended["request_id"]))
+    assert frames == sorted(set(frames))
+    assert frames[-1] >= 98
+
+    # One tap is enough: the next utterance is heard without another.
+    messages.clear()
+    await player.speak(tone(0.6))
+    assert (await heard(type="speech_started"))["muted"] is False

@@ -1,0 +1,166 @@
+"""The start page: a face at once, sounds in by every way, and everything in sight."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import pytest_asyncio
+from conftest import ALOUD, CHROMIUM, FLAGS
+from player_driver import tone
+from playwright.async_api import Page, Playwright
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+DROP = """
+([bytes, name]) => {
+  const files = new DataTransfer();
+  files.items.add(new File([new Uint8Array(bytes)], name, { type: "audio/wav" }));
+  const send = (type) => window.dispatchEvent(
+    new DragEvent(type, { dataTransfer: files, bubbles: true, cancelable: true }));
+  send("dragenter");
+  const veil = !document.getElementById("drop").hidden;
+  send("drop");
+  return veil;
+}
+"""
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def start_page(playwright: Playwright, server_url: str) -> AsyncIterator[Page]:
+    """The start page with a microphone that beeps."""
+    browser = await playwright.chromium.launch(
+        executable_path=CHROMIUM,
+        args=[
+            *FLAGS,
+            ALOUD,
+            "--use-fake-device-for-media-stream",
+            "--use-fake-ui-for-media-stream",
+        ],
+    )
+    page = await browser.new_page(viewport={"width": 1280, "height": 800})
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    await page.goto(server_url)
+    await until_state(page, "idle")
+    yield page
+    await browser.close()
+    assert errors == []
+
+
+async def until_state(page: Page, state: str) -> None:
+    await page.wait_for_function(
+        "(state) => document.getElementById('state').textContent === state",
+        arg=state,
+        timeout=15_000,
+        polling=50,
+    )
+
+
+async def until_logged(page: Page, name: str) -> None:
+    await page.wait_for_function(
+        """(name) => [...document.querySelectorAll("#log b")]
+            .some((entry) => entry.textContent === name)""",
+        arg=name,
+        timeout=15_000,
+        polling=50,
+    )
+
+
+async def test_a_dropped_file_is_spoken(start_page: Page) -> None:
+    assert await start_page.evaluate(DROP, [list(tone(1.2)), "hello.wav"])
+    await until_state(start_page, "speaking")
+    await until_logged(start_page, "speech_ended")
+    await until_state(start_page, "idle")
+    assert (await start_page.inner_text("#figure-delay")).endswith("ms")
+    assert await start_page.inner_text("#figure-duration") == "1.2 s"
+
+    links = await start_page.eval_on_selector_all("#log a", "(links) => links.map((a) => a.href)")
+    assert len(links) == int(await start_page.inner_text("#figure-chunks"))
+    # Each plays alone.
+    played = await start_page.evaluate(
+        """async (url) => {
+            const video = document.createElement("video");
+            video.muted = true;
+            video.src = url;
+            await video.play();
+            await new Promise((resolve) => video.requestVideoFrameCallback(resolve));
+            return video.videoWidth;
+        }""",
+        links[-1],
+    )
+    assert played == 512
+
+
+async def test_a_chosen_file_and_new_settings(start_page: Page) -> None:
+    await start_page.click("#settings-details summary")
+    await start_page.fill("input[name=fps]", "15")
+    before = await start_page.get_attribute("#player", "src")
+    await start_page.click("#settings button[type=submit]")
+    await start_page.wait_for_function(
+        "(before) => document.getElementById('player').getAttribute('src') !== before", arg=before
+    )
+    await until_logged(start_page, "ready")
+    file = {"name": "hello.wav", "mimeType": "audio/wav", "buffer": tone(0.8)}
+    await start_page.set_input_files("#file", file)  # type: ignore[arg-type]
+    await until_logged(start_page, "speech_ended")
+    assert "at 15 fps" in await start_page.inner_text("#log")
+    assert "fps=15" in await start_page.inner_text("#curl")
+
+
+async def test_a_recording_is_spoken(start_page: Page) -> None:
+    await start_page.click("#record")
+    await start_page.wait_for_selector("#record[aria-pressed=true]")
+    await asyncio.sleep(1)
+    await start_page.click("#record")
+    await until_state(start_page, "speaking")
+    await until_logged(start_page, "speech_ended")
+
+
+async def test_a_file_that_is_no_sound_is_refused_in_words(start_page: Page) -> None:
+    file = {"name": "notes.mp3", "mimeType": "audio/mpeg", "buffer": b"only text" * 50}
+    await start_page.set_input_files("#file", file)  # type: ignore[arg-type]
+    await start_page.wait_for_selector("#problem:not([hidden])")
+    assert await start_page.inner_text("#problem-code") in ("unsupported_audio", "damaged_audio")
+    assert len(await start_page.inner_text("#problem-detail")) > 10
+    assert not await start_page.is_visible("#problem-retry")
+    await start_page.click("#problem-dismiss")
+    # The session is as good as before.
+    file = {"name": "hello.wav", "mimeType": "audio/wav", "buffer": tone(0.6)}
+    await start_page.set_input_files("#file", file)  # type: ignore[arg-type]
+    await until_logged(start_page, "speech_ended")
+
+
+async def test_delete_and_begin_again(start_page: Page) -> None:
+    await start_page.click("#delete")
+    await start_page.wait_for_selector("#no-session:not([hidden])")
+    await start_page.click("#no-session-new")
+    await until_state(start_page, "idle")
+    assert not await start_page.is_visible("#no-session")
+
+
+async def test_leaving_deletes_the_session(start_page: Page, api: httpx.AsyncClient) -> None:
+    url = await start_page.get_attribute("#player", "src")
+    assert url is not None
+    session = "/sessions/" + url.rsplit("/", 1)[1]
+    assert (await api.get(session)).status_code == 200
+    await start_page.goto("about:blank")
+    async with asyncio.timeout(5):
+        while (await api.get(session)).status_code == 200:
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (844, 390), (1280, 800), (1920, 1080)])
+async def test_nothing_sticks_out(start_page: Page, width: int, height: int) -> None:
+    await start_page.set_viewport_size({"width": width, "height": height})
+    await start_page.evaluate(
+        "for (const details of document.querySelectorAll('details')) details.open = true"
+    )
+    sizes = await start_page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert sizes[0] <= sizes[1]
+    box = await start_page.locator("#player").bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= height
+    assert box["height"] >= 180
