@@ -8,8 +8,6 @@ import skia
 
 from .geometry import Points
 
-Stops = Sequence[tuple[float, str]]
-
 
 def colour(text: str, alpha: float = 1.0) -> int:
     """'e8b08c' with an opacity, as Skia's ARGB integer."""
@@ -38,31 +36,20 @@ def radial(
 
 
 def fill(
-    argb: int = 0xFF000000,
-    *,
-    shader: skia.Shader | None = None,
-    blur: float = 0.0,
-    mode: skia.BlendMode | None = None,
+    argb: int = 0xFF000000, *, shader: skia.Shader | None = None, blur: float = 0.0
 ) -> skia.Paint:
     paint = skia.Paint(AntiAlias=True, Color=argb)
     if shader is not None:
         paint.setShader(shader)
     if blur:
         paint.setMaskFilter(skia.MaskFilter.MakeBlur(skia.kNormal_BlurStyle, blur))
-    if mode is not None:
-        paint.setBlendMode(mode)
     return paint
 
 
 def stroke(
-    argb: int,
-    width: float,
-    *,
-    shader: skia.Shader | None = None,
-    blur: float = 0.0,
-    mode: skia.BlendMode | None = None,
+    argb: int, width: float, *, shader: skia.Shader | None = None, blur: float = 0.0
 ) -> skia.Paint:
-    paint = fill(argb, shader=shader, blur=blur, mode=mode)
+    paint = fill(argb, shader=shader, blur=blur)
     paint.setStyle(skia.Paint.kStroke_Style)
     paint.setStrokeWidth(width)
     paint.setStrokeCap(skia.Paint.kRound_Cap)
@@ -112,8 +99,8 @@ def oval(
     paint: skia.Paint,
     tilt: float = 0.0,
 ) -> None:
+    x, y = centre
     canvas.save()
-    canvas.translate(*centre)
-    canvas.rotate(tilt)
-    canvas.drawOval(skia.Rect.MakeLTRB(-rx, -ry, rx, ry), paint)
+    canvas.rotate(tilt, x, y)
+    canvas.drawOval(skia.Rect.MakeLTRB(x - rx, y - ry, x + rx, y + ry), paint)
     canvas.restore()

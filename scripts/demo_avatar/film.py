@@ -14,31 +14,32 @@ from musetalk_stream.avatar import Cycle, Manifest
 
 from . import geometry as g
 from .motion import FPS, NUM_FRAMES, landmarks
-from .portrait import SCALE
 
+# One keyframe: another would let the whole picture jump a little in mid-loop. It is better than the
+# rest, since the still background keeps its pixels and the loop returns to it.
+X264 = {
+    "preset": "slow",
+    "crf": "11",
+    "x264-params": "keyint=infinite:scenecut=0:bframes=0:mbtree=0:ipratio=2.2:no-psy=1:aq-mode=3",
+}
 BT709, MPEG_RANGE = 1, 1  # FFmpeg's numbers; 1 is bt709 for primaries, transfer and matrix alike
-
-# Static, so that it costs nothing from frame to frame: the same grain hides the steps of 8-bit
-# gradients in every frame.
-GRAIN = np.random.default_rng(709).triangular(-1.0, 0.0, 1.0, (g.SIZE, g.SIZE))
 
 
 def reduced(picture: np.ndarray) -> np.ndarray:
     """float [512, 512, 3]: the mean of each square of drawn pixels."""
-    return picture.reshape(g.SIZE, SCALE, g.SIZE, SCALE, 3).mean(axis=(1, 3), dtype=np.float64)
+    return picture.reshape(g.SIZE, g.SCALE, g.SIZE, g.SCALE, 3).mean(axis=(1, 3), dtype=np.float64)
 
 
 def to_i420(rgb: np.ndarray) -> np.ndarray:
     """uint8 [768, 512] from RGB 0 to 1: bt709, limited range, chroma sited left as in MPEG-2."""
     r, b = rgb[..., 0], rgb[..., 2]
     luma = rgb @ (0.2126, 0.7152, 0.0722)
-    y = 16 + 219 * luma + GRAIN
-    planes = [y]
+    planes = [16 + 219 * luma]
     for chroma in ((b - luma) / 1.8556, (r - luma) / 1.5748):
         rows = (chroma[0::2] + chroma[1::2]) / 2
         padded = np.pad(rows, ((0, 0), (1, 0)), mode="edge")
         half = (padded[:, 0:-1:2] + 2 * padded[:, 1::2] + padded[:, 2::2]) / 4
-        planes.append(128 + 224 * half + 0.5 * GRAIN[: half.shape[0], : half.shape[1]])
+        planes.append(128 + 224 * half)
     flat = np.concatenate([p.ravel() for p in planes])
     return np.clip(np.rint(flat), 16, 240).astype(np.uint8).reshape(-1, g.SIZE)
 
@@ -46,13 +47,11 @@ def to_i420(rgb: np.ndarray) -> np.ndarray:
 def write_video(path: Path, pictures: Iterable[np.ndarray]) -> None:
     """Encode I420 pictures; one thread and bit-exact muxing, so that equal input is equal bytes."""
     with av.open(path, "w", options={"movflags": "+faststart", "fflags": "+bitexact"}) as out:
-        stream = out.add_stream("libx264", rate=FPS, options={"preset": "slow", "crf": "13"})
+        stream = out.add_stream("libx264", rate=FPS, options=X264)
         stream.width = stream.height = g.SIZE
         stream.pix_fmt = "yuv420p"
-        stream.gop_size = 2 * FPS
         context = stream.codec_context
         context.thread_count = 1
-        context.bit_rate = 0
         context.color_primaries = context.color_trc = context.colorspace = BT709
         context.color_range = MPEG_RANGE
         for index, picture in enumerate(pictures):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 Points = npt.NDArray[np.float64]  # [n, 2]: x, y
 
 SIZE = 512
+SCALE = 2  # drawn at this multiple of the size, then reduced
 CENTRE_X = 256.0
 
 
@@ -55,30 +56,34 @@ def at_x(curve: Points, x: object) -> Points:
 # --- the outline of the face, from the crown over the right side to the chin -------------------
 
 _HALF_FACE = np.array(
-    [(0, 84), (44, 89), (78, 116), (93, 160), (97, 204), (96, 244), (91.5, 284), (83, 319),
-     (66, 351), (42, 375), (18, 387), (0, 389)],
+    [(0, 84), (44, 89), (78, 116), (93, 160), (97, 204), (96, 240), (92, 278), (84.5, 312),
+     (69, 343), (47, 367), (24, 382), (0, 387)],
     float,
 )  # fmt: skip
-_RIGHT = _HALF_FACE + (CENTRE_X, 0)
+_RIGHT = np.array([CENTRE_X, 0]) + _HALF_FACE
 FACE = smooth(np.vstack([_RIGHT, mirrored(_RIGHT)[-2:0:-1]]), closed=True)
 
-_JAW_HALF = smooth(_HALF_FACE, steps=40) + (CENTRE_X, 0)
+_JAW_HALF = smooth(_RIGHT, steps=40)
 _JAW_HALF = _JAW_HALF[_JAW_HALF[:, 1] >= 216]  # from the ear to the chin
 _JAW_RIGHT = along(_JAW_HALF, np.linspace(0, 1, 9))
 JAW = np.vstack([mirrored(_JAW_RIGHT), _JAW_RIGHT[-2::-1]])  # [17, 2], landmarks 0-16
 
 # --- brows -------------------------------------------------------------------------------------
 
-BROW_TOP = smooth([(180, 200), (192, 187.5), (208, 181.5), (224, 182.5), (239, 189)])
-BROW_BOTTOM = smooth([(180, 200), (193, 192.5), (208, 188.6), (224, 191), (238.5, 197.5)])
+BROW_TOP = smooth([(179, 201), (191, 188.2), (207, 181.4), (223, 181.6), (239.5, 187.5)])
+BROW_BOTTOM = smooth([(179, 201), (192, 194.4), (207, 191), (223, 193.2), (239, 199.5)])
 
 # --- eyes --------------------------------------------------------------------------------------
 
 # The left eye; the right one is its mirror image. From the outer to the inner corner.
-EYE_UPPER = smooth([(187.5, 222.5), (195, 213.2), (206, 208.4), (218, 210.8), (228, 218.8), (235.5, 227.5)])  # fmt: skip
-EYE_LOWER = smooth([(187.5, 222.5), (195, 229.5), (205, 233.4), (217, 233.4), (227, 230.6), (235.5, 227.5)])  # fmt: skip
-EYE_CENTRE = (211.0, 220.5)
-IRIS_RADIUS = 11.4
+EYE_UPPER = smooth(
+    [(184.5, 225.0), (192, 217.8), (202, 213.4), (213, 213.0), (225, 218.2), (236.5, 230.2)]
+)
+EYE_LOWER = smooth(
+    [(184.5, 225.0), (193, 231.4), (203.5, 235.2), (215, 236.2), (227, 234.2), (236.5, 230.2)]
+)
+EYE_CENTRE = (210.6, 223.6)
+IRIS_RADIUS = 12.9
 
 
 def lids(openness: float) -> tuple[Points, Points]:
@@ -96,25 +101,25 @@ NOSE_BASE = np.array([(238.5, 291), (247, 294.5), (256, 296.5), (265, 294.5), (2
 
 # --- mouth -------------------------------------------------------------------------------------
 
-MOUTH_LEFT, MOUTH_RIGHT = 211.5, 300.5
+MOUTH_LEFT, MOUTH_RIGHT, MOUTH_CORNER_Y = 211.0, 301.0, 322.6
 MOUTH_LINE = smooth(
-    [(211.5, 324.4), (221, 327.4), (235, 328.6), (247, 328.9), (256, 330.2),
-     (265, 328.9), (277, 328.6), (291, 327.4), (300.5, 324.4)]
+    [(211, 322.6), (220, 326.4), (234, 328.8), (247, 328.9), (256, 330.0),
+     (265, 328.9), (278, 328.8), (292, 326.4), (301, 322.6)]
 )  # fmt: skip
 LIP_TOP = smooth(
-    [(211.5, 324.4), (224, 320.9), (237, 316.8), (247.5, 314.2), (256, 316.6),
-     (264.5, 314.2), (275, 316.8), (288, 320.9), (300.5, 324.4)]
+    [(211, 322.6), (224, 320.3), (237, 317.0), (247.5, 314.8), (256, 317.0),
+     (264.5, 314.8), (275, 317.0), (288, 320.3), (301, 322.6)]
 )  # fmt: skip
 LIP_BOTTOM = smooth(
-    [(211.5, 324.4), (221, 334.0), (234, 342.6), (246, 347.2), (256, 348.2),
-     (266, 347.2), (278, 342.6), (291, 334.0), (300.5, 324.4)]
+    [(211, 322.6), (221, 333.0), (234, 342.4), (246, 346.8), (256, 347.4),
+     (266, 346.8), (278, 342.4), (291, 333.0), (301, 322.6)]
 )  # fmt: skip
 
 
 def mouth_landmarks() -> Points:
     """[20, 2]: the outer lips 48-59, then the inner lips 60-67; the mouth is closed."""
     xs = [234.0, 247.0, 256.0, 265.0, 278.0]
-    corners = np.array([(MOUTH_LEFT, 324.4), (MOUTH_RIGHT, 324.4)])
+    corners = np.array([(MOUTH_LEFT, MOUTH_CORNER_Y), (MOUTH_RIGHT, MOUTH_CORNER_Y)])
     inner_x = [236.0, 256.0, 276.0]
     return np.vstack(
         [

@@ -8,7 +8,7 @@ from . import geometry as g
 
 NUM_FRAMES = 200
 FPS = 25
-PIVOT = (256.0, 430.0)  # the head turns about the base of the neck
+PIVOT = np.array([256.0, 430.0])  # the head turns about the base of the neck
 
 # First frame of a blink and how far the eyes are open in it and in the next frames.
 BLINKS = {
@@ -26,29 +26,36 @@ class Pose:
 
     roll: float
     shift: tuple[float, float]
-    turn: tuple[float, float]  # how far what is nearest to the viewer (nose) moves: yaw, pitch
+    turn: tuple[float, float]  # how far what is nearest to the viewer moves: yaw, pitch
     breath: float
     eyes_open: float
     gaze: tuple[float, float]
 
-    def head(self, depth: float = 0.0) -> g.Points:
-        """The affine map [2, 3] of what lies this deep: 0 is the outline, 1 the tip of the nose."""
+    def head(self) -> g.Points:
+        """The affine map [2, 3] of the head: from the picture at rest to this frame."""
         a = np.deg2rad(self.roll)
-        c, s = np.cos(a), np.sin(a)
-        dx, dy = self.turn[0] * depth, self.turn[1] * depth
-        px, py = PIVOT
-        linear = np.array([[c, -s], [s, c]])
-        move = linear @ (np.array([dx, dy]) - PIVOT) + (px + self.shift[0], py + self.shift[1])
-        return np.column_stack([linear, move])
+        linear = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
+        return np.column_stack([linear, PIVOT + np.array(self.shift) - linear @ PIVOT])
 
-    def place(self, points: g.Points, depth: float = 0.0) -> g.Points:
-        """The points of the face at rest as they lie in this frame."""
-        m = self.head(depth)
-        return points @ m[:, :2].T + m[:, 2]
+    def place(self, points: g.Points) -> g.Points:
+        """Where points [..., 2] of the head at rest lie in this frame."""
+        m = self.head()
+        return (points + depth(points) * self.turn) @ m[:, :2].T + m[:, 2]
+
+    def unplace(self, points: g.Points) -> g.Points:
+        """The inverse of `place`, to a hundredth of a pixel."""
+        m = self.head()
+        flat = (points - m[:, 2]) @ m[:, :2]
+        rest = flat
+        for _ in range(3):
+            rest = flat - depth(rest) * self.turn
+        return rest
 
 
-# How deep the parts of the face lie.
-DEPTH_BROWS, DEPTH_EYES, DEPTH_MOUTH, DEPTH_NOSE = 0.5, 0.5, 0.7, 1.0
+def depth(points: g.Points) -> g.Points:
+    """[..., 1]: how near to the viewer, 0 the hair to 1 the nose."""
+    x, y = points[..., :1] - g.CENTRE_X, points[..., 1:] - 262
+    return np.exp(-0.5 * ((x / 52) ** 2 + (y / 82) ** 2))
 
 
 def pose(frame: int) -> Pose:
@@ -83,10 +90,11 @@ def landmarks(frame: int) -> np.ndarray:
     """float32 [68, 2]: the landmarks of one frame, in the order of iBUG 300-W."""
     p = pose(frame)
     parts = [
-        p.place(g.JAW),
-        p.place(g.brow_landmarks(), DEPTH_BROWS),
-        p.place(np.vstack([g.NOSE_BRIDGE, g.NOSE_BASE]), DEPTH_NOSE),
-        p.place(g.eye_landmarks(p.eyes_open), DEPTH_EYES),
-        p.place(g.mouth_landmarks(), DEPTH_MOUTH),
+        g.JAW,
+        g.brow_landmarks(),
+        g.NOSE_BRIDGE,
+        g.NOSE_BASE,
+        g.eye_landmarks(p.eyes_open),
+        g.mouth_landmarks(),
     ]
-    return np.vstack(parts).astype(np.float32)
+    return p.place(np.vstack(parts)).astype(np.float32)

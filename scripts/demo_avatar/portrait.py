@@ -1,220 +1,239 @@
 """The painting: one picture of the portrait in a given pose."""
 
+from collections.abc import Callable
+from functools import cache
+
+import cv2
 import numpy as np
 import skia
 
 from . import geometry as g
+from . import hair, skin
 from .brush import clipped, colour, fill, linear, moved, oval, path, radial, ribbon, stroke, taper
-from .motion import DEPTH_BROWS, DEPTH_EYES, DEPTH_MOUTH, DEPTH_NOSE, Pose
+from .motion import Pose
 
-SCALE = 2  # drawn at this multiple of the size, then reduced
-
-MULTIPLY = skia.BlendMode.kMultiply
-SCREEN = skia.BlendMode.kScreen
-SOFT = skia.BlendMode.kSoftLight
+SCALE = g.SCALE
 
 
 def draw(pose: Pose) -> np.ndarray:
     """float32 [1024, 1024, 3]: RGB 0 to 1, twice the size."""
+    base = _behind(pose)
+    head = _warped(_head(pose), pose)
+    return base[..., :3] * (1 - head[..., 3:]) + head[..., :3]
+
+
+def _surface() -> skia.Surface:
     size = g.SIZE * SCALE
     info = skia.ImageInfo.Make(size, size, skia.kRGBA_F16_ColorType, skia.kPremul_AlphaType)
     surface = skia.Surface.MakeRaster(info)
+    surface.getCanvas().scale(SCALE, SCALE)
+    return surface
+
+
+def _pixels(surface: skia.Surface) -> np.ndarray:
+    """float32 [1024, 1024, 4], alpha multiplied in."""
+    size = g.SIZE * SCALE
+    out = np.zeros((size, size, 4), np.float32)
+    info = skia.ImageInfo.Make(size, size, skia.kRGBA_F32_ColorType, skia.kPremul_AlphaType)
+    surface.makeImageSnapshot().readPixels(info, out, size * 16, 0, 0)
+    return out
+
+
+def _layer(*painters: Callable[[skia.Canvas], None]) -> skia.Image:
+    surface = _surface()
+    for painter in painters:
+        painter(surface.getCanvas())
+    return surface.makeImageSnapshot()
+
+
+def _grained(layer: skia.Image) -> skia.Image:
+    """The wall has a fine grain, which hides the steps of its 8-bit gradients.
+
+    It stands still, so that it costs nothing from frame to frame.
+    """
+    pixels = layer.toarray(colorType=skia.kRGBA_F32_ColorType)
+    grain = np.random.default_rng(709).triangular(-1, 0, 1, pixels.shape[:2])
+    pixels[..., :3] += (2.4 / 255 * grain)[..., None]
+    return skia.Image.fromarray(pixels, skia.kRGBA_F32_ColorType)
+
+
+def _put(canvas: skia.Canvas, layer: skia.Image) -> None:
+    frame = skia.Rect.MakeWH(g.SIZE, g.SIZE)
+    canvas.drawImageRect(layer, frame, skia.SamplingOptions(skia.CubicResampler.CatmullRom()))
+
+
+@cache
+def _still() -> dict[str, skia.Image]:
+    """What is the same in every frame but for the motion of the head."""
+    return {
+        "background": _grained(_layer(_background)),
+        "behind": _layer(hair.back),
+        "face": _layer(_face, _mouth, _nose, _brows),
+        "hair": _layer(hair.front),
+    }
+
+
+def _behind(pose: Pose) -> np.ndarray:
+    surface = _surface()
     canvas = surface.getCanvas()
-    canvas.scale(SCALE, SCALE)
-    _background(canvas)
+    _put(canvas, _still()["background"])
     with moved(canvas, pose.head()):
-        _hair_back(canvas)
+        _put(canvas, _still()["behind"])
     _body(canvas, pose)
-    with moved(canvas, pose.head()):
-        _face(canvas)
-    with moved(canvas, pose.head(DEPTH_MOUTH)):
-        _mouth(canvas)
-    with moved(canvas, pose.head(DEPTH_EYES)):
-        _eyes(canvas, pose)
-    with moved(canvas, pose.head(DEPTH_NOSE)):
-        _nose(canvas)
-    with moved(canvas, pose.head(DEPTH_BROWS)):
-        _brows(canvas)
-    with moved(canvas, pose.head()):
-        _hair_front(canvas)
-    pixels = surface.makeImageSnapshot().toarray(colorType=skia.kRGBA_F32_ColorType)
-    return pixels[..., :3]
+    return _pixels(surface)
+
+
+def _head(pose: Pose) -> np.ndarray:
+    surface = _surface()
+    canvas = surface.getCanvas()
+    _put(canvas, _still()["face"])
+    _eyes(canvas, pose)
+    _put(canvas, _still()["hair"])
+    return _pixels(surface)
+
+
+def _warped(layer: np.ndarray, pose: Pose) -> np.ndarray:
+    """The layer of the head at rest as it lies in this pose."""
+    at = (np.arange(g.SIZE * SCALE) + 0.5) / SCALE
+    x, y = np.meshgrid(at, at)
+    rest = pose.unplace(np.stack([x, y], axis=-1))
+    where = (rest * SCALE - 0.5).astype(np.float32)
+    return cv2.remap(layer, where[..., 0], where[..., 1], cv2.INTER_CUBIC)
 
 
 # --- behind ------------------------------------------------------------------------------------
 
 
 def _background(canvas: skia.Canvas) -> None:
-    canvas.drawPaint(
-        fill(
-            shader=linear(
-                (0, 0),
-                (380, 512),
-                [(0, colour("e9c9a8")), (0.5, colour("c99f86")), (1, colour("8b6a66"))],
-            )
-        )
-    )
-    oval(canvas, (150, 130), 190, 190, fill(colour("fff0d8", 0.5), blur=70))
-    oval(canvas, (420, 420), 200, 160, fill(colour("4e4652", 0.45), blur=70))
-
-
-SKIN = "eab491"
-SKIN_LIGHT = "ffdcc0"
-SKIN_SHADE = "b8694c"
-SKIN_DEEP = "8e4632"
+    wall = [(0, colour("b9cbbf")), (0.45, colour("7fa39c")), (1, colour("35575d"))]
+    canvas.drawPaint(fill(shader=radial((130, 110), 560, wall)))
+    oval(canvas, (120, 90), 150, 130, fill(colour("ffeccb", 0.55), blur=70))
+    oval(canvas, (450, 150), 60, 110, fill(colour("d8e0cf", 0.16), blur=40))
+    for x, y, r in ((48, 300, 34), (90, 190, 22), (462, 88, 38), (486, 214, 24), (424, 30, 20)):
+        oval(canvas, (x, y), r, r, fill(colour("ffeccb", 0.11), blur=8))  # lamps out of focus
+    oval(canvas, (440, 470), 170, 120, fill(colour("1f3a44", 0.5), blur=60))
 
 
 def _body(canvas: skia.Canvas, pose: Pose) -> None:
     lift = 2.2 * pose.breath
     canvas.save()
     canvas.translate(0, -0.5 * lift)
-    neck = g.smooth([(206, 340), (208, 372), (208, 402), (200, 428), (172, 444), (150, 520)])
-    neck_right = g.mirrored(neck)
-    canvas.drawPath(
-        path(neck, neck_right[::-1]),
-        fill(
-            shader=linear(
-                (200, 0),
-                (316, 0),
-                [(0, colour("dba07d")), (0.45, colour("e2a985")), (1, colour("c08062"))],
-            )
-        ),
-    )
-    with clipped(canvas, path(neck, neck_right[::-1])):
-        # the shadow of the chin
-        oval(canvas, (262, 374), 74, 44, fill(colour("8a4634", 0.75), blur=12))
-        oval(canvas, (300, 410), 26, 60, fill(colour("8a4634", 0.35), blur=14))
-        oval(canvas, (236, 432), 16, 26, fill(colour("ffd7b8", 0.35), blur=9), tilt=-14)
-        canvas.drawPath(
-            path(g.smooth([(222, 404), (236, 430), (249, 452)]), closed=False),
-            stroke(colour("9c563f", 0.32), 5, blur=3.5),
-        )
-        canvas.drawPath(
-            path(g.smooth([(292, 404), (277, 430), (264, 452)]), closed=False),
-            stroke(colour("9c563f", 0.35), 5, blur=3.5),
-        )
+    _neck(canvas)
     canvas.restore()
-    _jumper(canvas, lift)
-
-
-def _jumper(canvas: skia.Canvas, lift: float) -> None:
     canvas.save()
     canvas.translate(0, -lift)
-    collar = g.smooth(
-        [(188, 434), (206, 456), (232, 470), (256, 473), (280, 470), (306, 456), (324, 434)]
-    )
-    left = g.smooth([(188, 434), (150, 447), (98, 462), (62, 486), (40, 540)])
-    outline = path(collar[::-1], left, g.mirrored(left)[::-1])
-    canvas.drawPath(
-        outline,
-        fill(
-            shader=linear(
-                (90, 430),
-                (420, 530),
-                [(0, colour("3f8784")), (0.5, colour("2c6a6c")), (1, colour("1a4650"))],
-            )
-        ),
-    )
-    with clipped(canvas, outline):
-        canvas.drawPath(
-            path(collar + (0, 5), closed=False), stroke(colour("7fc0b6", 0.35), 3, blur=2)
-        )
-        canvas.drawPath(
-            path(collar + (0, 13), closed=False), stroke(colour("0d2c35", 0.4), 3, blur=2)
-        )
-        oval(canvas, (140, 470), 60, 18, fill(colour("9bd3c6", 0.35), blur=14), tilt=-16)
-        oval(canvas, (390, 520), 70, 50, fill(colour("0c2a36", 0.5), blur=22))
-    canvas.drawPath(path(collar, closed=False), stroke(colour("14363d", 0.5), 1.6))
+    _jumper(canvas)
     canvas.restore()
+
+
+def _neck(canvas: skia.Canvas) -> None:
+    side = g.smooth(
+        [(203, 330), (205, 372), (204, 402), (194, 426), (160, 444), (120, 470), (110, 530)]
+    )
+    outline = path(side, g.mirrored(side)[::-1])
+    skin = [(0, "c98a68"), (0.25, "e8b18d"), (0.5, "e6ab86"), (0.8, "c07f60"), (1, "9c5c43")]
+    stops = [(at, colour(c)) for at, c in skin]
+    canvas.drawPath(outline, fill(shader=linear((196, 0), (318, 0), stops)))
+    with clipped(canvas, outline):
+        oval(canvas, (262, 372), 70, 42, fill(colour("833d2b", 0.72), blur=11))
+        oval(canvas, (304, 400), 24, 60, fill(colour("7c3a2a", 0.42), blur=13))
+        oval(canvas, (200, 400), 10, 50, fill(colour("8a4634", 0.40), blur=9))
+        for x0, x1, dark in ((224, 250, 0.26), (290, 263, 0.30)):
+            tendon = g.smooth([(x0, 408), ((x0 + x1) / 2, 434), (x1, 456)])
+            canvas.drawPath(path(tendon, closed=False), stroke(colour("96523b", dark), 6, blur=4))
+        oval(canvas, (257, 455), 7, 8, fill(colour("8e4a36", 0.30), blur=5))
+        for x, dark in ((214, 0.30), (300, 0.34)):
+            oval(
+                canvas,
+                (x, 461),
+                30,
+                4,
+                fill(colour("96523b", dark), blur=4),
+                tilt=8 if x < 256 else -8,
+            )
+        oval(canvas, (216, 453), 26, 4, fill(colour("ffdcbf", 0.42), blur=4), tilt=8)
+        oval(canvas, (230, 428), 9, 24, fill(colour("ffd7b8", 0.20), blur=8), tilt=-14)
+        _necklace(canvas)
+
+
+def _necklace(canvas: skia.Canvas) -> None:
+    chain = g.smooth(
+        [(191, 416), (213, 444), (236, 460), (256, 465), (276, 460), (299, 444), (321, 416)]
+    )
+    canvas.drawPath(
+        path(chain + np.array([0.8, 1.6]), closed=False),
+        stroke(colour("7a3c28", 0.40), 1.6, blur=1.0),
+    )
+    gold = [(0, colour("f3cf86")), (0.45, colour("e8bb68")), (1, colour("9a6a34"))]
+    canvas.drawPath(
+        path(chain, closed=False), stroke(0xFF000000, 1.1, shader=linear((203, 0), (309, 0), gold))
+    )
+    oval(canvas, (257, 469.8), 3.6, 3.6, fill(colour("7a3c28", 0.5), blur=1.4))
+    bead = [(0, colour("fff3cf")), (0.45, colour("e3b35c")), (1, colour("8f5f2c"))]
+    oval(canvas, (256, 468.4), 3.2, 3.2, fill(shader=radial((255, 467.2), 4.2, bead)))
+
+
+def _jumper(canvas: skia.Canvas) -> None:
+    collar = g.smooth(
+        [(168, 438), (186, 461), (216, 478), (256, 484), (296, 478), (326, 461), (344, 438)]
+    )
+    left = g.smooth([(168, 438), (134, 449), (92, 463), (58, 486), (36, 540)])
+    outline = path(collar[::-1], left, g.mirrored(left)[::-1])
+    wool = [(0, colour("fbf0df")), (0.45, colour("e8d6c0")), (1, colour("a08778"))]
+    canvas.drawPath(path(collar, closed=False), stroke(colour("6e3a2a", 0.5), 8, blur=4))
+    canvas.drawPath(outline, fill(shader=linear((90, 440), (440, 540), wool)))
+    with clipped(canvas, outline):
+        for x, tilt, dark in ((104, -24, 0.42), (408, 24, 0.5)):  # under the hair
+            oval(canvas, (x, 470), 60, 14, fill(colour("5e4032", dark), blur=11), tilt=tilt)
+        oval(canvas, (396, 524), 74, 60, fill(colour("57464a", 0.42), blur=24))
+        for x, tilt, dark in ((118, 72, 0.20), (150, 60, 0.14), (376, -64, 0.22), (404, -74, 0.2)):
+            oval(canvas, (x, 512), 30, 4, fill(colour("6e5446", dark), blur=4), tilt=tilt)
+    _collar(canvas, collar)
+
+
+def _collar(canvas: skia.Canvas, collar: g.Points) -> None:
+    """A knitted band with ribs."""
+    tangent = np.gradient(collar, axis=0)
+    normal = np.stack([-tangent[:, 1], tangent[:, 0]], axis=1)
+    normal /= np.hypot(*normal.T)[:, None]
+    hem = collar + 13 * normal
+    band = path(collar, hem[::-1])
+    canvas.drawPath(path(hem, closed=False), stroke(colour("6e5040", 0.38), 3, blur=1.8))
+    wool = [(0, colour("fdf4e6")), (0.5, colour("efdfca")), (1, colour("b89f8d"))]
+    canvas.drawPath(band, fill(shader=linear((168, 440), (350, 480), wool)))
+    with clipped(canvas, band):
+        places = np.linspace(0, 1, 62)
+        for a, b in zip(g.along(collar, places), g.along(hem, places), strict=True):
+            canvas.drawPath(
+                path(np.array([a, b]), closed=False), stroke(colour("8a6c58", 0.30), 1.2, blur=0.5)
+            )
+        canvas.drawPath(path(collar, closed=False), stroke(colour("fffaf0", 0.55), 3, blur=1.2))
+        canvas.drawPath(path(hem, closed=False), stroke(colour("7a5c4a", 0.35), 4, blur=1.6))
 
 
 # --- the face ----------------------------------------------------------------------------------
 
 
 def _face(canvas: skia.Canvas) -> None:
-    outline = path(g.FACE)
-    canvas.drawPath(
-        outline,
-        fill(
-            shader=radial(
-                (226, 212),
-                215,
-                [
-                    (0, colour("f6c8a6")),
-                    (0.45, colour(SKIN)),
-                    (0.8, colour("d9966f")),
-                    (1, colour("bd7453")),
-                ],
-            )
-        ),
-    )
-    with clipped(canvas, outline):
-        # away from the light
-        oval(canvas, (372, 270), 44, 150, fill(colour("a6583c", 0.6), blur=24))
-        oval(canvas, (150, 300), 22, 110, fill(colour("b5694b", 0.4), blur=16))
-        oval(canvas, (322, 372), 54, 40, fill(colour("a05238", 0.45), blur=18), tilt=-40)
-        oval(canvas, (192, 378), 46, 26, fill(colour("a8593d", 0.3), blur=15), tilt=42)
-        # the shadow of the hair on forehead and temples
-        canvas.drawPath(
-            path(
-                g.smooth(
-                    [
-                        (168, 214),
-                        (172, 170),
-                        (196, 132),
-                        (240, 108),
-                        (282, 92),
-                        (316, 116),
-                        (338, 160),
-                        (346, 220),
-                    ]
-                ),
-                closed=False,
-            ),
-            stroke(colour("8c4833", 0.5), 26, blur=11),
-        )
-        # forehead, cheeks, chin
-        oval(canvas, (232, 156), 44, 24, fill(colour(SKIN_LIGHT, 0.6), blur=16), tilt=-10)
-        oval(canvas, (200, 262), 26, 18, fill(colour(SKIN_LIGHT, 0.65), blur=11), tilt=14)
-        oval(canvas, (312, 262), 22, 16, fill(colour(SKIN_LIGHT, 0.35), blur=11), tilt=-14)
-        oval(canvas, (196, 278), 30, 18, fill(colour("e0604d", 0.34), blur=13), tilt=12)
-        oval(canvas, (316, 278), 30, 18, fill(colour("d8543f", 0.34), blur=13), tilt=-12)
-        oval(canvas, (252, 369), 20, 11, fill(colour(SKIN_LIGHT, 0.5), blur=7))
-        # between the lower lip and the chin, the corners of the mouth
-        oval(canvas, (256, 355.5), 22, 3.6, fill(colour("9c4f3a", 0.45), blur=4))
-        # eye sockets
-        oval(canvas, (214, 207), 30, 10, fill(colour("a8603f", 0.32), blur=7), tilt=-4)
-        oval(canvas, (298, 207), 30, 10, fill(colour("a05838", 0.36), blur=7), tilt=4)
+    lit = np.dstack([skin.face(), np.ones(skin.face().shape[:2], np.float32)])
+    image = skia.Image.fromarray(np.ascontiguousarray(lit), skia.kRGBA_F32_ColorType)
+    with clipped(canvas, path(g.FACE)):
+        _put(canvas, image)
+        away = g.smooth([(350, 150), (356, 215), (352, 275), (338, 325), (306, 368)])
+        canvas.drawPath(path(away, closed=False), stroke(colour("8e4028", 0.34), 22, blur=14))
+        canvas.drawPath(path(g.FACE), stroke(colour("7a3322", 0.45), 5, blur=4))
 
 
 def _nose(canvas: skia.Canvas) -> None:
-    # sides of the bridge
-    canvas.drawPath(
-        path(g.smooth([(241, 206), (246, 226), (246, 252), (240, 276)]), closed=False),
-        stroke(colour("b06a4a", 0.28), 6, blur=4.5),
-    )
-    canvas.drawPath(
-        path(g.smooth([(272, 204), (266, 226), (267, 252), (274, 278)]), closed=False),
-        stroke(colour("9c5238", 0.42), 8, blur=5),
-    )
-    # light on the bridge and the tip
-    canvas.drawPath(
-        path(g.smooth([(254, 206), (254, 238), (254, 268)]), closed=False),
-        stroke(colour("ffe6d0", 0.5), 6, blur=3.6),
-    )
-    oval(canvas, (254, 279), 8, 7, fill(colour("fff0e0", 0.65), blur=4))
-    # under the tip
-    oval(canvas, (257, 300), 18, 5, fill(colour("94472f", 0.4), blur=4))
-    # wings
-    wing = g.smooth([(240, 277), (235.6, 284), (236.6, 290.5), (241.5, 293)])
+    wing = g.smooth([(241.4, 279), (237.4, 285), (238.2, 290.6), (242.5, 293.2)])
     for side in (wing, g.mirrored(wing)):
         canvas.drawPath(
-            ribbon(side, taper(len(side), 2.6, 0.1, 0.3)), fill(colour("8e4630", 0.55), blur=0.9)
+            ribbon(side, taper(len(side), 2.4, 0.1, 0.3)), fill(colour("8e4630", 0.42), blur=1.1)
         )
     base = g.smooth([(248, 295), (252, 297.6), (256, 298.4), (260, 297.6), (264, 295)])
-    canvas.drawPath(ribbon(base, taper(len(base), 1.8)), fill(colour("8e4630", 0.4), blur=0.8))
-    for x, tilt in ((246.6, -18), (265.4, 18)):
-        oval(canvas, (x, 293.0), 4.6, 2.0, fill(colour("5c2418", 0.78), blur=0.8), tilt=tilt)
+    canvas.drawPath(ribbon(base, taper(len(base), 1.8)), fill(colour("8e4630", 0.3), blur=0.9))
+    for x, tilt in ((247.6, -16), (264.4, 16)):
+        oval(canvas, (x, 292.8), 4.0, 1.7, fill(colour("5c2418", 0.72), blur=0.9), tilt=tilt)
 
 
 # --- eyes and brows ----------------------------------------------------------------------------
@@ -240,82 +259,70 @@ def _eye(
     gaze: tuple[float, float],
     flip: bool,
 ) -> None:
-    t = np.linspace(0, 1, len(upper))[:, None]
-    # the lid: from the crease down to the lashes
-    crease = (
-        g.along(g.EYE_UPPER, np.linspace(0.02, 0.94, 60))
-        + np.hstack([0 * t, -5.6 - 1.2 * np.sin(np.pi * t)])
-        + (0, 1.0 * (1 - openness))
-    )
-    canvas.drawPath(path(crease, upper[::-1]), fill(colour("b26a4e", 0.5), blur=1.6))
-    canvas.drawPath(ribbon(crease, taper(60, 2.0)), fill(colour("7c3d2a", 0.62), blur=0.6))
+    t = np.linspace(0, 1, len(upper))
+    arch = np.column_stack([0 * t, np.sin(np.pi * t)])
+    crease = g.along(g.EYE_UPPER, 0.03 + 0.90 * t) - (0, 4.6) - 1.6 * arch
+    crease += (0, 1.2 * (1 - openness))
+    canvas.drawPath(path(crease, upper[::-1]), fill(colour("b5694f", 0.42), blur=1.8))
+    canvas.drawPath(ribbon(crease, taper(60, 2.2)), fill(colour("7c3d2a", 0.55), blur=0.8))
     if openness > 0.04:
-        opening = path(upper, lower[::-1])
-        with clipped(canvas, opening):
+        with clipped(canvas, path(upper, lower[::-1])):
             _eyeball(canvas, upper, gaze, flip)
-    # rims
-    canvas.drawPath(ribbon(lower, taper(60, 1.3, 0.4, 0.3)), fill(colour("7c3a2b", 0.55), blur=0.4))
-    line = upper + np.hstack([0 * t, -0.7 * np.sin(np.pi * t)])
-    canvas.drawPath(
-        ribbon(line, taper(60, 3.6, 0.5, 0.15, peak=0.35)), fill(colour("2a1410", 0.95), blur=0.25)
-    )
-    _lashes(canvas, line, openness)
+    canvas.drawPath(ribbon(lower, taper(60, 1.5, 0.5, 0.3)), fill(colour("84402f", 0.6), blur=0.5))
+    rim = lower + np.column_stack([0 * t, 0.9 * np.sin(np.pi * t)])
+    canvas.drawPath(ribbon(rim, taper(60, 1.1, 0.2, 0.1)), fill(colour("ffe2d0", 0.35), blur=0.6))
+    _lashes(canvas, upper, openness)
 
 
 def _eyeball(canvas: skia.Canvas, upper: g.Points, gaze: tuple[float, float], flip: bool) -> None:
-    canvas.drawRect(
-        skia.Rect.MakeLTRB(180, 195, 245, 245),
-        fill(
-            shader=radial(
-                g.EYE_CENTRE,
-                30,
-                [(0, colour("fbf4ee")), (0.6, colour("f1e2d8")), (1, colour("c9a394"))],
-            )
-        ),
-    )
-    oval(canvas, (233.5, 226.6), 4, 3, fill(colour("d98c7c", 0.7), blur=1.4))
+    white = [(0, colour("f7efe8")), (0.55, colour("ecdfd6")), (1, colour("b98f80"))]
+    canvas.drawPaint(fill(shader=radial(g.EYE_CENTRE, 31, white)))
+    oval(canvas, (234.5, 229.4), 4, 3, fill(colour("d98c7c", 0.75), blur=1.5))
     cx, cy = g.EYE_CENTRE[0] + gaze[0], g.EYE_CENTRE[1] + gaze[1]
     r = g.IRIS_RADIUS
-    oval(canvas, (cx, cy), r + 0.4, r + 0.4, fill(colour("2b1a14", 0.9), blur=0.7))
-    oval(
-        canvas,
-        (cx, cy),
-        r - 0.6,
-        r - 0.6,
-        fill(
-            shader=radial(
-                (cx, cy),
-                r,
-                [
-                    (0, colour("3a2012")),
-                    (0.45, colour("7a4a22")),
-                    (0.8, colour("6a3a1c")),
-                    (1, colour("341c10")),
-                ],
-            )
-        ),
-    )
-    oval(canvas, (cx, cy + 5), 7.4, 4.6, fill(colour("d8944a", 0.65), blur=2.4))
-    oval(canvas, (cx, cy), 4.9, 4.9, fill(colour("120a08"), blur=0.5))
+    oval(canvas, (cx, cy), r + 0.2, r + 0.2, fill(colour("24150f", 0.95), blur=0.8))
+    brown = [(0, "3a2012"), (0.42, "64391c"), (0.78, "562f18"), (1, "2e190e")]
+    stops = [(at, colour(c)) for at, c in brown]
+    oval(canvas, (cx, cy), r - 0.9, r - 0.9, fill(shader=radial((cx, cy), r, stops), blur=0.3))
+    _iris(canvas, cx, cy, r)
+    oval(canvas, (cx, cy), 5.4, 5.4, fill(colour("0e0706"), blur=0.6))
     # the shadow of the upper lid
-    canvas.drawPath(path(upper, closed=False), stroke(colour("3a1c16", 0.5), 7, blur=2.6))
+    canvas.drawPath(path(upper, closed=False), stroke(colour("2c1410", 0.62), 9, blur=3.0))
     # window light, on the same side in both eyes
     side = 1 if flip else -1
-    oval(canvas, (cx + side * 4.0, cy - 4.2), 2.7, 2.9, fill(colour("ffffff", 0.96), blur=0.35))
-    oval(canvas, (cx - side * 4.2, cy + 4.4), 1.3, 1.3, fill(colour("ffffff", 0.55), blur=0.5))
+    oval(canvas, (cx + side * 4.4, cy - 4.6), 3.1, 3.4, fill(colour("ffffff", 0.97), blur=0.4))
+    oval(canvas, (cx - side * 5.0, cy + 4.8), 1.6, 1.6, fill(colour("ffffff", 0.5), blur=0.6))
 
 
-def _lashes(canvas: skia.Canvas, line: g.Points, openness: float) -> None:
-    for place in np.linspace(0.0, 0.62, 9):
-        x, y = g.along(line, [place])[0]
-        out = 1 - place / 0.62
-        dx, dy = (
-            -1.5 - 5.5 * out,
-            (-4.6 + 2.0 * out) * (0.25 + 0.75 * openness) + 3.2 * (1 - openness),
-        )
-        lash = g.smooth([(x, y), (x + 0.35 * dx, y + 0.7 * dy), (x + dx, y + dy)])
+def _iris(canvas: skia.Canvas, cx: float, cy: float, r: float) -> None:
+    """Light that has gone through the iris gathers opposite the window; fine spokes."""
+    oval(canvas, (cx, cy + 5.6), 8.6, 5.2, fill(colour("e09a4c", 0.62), blur=2.6))
+    rng = np.random.default_rng(8)
+    for angle in np.linspace(0, 2 * np.pi, 56, endpoint=False):
+        inner, outer = rng.uniform(0.42, 0.55) * r, rng.uniform(0.7, 0.88) * r
+        ray = np.array([np.cos(angle), np.sin(angle)])
+        spoke = np.array([(cx, cy) + inner * ray, (cx, cy) + outer * ray])
+        shade = colour("f0b468" if rng.uniform() < 0.5 else "2e180c", rng.uniform(0.10, 0.30))
+        canvas.drawPath(path(spoke, closed=False), stroke(shade, 0.7))
+
+
+def _lashes(canvas: skia.Canvas, upper: g.Points, openness: float) -> None:
+    """A dark rim that thickens outwards, with a fringe that melts into it."""
+    ink = "22100c"
+    t = np.linspace(0, 1, len(upper))
+    rim = upper - np.column_stack([0 * t, 0.8 * np.sin(np.pi * t)])
+    canvas.drawPath(
+        ribbon(rim, taper(len(rim), 3.8, 0.3, 0.15, peak=0.35)), fill(colour(ink, 0.95), blur=0.35)
+    )
+    for place in np.linspace(0.10, 0.72, 19):
+        x, y = g.along(upper, [place])[0]
+        out = 1 - (place - 0.10) / 0.62
+        dx = -0.8 - 3.6 * out
+        dy = np.interp(openness, [0, 1], [2.2, -4.4 + 1.6 * out])
+        lash = g.smooth([(x, y), (x + 0.3 * dx, y + 0.65 * dy), (x + dx, y + dy)])
         canvas.drawPath(
-            ribbon(lash, taper(len(lash), 1.5, 1.0, 0.0, peak=0.05)), fill(colour("24110d", 0.9))
+            ribbon(lash, taper(len(lash), 1.5, 1.0, 0.0, peak=0.05)),
+            fill(colour(ink, 0.62), blur=0.25),
         )
 
 
@@ -324,27 +331,28 @@ def _brows(canvas: skia.Canvas) -> None:
     t = np.linspace(0, 1, 70)
     top, bottom = g.along(g.BROW_TOP, t), g.along(g.BROW_BOTTOM, t)
     hairs = []
-    for _ in range(150):
-        at = rng.uniform(0.02, 0.98)
-        i = int(at * 69)
-        depth = rng.uniform(0.0, 1.0)
-        root = bottom[i] + depth * (top[i] - bottom[i])
-        angle = np.deg2rad(
-            np.interp(at, [0, 0.35, 0.8, 1], [160, 172, 215, 245]) + rng.normal(0, 7)
-        )
-        length = rng.uniform(5, 8.5) * np.interp(at, [0, 0.3, 1], [0.6, 1, 0.9])
-        tip = root + length * np.array([np.cos(angle), np.sin(angle)])
-        hairs.append((root, tip, rng.uniform(0.3, 0.7)))
+    for _ in range(260):
+        at = rng.uniform(0.03, 0.985)
+        i = round(at * 69)
+        across = rng.uniform(-0.05, 0.85)
+        root = bottom[i] + across * (top[i] - bottom[i])
+        # Upright beside the nose, lying down towards the temple; the upper hairs bend down.
+        lean = np.interp(at, [0, 0.3, 0.75, 1], [150, 186, 206, 252]) - 26 * across * (at < 0.8)
+        angle = np.deg2rad(lean + rng.normal(0, 5))
+        length = rng.uniform(5, 8) * np.interp(at, [0, 0.3, 0.8, 1], [0.6, 1, 1, 0.7])
+        ray = np.array([np.cos(angle), np.sin(angle)])
+        bend = np.array([-0.4, 0.5]) * rng.uniform(0.2, 1.0)
+        hair = g.smooth([root, root + 0.55 * length * ray, root + length * ray + bend])
+        hairs.append((hair, rng.uniform(0.7, 1.2), rng.uniform(0.18, 0.5)))
     for flip in (False, True):
         canvas.save()
         if flip:
             canvas.translate(2 * g.CENTRE_X, 0)
             canvas.scale(-1, 1)
-        canvas.drawPath(path(top, bottom[::-1]), fill(colour("4a281b", 0.72), blur=1.3))
-        for root, tip, alpha in hairs:
-            canvas.drawPath(
-                path(np.array([root, tip]), closed=False), stroke(colour("351a12", alpha), 0.9)
-            )
+        canvas.drawPath(path(top, bottom[::-1]), fill(colour("5a3422", 0.55), blur=1.8))
+        for hair, width, alpha in hairs:
+            shape = ribbon(hair, taper(len(hair), width, 0.6, 0.0, peak=0.2))
+            canvas.drawPath(shape, fill(colour("3a2016", alpha)))
         canvas.restore()
 
 
@@ -352,176 +360,12 @@ def _brows(canvas: skia.Canvas) -> None:
 
 
 def _mouth(canvas: skia.Canvas) -> None:
-    # the groove under the nose
-    canvas.drawPath(
-        path(g.smooth([(256, 300), (256, 311)]), closed=False),
-        stroke(colour("b0674a", 0.28), 5, blur=2.4),
-    )
-    canvas.drawPath(
-        path(g.smooth([(249.5, 300), (248.5, 311)]), closed=False),
-        stroke(colour("ffe3cc", 0.35), 2.5, blur=1.6),
-    )
-    whole = path(g.LIP_TOP, g.LIP_BOTTOM[::-1])
-    canvas.drawPath(whole, fill(colour("b5544a", 0.5), blur=1.4))
-    upper = path(g.LIP_TOP, g.MOUTH_LINE[::-1])
-    lower = path(g.MOUTH_LINE, g.LIP_BOTTOM[::-1])
-    canvas.drawPath(
-        upper,
-        fill(shader=linear((0, 313), (0, 331), [(0, colour("c9665c")), (1, colour("a8433f"))])),
-    )
-    canvas.drawPath(
-        lower,
-        fill(
-            shader=linear(
-                (0, 327),
-                (0, 349),
-                [(0, colour("bd544d")), (0.45, colour("d9766a")), (1, colour("bf5d52"))],
-            )
-        ),
-    )
-    with clipped(canvas, lower):
-        oval(canvas, (249, 338), 18, 3.6, fill(colour("ffd9cc", 0.55), blur=2.8))
-        oval(canvas, (290, 336), 14, 9, fill(colour("8e3230", 0.35), blur=5))
-    with clipped(canvas, upper):
-        oval(canvas, (246.5, 317), 7, 1.6, fill(colour("ffcdbd", 0.5), blur=1.4), tilt=-14)
     line = g.MOUTH_LINE
+    canvas.drawPath(path(line, closed=False), stroke(colour("6e2424", 0.35), 4, blur=1.8))
     canvas.drawPath(
-        ribbon(line, taper(len(line), 2.4, 0.3, 0.3)), fill(colour("6a2226", 0.85), blur=0.55)
+        ribbon(line, taper(len(line), 2.3, 0.35, 0.35)), fill(colour("5c1a1e", 0.85), blur=0.6)
     )
-    for x in (g.MOUTH_LEFT - 0.5, g.MOUTH_RIGHT + 0.5):
-        oval(canvas, (x, 324.4), 3.2, 2.4, fill(colour("8e4034", 0.5), blur=1.6))
-
-
-# --- hair --------------------------------------------------------------------------------------
-
-# Each lock lies between an inner and an outer guide; strands run between the two.
-PART = (282, 78)
-LEFT_INNER = g.smooth(
-    [
-        PART,
-        (244, 96),
-        (204, 126),
-        (174, 168),
-        (160, 214),
-        (156, 262),
-        (152, 312),
-        (140, 362),
-        (130, 410),
-        (134, 456),
-        (146, 500),
-    ]
-)
-LEFT_OUTER = g.smooth(
-    [
-        (284, 52),
-        (226, 46),
-        (168, 66),
-        (128, 112),
-        (110, 172),
-        (104, 236),
-        (96, 300),
-        (82, 362),
-        (68, 414),
-        (66, 462),
-        (80, 512),
-    ]
-)
-RIGHT_INNER = g.smooth(
-    [
-        PART,
-        (308, 92),
-        (332, 120),
-        (348, 164),
-        (354, 212),
-        (357, 262),
-        (361, 312),
-        (374, 362),
-        (384, 410),
-        (380, 456),
-        (368, 500),
-    ]
-)
-RIGHT_OUTER = g.smooth(
-    [
-        (278, 52),
-        (326, 54),
-        (368, 78),
-        (396, 122),
-        (406, 178),
-        (410, 236),
-        (416, 300),
-        (430, 362),
-        (444, 414),
-        (446, 462),
-        (432, 512),
-    ]
-)
-
-
-def _hair_back(canvas: skia.Canvas) -> None:
-    back = path(LEFT_OUTER + (6, 0), (RIGHT_OUTER - (6, 0))[::-1])
-    canvas.drawPath(
-        back, fill(shader=linear((0, 60), (0, 500), [(0, colour("3a2018")), (1, colour("22110d"))]))
-    )
-
-
-def _hair_front(canvas: skia.Canvas) -> None:
-    _lock(canvas, LEFT_INNER, LEFT_OUTER, light=1.0, seed=11)
-    _lock(canvas, RIGHT_INNER, RIGHT_OUTER, light=0.7, seed=12)
-
-
-def _lock(canvas: skia.Canvas, inner: g.Points, outer: g.Points, light: float, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    t = np.linspace(0, 1, 90)
-    a, b = g.along(inner, t), g.along(outer, t)
-    outline = path(a, b[::-1])
-    canvas.drawPath(path(a, closed=False), stroke(colour("3a1a12", 0.35), 6, blur=4))
-    canvas.drawPath(
-        outline,
-        fill(
-            shader=linear(
-                (0, 50),
-                (0, 500),
-                [
-                    (0, colour("4b2a1d")),
-                    (0.3, colour("5c3524")),
-                    (0.7, colour("45261b")),
-                    (1, colour("36190f")),
-                ],
-            )
-        ),
-    )
-    shades = ["2c150f", "3d2118", "5a3323", "754630", "95613f"]
-    for _ in range(420):
-        u = rng.uniform(-0.015, 1.015)
-        first, last = sorted(rng.choice(90, 2, replace=False))
-        if last - first < 25:
-            first, last = max(0, first - 20), min(89, last + 20)
-        wave = 0.02 * np.sin(t * rng.uniform(4, 9) + rng.uniform(0, 6))
-        v = np.clip(u + wave, -0.02, 1.02)[:, None]
-        strand = (a + v * (b - a))[first : last + 1]
-        shade = (
-            shades[min(int(abs(rng.normal(0, 1.5))), 4)]
-            if rng.uniform() < 0.5
-            else shades[rng.integers(0, 3)]
-        )
-        canvas.drawPath(
-            ribbon(strand, taper(len(strand), rng.uniform(0.8, 2.6))),
-            fill(colour(shade, rng.uniform(0.25, 0.6))),
-        )
-    with clipped(canvas, outline):
-        mid = a + 0.5 * (b - a)
-        canvas.drawPath(
-            path(a + 0.42 * (b - a), closed=False),
-            stroke(colour("c98f5e", 0.30 * light), 12, blur=8, mode=SCREEN),
-        )
-        oval(
-            canvas,
-            tuple(mid[22]),
-            46,
-            13,
-            fill(colour("e0a878", 0.34 * light), blur=10, mode=SCREEN),
-            tilt=-50 if seed == 11 else 50,
-        )
-        canvas.drawPath(path(b, closed=False), stroke(colour("1c0c08", 0.5), 14, blur=8))
-        canvas.drawPath(path(a, closed=False), stroke(colour("1c0c08", 0.4), 9, blur=5))
+    for x in (g.MOUTH_LEFT, g.MOUTH_RIGHT):
+        oval(canvas, (x, g.MOUTH_CORNER_Y), 3.0, 2.2, fill(colour("7e382c", 0.5), blur=1.5))
+    with clipped(canvas, path(line, g.LIP_BOTTOM[::-1])):
+        oval(canvas, (248, 336.5), 15, 2.6, fill(colour("ffe4da", 0.42), blur=2.2))
