@@ -12,8 +12,11 @@ from .timeline import PART_FRAMES
 DELIVERY_MARGIN_S = 0.1
 # The next chunk may be made at this share of the speed measured so far and still be in time.
 SPEED_SHARE = 0.5
-# A chunk shorter than this is not worth a request: it joins the chunk before it.
-MIN_TAIL_S = 0.2
+# A last chunk shorter than this is not worth a request: it joins the chunk before it, or that one
+# leaves it more.
+MIN_TAIL_S = Fraction(1, 5)
+# Fewer frames than this may have no whole AAC frame under them.
+_MIN_FRAMES = PART_FRAMES // 2
 
 
 def next_chunk_frames(
@@ -23,7 +26,8 @@ def next_chunk_frames(
 
     A chunk of d seconds is made in d/speed seconds, and the viewer has `lead_s` seconds left to
     watch: it is in time if d/speed + DELIVERY_MARGIN_S <= lead_s. So the first chunk (no lead) is
-    one part, and chunks grow to `limit` frames as the lead does.
+    one part, and chunks grow to `limit` frames as the lead does. The last chunk is never shorter
+    than MIN_TAIL_S.
 
     fps        frames per second
     remaining  frames left in the utterance, at least 1
@@ -31,12 +35,15 @@ def next_chunk_frames(
     lead_s     seconds delivered and not yet watched
     speed      seconds of media generated per second so far; 0 if not measured yet
     """
-    affordable_s = (lead_s - DELIVERY_MARGIN_S) * speed * SPEED_SHARE
-    parts = max(1, math.floor(affordable_s * fps / PART_FRAMES)) if affordable_s > 0 else 1
+    affordable_s = max(0.0, (lead_s - DELIVERY_MARGIN_S) * speed * SPEED_SHARE)
+    parts = max(1, math.floor(affordable_s * fps / PART_FRAMES))
     frames = min(parts * PART_FRAMES, limit, remaining)
-    if (remaining - frames) / fps < MIN_TAIL_S:
+    if frames == remaining or remaining - frames >= MIN_TAIL_S * fps:
+        return frames
+    shortened = remaining - math.ceil(MIN_TAIL_S * fps)
+    if lead_s <= 0 or remaining / fps <= affordable_s or shortened < _MIN_FRAMES:
         return remaining
-    return frames
+    return shortened
 
 
 T = TypeVar("T")
