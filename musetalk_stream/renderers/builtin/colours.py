@@ -34,7 +34,7 @@ def colours_of(avatar: Avatar, points: npt.NDArray[np.float32], pictures: Sequen
         skin.append(_samples(avatar.frames[n], np.concatenate([cheeks, chin, at[[29]]])))
     lip, cheek = (np.median(np.concatenate(tones), axis=0) for tones in (lips, skin))
     return Colours(
-        cavity=_tone(_BLACK + 0.17 * (lip[0] - _BLACK), lip, 0.45),
+        cavity=(_BLACK + 0.15 * (lip[0] - _BLACK), 125.0, 128 + max(7.0, 0.45 * (lip[2] - 128))),
         teeth=_tone(cheek[0] + 0.45 * (_WHITE - cheek[0]), cheek, 0.25),
         tongue=_tone(_BLACK + 0.55 * (lip[0] - _BLACK), lip, 0.9),
     )

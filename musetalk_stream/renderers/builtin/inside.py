@@ -32,12 +32,14 @@ def paint(
     cover = _cover(outline - as_floats((left, top)), size)
     layers = _layers(place, how, as_floats((corner[0] + left, corner[1] + top)), size)
     shade = _shade(cover, (how.lower + how.upper) * place.unit)
-    for layer, light in zip(layers, (how.teeth, how.teeth, how.tongue), strict=True):
+    for layer, light in zip(layers, (how.upper_teeth, how.lower_teeth, how.tongue), strict=True):
         layer *= shade
         layer *= np.float32(light)
     small = [
         as_floats(cv2.resize(each, half, interpolation=cv2.INTER_AREA)) for each in (cover, *layers)
     ]
+    for teeth in small[1:3]:
+        teeth *= teeth  # in the shade they take on the red around them
     luma, cb, cr = planes
     _blend(luma[top:bottom, left:right], cover, layers, by, 0)
     halved = np.s_[top // 2 : bottom // 2, left // 2 : right // 2]
@@ -64,12 +66,13 @@ def _cover(outline: Floats, size: tuple[int, int]) -> Floats:
 
 
 def _outline(place: Place, how: Pose) -> Floats:
-    """The inner edge of the lips `[n, 2]` in luma pixels."""
+    """The edge of what the lips uncover `[n, 2]` in luma pixels."""
     source = _POINTS * np.float32(how.width)
     apart = parting(_POINTS, how.rounded)
     line, gap = curve(place.line, source), curve(place.half_gap, source)
-    over = _OVERLAP * np.minimum(1, 5 * apart)
-    above = line - gap - apart * np.float32(how.upper) - over
+    over = np.minimum(_OVERLAP, (how.lower + how.upper) * apart / 3)
+    # What open lips show in the picture itself stays, and goes with the upper lip.
+    above = line + gap - apart * np.float32(how.upper) - over
     below = line + gap + apart * np.float32(how.lower) + over
     u = source / np.float32(1 + how.squeeze)
     return place.pixels(np.concatenate([u, u[-2:0:-1]]), np.concatenate([above, below[-2:0:-1]]))
@@ -77,9 +80,9 @@ def _outline(place: Place, how: Pose) -> Floats:
 
 def _layers(place: Place, how: Pose, at: Floats, size: tuple[int, int]) -> list[Floats]:
     """Upper teeth, which the skull holds; lower teeth and tongue, which the jaw carries."""
-    line, half_gap = float(place.line[-1]), float(place.half_gap[-1])
-    still = _texture_map(place, line - half_gap, at)
-    moved = _texture_map(place, line + half_gap + how.lower, at)
+    lower_lip = float(place.line[-1] + place.half_gap[-1])
+    still = _texture_map(place, lower_lip, at)
+    moved = _texture_map(place, lower_lip + how.lower, at)
     return [
         _hung(UPPER_TEETH, still, size),
         _hung(LOWER_TEETH, moved, size),

@@ -32,6 +32,11 @@ class Place:
     line: Floats  # [5]: the line between the lips, v as a polynomial of u, highest power first
     half_gap: Floats  # [5]: half of the opening that the picture itself shows, likewise
 
+    @property
+    def own_opening(self) -> float:
+        """How far the lips are apart in the middle."""
+        return 2 * float(self.half_gap[-1])
+
     def pixels(self, u: Floats, v: Floats) -> Floats:
         """Points `[n, 2]` of `u` `[n]` and `v` `[n]`."""
         return as_floats(self.origin + u[:, None] * self.along + v[:, None] * self.down)

@@ -48,9 +48,8 @@ class BuiltinRenderer:
         place = face.place(request.picture) if face else None
         if face is None or place is None:
             return None
-        return speak(
-            request.avatar.frames[request.picture], face, place, pose(request.audio_window)
-        )
+        how = pose(request.audio_window, place.own_opening)
+        return speak(request.avatar.frames[request.picture], face, place, how)
 
     def _face(self, avatar: Avatar) -> Face | None:
         key = id(avatar.frames)

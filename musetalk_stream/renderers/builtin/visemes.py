@@ -60,7 +60,7 @@ VISEMES = {
 
 
 def band_levels(power: Doubles) -> Doubles:
-    """Weighted decibels per band, the strongest 0, for power spectra `[n, WINDOW/2+1]`: `[n, 9]`."""
+    """Weighted decibels per band, the strongest 0: `[n, 9]` for power `[n, WINDOW/2+1]`."""
     bands = [power[:, lo:hi].sum(axis=1) for lo, hi in pairwise(_STARTS)]
     level: Doubles = 10 * np.log10(np.stack(bands, axis=1) + 1e-12)
     level -= level.max(axis=1, keepdims=True)

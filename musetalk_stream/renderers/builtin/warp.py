@@ -47,9 +47,8 @@ def _displacement(field: Field, place: Place, how: Pose) -> tuple[Floats, Floats
     `[rows, cols]`, luma pixels."""
     source = field.u * np.float32(1 + how.squeeze)
     apart = parting(source / np.float32(how.width), how.rounded)
-    middle = curve(place.line, np.clip(source, -1, 1))
-    middle += apart * np.float32((how.lower - how.upper) / 2)
-    below = np.clip((field.v[:, None] - middle) * np.float32(1 / STEP) + np.float32(0.5), 0, 1)
+    border = _border(place, how, np.clip(source, -1, 1), apart)
+    below = np.clip((field.v[:, None] - border) * np.float32(1 / STEP) + np.float32(0.5), 0, 1)
     down = below * (apart * np.float32(-how.upper - how.lower))
     down += apart * np.float32(how.upper)
     down *= field.lip
@@ -59,6 +58,16 @@ def _displacement(field: Field, place: Place, how: Pose) -> tuple[Floats, Floats
     across = field.corner * np.float32(how.squeeze)
     x = across * place.along[0] + down * place.down[0]
     return as_floats(x), as_floats(across * place.along[1] + down * place.down[1])
+
+
+def _border(place: Place, how: Pose, u: Floats, apart: Floats) -> Floats:
+    """Where what the upper lip takes along ends: v at each `u`, out of sight where lips part."""
+    border = curve(place.line, u)
+    if place.own_opening:
+        border += curve(place.half_gap, u) + apart * np.float32(how.lower) - np.float32(STEP / 2)
+    else:
+        border += apart * np.float32((how.lower - how.upper) / 2)
+    return border
 
 
 def _away(
