@@ -270,6 +270,7 @@ def sound_file(samples: Samples, container: str, rate: int = EAR_RATE, *, channe
     file = io.BytesIO()
     with av.open(file, "w", format=muxer, options=options or {}) as out:
         stream = out.add_stream(codec, rate=rate, layout=layout)
+        assert isinstance(stream, av.AudioStream)
         stream.codec_context.bit_rate = 96_000 * channels
         resampler = av.AudioResampler(format=fmt, layout=layout, rate=rate)
         # Interleaved, so that 5.1 is not mixed but written as it is.

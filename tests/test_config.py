@@ -1,0 +1,101 @@
+"""Settings: flags over variables over defaults, and clear words for wrong ones."""
+
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+
+from musetalk_stream.config import (
+    ENV_PREFIX,
+    Config,
+    EncoderConfig,
+    default_of,
+    load,
+    settings,
+)
+from musetalk_stream.errors import SetupError
+
+
+def test_defaults_are_in_range() -> None:
+    config = load({}, environ={})
+    assert config.http.port == 8000
+    for section, spec in settings():
+        assert getattr(getattr(config, section), spec.name) == default_of(spec)
+
+
+def test_a_flag_wins_over_a_variable_and_a_variable_over_the_default() -> None:
+    environ = {f"{ENV_PREFIX}PORT": "9001", f"{ENV_PREFIX}MAX_SESSIONS": "7"}
+    config = load({"port": "9002"}, environ=environ)
+    assert config.http.port == 9002
+    assert config.session.max_sessions == 7
+
+
+def test_other_variables_are_none_of_our_business() -> None:
+    assert load({}, environ={"PORT": "x", "MUSETALK": "y"}) == Config()
+
+
+def test_a_misspelt_variable_is_named() -> None:
+    with pytest.raises(SetupError, match="MUSETALK_STREAM_PROT"):
+        load({}, environ={"MUSETALK_STREAM_PROT": "8000"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("port", "http", "port: 'http' is not int"),
+        ("port", "", "is not int"),
+        ("port", "80.5", "is not int"),
+        ("port", "65536", "its maximum is 65535"),
+        ("port", "-1", "its minimum is 0"),
+        ("max_sessions", "0", "its minimum is 1"),
+        ("crf", "nan", "finite"),
+        ("session_idle_s", "inf", "finite"),
+        ("max_audio_s", "-inf", "finite"),
+        ("crf", "51.5", "its maximum is 51"),
+        ("preset", "placebo", "preset must be one of ultrafast, superfast"),
+        ("renderer", "magic", "renderer must be one of"),
+        ("log_level", "INFO", "log_level must be one of"),
+        ("chunk_store_mb", "1e3", "is not int"),
+    ],
+)
+def test_wrong_values_are_named(name: str, value: str, message: str) -> None:
+    with pytest.raises(SetupError, match=message) as caught:
+        load({name: value}, environ={})
+    assert name in str(caught.value)
+    with pytest.raises(SetupError, match=message):
+        load({}, environ={ENV_PREFIX + name.upper(): value})
+
+
+def test_folders_are_absolute_and_know_home(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    config = load({"chunks_dir": "~/c", "avatars_dir": "a"}, environ={})
+    assert config.storage.chunks_dir == tmp_path / "c"
+    assert config.storage.avatars_dir == tmp_path / "a"
+
+
+def test_aliases() -> None:
+    assert load({"avatar_aliases": "a=b, c=d,"}, environ={}).session.aliases() == {
+        "a": "b",
+        "c": "d",
+    }
+    assert load({"avatar_aliases": ""}, environ={}).session.aliases() == {}
+    with pytest.raises(SetupError, match="NAME=ID"):
+        load({"avatar_aliases": "a="}, environ={}).session.aliases()
+
+
+def test_configuration_is_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        EncoderConfig().crf = 3  # type: ignore[misc]
+
+
+def test_names_are_unique_over_all_sections() -> None:
+    names = [spec.name for _, spec in settings()]
+    assert len(set(names)) == len(names)
+
+
+def test_every_setting_is_explained() -> None:
+    for _, spec in settings():
+        assert len(spec.metadata["help"]) > 10, spec.name

@@ -1,0 +1,117 @@
+"""The event log: a ring, and followers at their own pace."""
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from musetalk_stream.events import CAPACITY, MemoryEventLog, Missed
+
+
+async def collect(log: MemoryEventLog, after: int = 0) -> list[int]:
+    async with aclosing(log.follow(after)) as entries:
+        return [entry.id async for entry in entries]
+
+
+def publish(log: MemoryEventLog, count: int) -> None:
+    for _ in range(count):
+        log.publish({"event": "chunk", "index": log.last_id})
+
+
+async def test_ids_grow_by_one_and_followers_read_in_order() -> None:
+    log = MemoryEventLog()
+    assert [log.publish({"event": "chunk"}) for _ in range(3)] == [1, 2, 3]
+    log.close()
+    assert await collect(log) == [1, 2, 3]
+    assert await collect(log, after=2) == [3]
+    assert await collect(log, after=3) == []
+
+
+async def test_a_follower_waits_for_what_comes() -> None:
+    log = MemoryEventLog()
+    reading = asyncio.create_task(collect(log))
+    for _ in range(5):
+        publish(log, 2)
+        await asyncio.sleep(0)
+    log.close()
+    assert await reading == list(range(1, 11))
+
+
+async def test_many_followers_read_everything_at_their_own_pace() -> None:
+    log = MemoryEventLog()
+
+    async def slowly(pauses: int) -> list[int]:
+        seen = []
+        async with aclosing(log.follow(0)) as entries:
+            async for entry in entries:
+                seen.append(entry.id)
+                for _ in range(pauses):
+                    await asyncio.sleep(0)
+        return seen
+
+    readers = [asyncio.create_task(slowly(pauses)) for pauses in (0, 1, 7, 30)]
+    for _ in range(100):
+        publish(log, 3)
+        await asyncio.sleep(0)
+    log.close()
+    for reader in readers:
+        assert await reader == list(range(1, 301))
+
+
+async def test_who_falls_off_the_ring_is_told() -> None:
+    log = MemoryEventLog(capacity=4)
+    publish(log, 10)
+    assert log.first_id == 7
+    with pytest.raises(Missed):
+        await collect(log, after=5)
+    log.close()
+    assert await collect(log, after=6) == [7, 8, 9, 10]
+
+
+async def test_a_slow_follower_is_told_when_it_is_overtaken() -> None:
+    log = MemoryEventLog(capacity=4)
+    publish(log, 2)
+    async with aclosing(log.follow(0)) as entries:
+        assert (await anext(entries)).id == 1
+        publish(log, 10)
+        with pytest.raises(Missed):
+            await anext(entries)
+
+
+async def test_an_id_from_the_future_is_not_ours() -> None:
+    log = MemoryEventLog()
+    with pytest.raises(Missed):
+        await collect(log, after=1)
+
+
+async def test_an_empty_log_begins_with_the_next_event() -> None:
+    log = MemoryEventLog()
+    assert log.first_id == 1
+    log.close()
+    assert await collect(log) == []
+
+
+async def test_close_ends_those_who_wait() -> None:
+    log = MemoryEventLog()
+    readers = [asyncio.create_task(collect(log)) for _ in range(3)]
+    await asyncio.sleep(0)
+    log.close()
+    assert await asyncio.gather(*readers) == [[], [], []]
+
+
+async def test_cancelling_a_follower_leaves_the_others() -> None:
+    log = MemoryEventLog()
+    leaver, stayer = asyncio.create_task(collect(log)), asyncio.create_task(collect(log))
+    await asyncio.sleep(0)
+    leaver.cancel()
+    publish(log, 1)
+    log.close()
+    with pytest.raises(asyncio.CancelledError):
+        await leaver
+    assert await stayer == [1]
+
+
+def test_memory_is_bounded() -> None:
+    log = MemoryEventLog()
+    publish(log, CAPACITY + 500)
+    assert log.first_id == 501
