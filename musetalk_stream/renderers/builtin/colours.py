@@ -34,14 +34,18 @@ def colours_of(avatar: Avatar, points: npt.NDArray[np.float32], pictures: Sequen
         skin.append(_samples(avatar.frames[n], np.concatenate([cheeks, chin, at[[29]]])))
     lip, cheek = (np.median(np.concatenate(tones), axis=0) for tones in (lips, skin))
     return Colours(
-        cavity=(_BLACK + 0.15 * (lip[0] - _BLACK), 125.0, 128 + max(7.0, 0.45 * (lip[2] - 128))),
-        teeth=_tone(cheek[0] + 0.45 * (_WHITE - cheek[0]), cheek, 0.25),
-        tongue=_tone(_BLACK + 0.55 * (lip[0] - _BLACK), lip, 0.9),
+        cavity=(_BLACK + 0.15 * (lip[0] - _BLACK), 120.0, 128 + max(7.0, 0.45 * (lip[2] - 128))),
+        teeth=(
+            cheek[0] + 0.45 * (_WHITE - cheek[0]),
+            128 + 0.30 * (cheek[1] - 128),
+            128 + 0.25 * (cheek[2] - 128),
+        ),
+        tongue=(
+            _BLACK + 0.55 * (lip[0] - _BLACK),
+            128 + 0.9 * (lip[1] - 128),
+            128 + 0.9 * (lip[2] - 128),
+        ),
     )
-
-
-def _tone(luma: float, like: npt.NDArray[np.float64], tint: float) -> Tone:
-    return luma, 128 + tint * (like[1] - 128), 128 + tint * (like[2] - 128)
 
 
 def _samples(

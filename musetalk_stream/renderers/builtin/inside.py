@@ -38,8 +38,6 @@ def paint(
     small = [
         as_floats(cv2.resize(each, half, interpolation=cv2.INTER_AREA)) for each in (cover, *layers)
     ]
-    for teeth in small[1:3]:
-        teeth *= teeth  # in the shade they take on the red around them
     luma, cb, cr = planes
     _blend(luma[top:bottom, left:right], cover, layers, by, 0)
     halved = np.s_[top // 2 : bottom // 2, left // 2 : right // 2]

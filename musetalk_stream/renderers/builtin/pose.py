@@ -35,7 +35,7 @@ def pose(row: Floats, own_opening: float) -> Pose:
     """
     wide, spread, rounded, teeth = (float(row[n]) for n in (OPEN, SPREAD, ROUNDED, TEETH))
     shown = teeth * min(1.0, 8 * wide)
-    light = (0.30 + 0.30 * min(1.0, 2 * wide) + 0.40 * teeth) * (1 - 0.95 * rounded)
+    light = (0.34 + 0.30 * min(1.0, 2 * wide) + 0.36 * teeth) * (1 - 0.95 * rounded * (1 - teeth))
     lower = 0.42 * wide + 0.05 * shown
     upper = (0.09 + 0.15 * rounded) * wide + 0.045 * shown
     total = lower + upper

@@ -4,6 +4,7 @@ import weakref
 from collections.abc import Sequence
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -28,6 +29,8 @@ class BuiltinRenderer:
     name = "builtin"
 
     def __init__(self) -> None:
+        # A frame takes less than half a millisecond: spread over threads it takes more.
+        cv2.setNumThreads(1)
         # By the identity of the pictures, and with a weak reference to tell that it still holds.
         self._faces: dict[int, tuple[weakref.ref[npt.NDArray[np.uint8]], Face | None]] = {}
 

@@ -14,7 +14,7 @@ from .pose import Pose, parting
 
 def speak(picture: Plane, face: Face, place: Place, how: Pose) -> MouthRegion | None:
     """The mouth region of `picture` (I420) in the pose `how`; None if none of it is in sight."""
-    planes = i420_planes(picture)
+    planes = i420_planes(np.asarray(picture))  # views of a memory map are slow to make
     box = _box(face.field, place, planes.luma.shape)
     if box is None:
         return None
