@@ -4,6 +4,7 @@ a few small frames, and sounds in every container that we read."""
 import io
 import json
 import struct
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -267,8 +268,10 @@ def sound_file(samples: Samples, container: str, rate: int = EAR_RATE, *, channe
     """Samples, the same in all channels, in a container of CONTAINERS."""
     muxer, codec, fmt = CONTAINERS[container]
     layout = {1: "mono", 2: "stereo", 6: "5.1"}[channels]
-    file = io.BytesIO()
-    with av.open(file, "w", format=muxer, options=options or {}) as out:
+    with (
+        tempfile.NamedTemporaryFile() as file,  # by name: a muxer may read again what it wrote
+        av.open(file.name, "w", format=muxer, options=options or {}) as out,
+    ):
         stream = out.add_stream(codec, rate=rate, layout=layout)
         assert isinstance(stream, av.AudioStream)
         stream.codec_context.bit_rate = 96_000 * channels
@@ -279,10 +282,12 @@ def sound_file(samples: Samples, container: str, rate: int = EAR_RATE, *, channe
         frame.sample_rate = rate
         frame.pts = 0
         frame.time_base = Fraction(1, rate)
-        for resampled in [*resampler.resample(frame), *resampler.resample(None)]:
+        pieces = [*resampler.resample(frame), *resampler.resample(None)] if len(samples) else []
+        for resampled in pieces:
             out.mux(stream.encode(resampled))
         out.mux(stream.encode(None))
-    return file.getvalue()
+        out.close()
+        return Path(file.name).read_bytes()
 
 
 def video_file() -> bytes:
