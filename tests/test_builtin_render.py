@@ -77,11 +77,11 @@ def draw(points: Floats, skin: tuple[int, int, int] = (150, 185, 225)) -> npt.ND
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), np.uint8)
 
 
-def avatar(places: list[Floats], pictures: list[npt.NDArray[np.uint8]] | None = None) -> Avatar:
+def avatar(
+    places: list[Floats], pictures: list[Plane] | None = None, cycle: Cycle = Cycle.FORWARD
+) -> Avatar:
     pictures = pictures if pictures is not None else [draw(points) for points in places]
-    manifest = Manifest(
-        "drawn", "Drawn", SIZE, SIZE, Fraction(25), len(places), Cycle.FORWARD, "", "", ""
-    )
+    manifest = Manifest("drawn", "Drawn", SIZE, SIZE, Fraction(25), len(places), cycle, "", "", "")
     return Avatar(manifest, np.stack(pictures), np.stack(places), Path("none.mp4"))
 
 
@@ -308,3 +308,41 @@ def test_colours_suit_the_avatar(skin: tuple[int, int, int]) -> None:
     assert mouth.min() < 50
     assert face < mouth.max() + 60
     assert mouth.max() <= 235
+
+
+def test_open_lips_keep_showing_what_is_between_them() -> None:
+    points = landmarks()
+    points[[61, 62, 63]] -= (0, 4)
+    points[[67, 66, 65]] += (0, 6)
+    picture = draw(points)
+    teeth = (slice(156, 162), slice(120, 136))
+    i420_planes(picture).luma[teeth] = 220
+    some = avatar([points] * 4, [picture] * 4)
+    for wide in (0.1, 0.5, 1.0):
+        luma = i420_planes(composed(some, region(some, (wide, 0.0, 0.0, 0.3)))).luma
+        assert luma[154:162, 120:136].max() > 200
+    assert luma[166:180, 120:136].min() < 60
+    assert BuiltinRenderer().render([request(some, (0, 0, 0, 0))]) == [None]
+
+
+def test_smoothing_turns_round_where_the_cycle_does() -> None:
+    """Picture 0 of a ping-pong cycle is next to picture 1 only, not to the last one."""
+    places = [landmarks()] * 6 + [landmarks(134, 157)] * 6
+    pictures = [draw(landmarks())] * 12
+    there = avatar(places, pictures, Cycle.PING_PONG)
+    calm = avatar([landmarks()] * 12, pictures, Cycle.PING_PONG)
+    found = BuiltinRenderer().render([request(there, SHAPES["ah"], 0)])[0]
+    wrapped = BuiltinRenderer().render([request(avatar(places, pictures), SHAPES["ah"], 0)])[0]
+    assert found is not None
+    assert wrapped is not None
+    assert found.x == region(calm, SHAPES["ah"], 0).x
+    assert not same(found, wrapped)
+
+
+def test_few_faces_are_remembered() -> None:
+    renderer = BuiltinRenderer()
+    picture = draw(landmarks())
+    several = [avatar([landmarks()] * 2, [picture] * 2) for _ in range(70)]
+    for some in several:
+        assert renderer.render([request(some, SHAPES["ah"], 0)])[0] is not None
+    assert repr(renderer) == "<BuiltinRenderer 64 faces>"

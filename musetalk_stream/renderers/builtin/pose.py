@@ -44,7 +44,7 @@ def pose(row: Floats, own_opening: float) -> Pose:
         lower=lower * part,
         upper=upper * part,
         jaw=0.31 * wide * part,
-        squeeze=0.30 * rounded - 0.10 * spread,
+        squeeze=0.30 * rounded - 0.08 * spread,
         width=0.95 - 0.14 * rounded,
         rounded=rounded,
         upper_teeth=0.0 if own_opening else light,
