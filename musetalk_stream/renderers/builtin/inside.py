@@ -11,6 +11,7 @@ from .textures import LEFT, LOWER_TEETH, TEXELS, TONGUE, TOP, UPPER_TEETH
 
 # The line between closed lips is dark and has a width; half of it sticks to either lip.
 _OVERLAP = np.float32(0.022)
+_FINE = 2  # times finer than pixels are outlines drawn
 _SHIFT = 4  # fractional bits of outline points
 _POINTS = np.linspace(-1, 1, 25, dtype=np.float32)
 
@@ -56,11 +57,12 @@ def _box(outline: Floats, shape: tuple[int, ...]) -> tuple[int, int, int, int] |
 
 
 def _cover(outline: Floats, size: tuple[int, int]) -> Floats:
-    """How much of each pixel lies between the lips."""
-    mask = np.zeros((size[1], size[0]), np.uint8)
-    points = np.rint(outline * (1 << _SHIFT)).astype(np.int32)
-    cv2.fillPoly(mask, [points], 255, cv2.LINE_AA, _SHIFT)
-    return as_floats(cv2.GaussianBlur(mask, (3, 3), 0.7) * np.float32(1 / 255))
+    """How much of each pixel lies between the lips, as soft at the edge as pictures are."""
+    fine = np.zeros((_FINE * size[1], _FINE * size[0]), np.uint8)
+    points = (outline + np.float32(0.5)) * np.float32(_FINE) - np.float32(0.5)
+    cv2.fillPoly(fine, [np.rint(points * (1 << _SHIFT)).astype(np.int32)], 255, cv2.LINE_AA, _SHIFT)
+    mask = cv2.resize(fine, size, interpolation=cv2.INTER_AREA)
+    return as_floats(cv2.GaussianBlur(mask, (3, 3), 0.8) * np.float32(1 / 255))
 
 
 def _outline(place: Place, how: Pose) -> Floats:
