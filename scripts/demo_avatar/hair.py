@@ -59,8 +59,8 @@ LEFT = _side(
         (152, 474),
     ],
     [
-        (292, 39),
-        (232, 35),
+        (292, 35.5),
+        (232, 34),
         (174, 54),
         (132, 102),
         (114, 164),
@@ -97,8 +97,8 @@ RIGHT = _side(
         (361, 474),
     ],
     [
-        (270, 38),
-        (322, 39),
+        (270, 35),
+        (322, 38.5),
         (364, 60),
         (392, 106),
         (403, 166),
@@ -152,16 +152,21 @@ def front(canvas: skia.Canvas) -> None:
     for side in (RIGHT, LEFT):
         # the shadow on the face
         shadow = path(side.inner[:n], closed=False)
-        canvas.drawPath(shadow, stroke(colour("4a1c10", 0.36), 12, blur=8))
+        canvas.drawPath(shadow, stroke(colour("4a1c10", 0.44), 16, blur=8))
     dark = fill(colour("2c150d"))
     for side in (RIGHT, LEFT):
         under = path(side.at(0.03 + 0 * T)[2:n], side.at(0.97 + 0 * T)[2:n][::-1])
         canvas.drawPath(under, dark)
-    roots = [
-        side.at(np.full(STEPS, u))[4]
-        for side, u in ((LEFT, 0.1), (LEFT, 0.98), (RIGHT, 0.98), (RIGHT, 0.1))
+    # Where the two sides meet, the parting.
+    top = g.smooth(
+        [*LEFT.at(np.full(STEPS, 0.985))[[6, 3]], *RIGHT.at(np.full(STEPS, 0.985))[[3, 6]]]
+    )
+    bottom = [
+        RIGHT.at(np.full(STEPS, 0.1))[4],
+        RIGHT.inner[1] - (0, 3),
+        LEFT.at(np.full(STEPS, 0.1))[4],
     ]
-    canvas.drawPath(path(np.array([*roots, RIGHT.inner[1] - (0, 3)])), dark)
+    canvas.drawPath(path(top, np.array(bottom)), dark)
     for side in (RIGHT, LEFT):
         rng = np.random.default_rng(side.seed)
         for lock in side.locks:
