@@ -68,7 +68,7 @@ function chunkLink(event) {
     href: event.url,
     target: "_blank",
     rel: "noopener",
-    textContent: event.url.split("/").at(-1),
+    textContent: event.url.split("/").pop(),
     title: "Play this chunk alone",
   });
 }

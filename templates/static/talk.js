@@ -210,7 +210,8 @@ export class Talk {
     const { queue } = utterance;
     utterance.position = this.#video.currentTime;
     if (utterance.signal.aborted) return "cancelled";
-    const end = source.buffered.at(-1)?.[1] ?? 0;
+    const { buffered } = source;
+    const end = buffered.length > 0 ? buffered[buffered.length - 1][1] : 0;
     const isPlayedOut = queue.isDrained && this.#video.currentTime >= end - 0.15;
     if (failure instanceof MediaFailure || !isPlayedOut) return "lost";
     if (utterance.error) return "error";

@@ -16,6 +16,7 @@ from player_driver import PlayerPage, Proxy
 from playwright.async_api import Browser, Playwright, async_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
+HAS_CHROMIUM = CHROMIUM.exists()
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -35,7 +36,8 @@ OpenPlayer = Callable[..., Awaitable[PlayerPage]]
 async def server_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """The address of a server with a chunk store of its own."""
     chunks = tmp_path_factory.mktemp("chunks")
-    log = (chunks.parent / "browser-server.log").open("w")
+    log_path = chunks.parent / "browser-server.log"
+    log = log_path.open("w")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "musetalk_stream", "serve", "--port", "0"),
         *("--chunks-dir", str(chunks)),
@@ -47,14 +49,18 @@ async def server_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
     try:
         async with asyncio.timeout(60):
             ready = (await process.stdout.readline()).decode()
-        assert "http://" in ready, f"the server did not start: {Path(log.name).read_text()}"
+        assert "http://" in ready, "the server did not start: " + _text(log_path)
         yield "http://" + ready.split("http://")[1].strip().rstrip("/")
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
         await asyncio.wait_for(process.wait(), 10)
         log.close()
-    assert "Traceback" not in Path(log.name).read_text()
+    assert "Traceback" not in _text(log_path)
+
+
+def _text(path: Path) -> str:
+    return path.read_text()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -65,7 +71,7 @@ async def api(server_url: str) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def playwright() -> AsyncIterator[Playwright]:
-    if not CHROMIUM.exists():
+    if not HAS_CHROMIUM:
         pytest.skip("no Chromium here (apt-get install chromium)")
     async with async_playwright() as started:
         yield started

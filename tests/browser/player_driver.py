@@ -52,6 +52,11 @@ class PlayerPage:
         request_id: str = answer.json()["request_id"]
         return request_id
 
+    async def delete(self) -> None:
+        """Delete the session, as an app does when its chat is closed."""
+        answer = await self._api.delete(f"/sessions/{self.session_id}")
+        assert answer.status_code == 204
+
     async def read(self, name: str) -> Any:
         return await self.page.evaluate("(name) => window.musetalkPlayer[name]", name)
 

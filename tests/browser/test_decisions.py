@@ -130,9 +130,9 @@ async def test_phase(page: Any, function: str, args: tuple[Any, ...], expected: 
 
 async def test_backoff_grows_to_fifteen_seconds_and_jitters(page: Any) -> None:
     middle = [await call(page, "events", "backoffMs", attempt, 0.5) for attempt in range(7)]
-    assert middle == [1000, 2000, 4000, 8000, 15000, 15000, 15000]
-    assert await call(page, "events", "backoffMs", 0, 0) == 800
-    assert await call(page, "events", "backoffMs", 0, 1) == 1200
+    assert middle == pytest.approx([1000, 2000, 4000, 8000, 15000, 15000, 15000])
+    assert await call(page, "events", "backoffMs", 0, 0) == pytest.approx(800)
+    assert await call(page, "events", "backoffMs", 0, 1) == pytest.approx(1200)
 
 
 @pytest.mark.parametrize(

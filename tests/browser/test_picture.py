@@ -54,9 +54,11 @@ class Recording:
 
 async def test_no_black_picture_from_loading_to_idle_again(open_player: OpenPlayer) -> None:
     player = await open_player(viewport={"width": 400, "height": 400})
+    url = player.page.url
+    await player.page.goto("about:blank")
     recording = Recording(player)
     await recording.start()
-    await player.page.reload()
+    await player.page.goto(url)
     await player.until("idle")
     await asyncio.sleep(0.5)
     for count in (1, 2):

@@ -144,10 +144,12 @@ async def test_leaving_deletes_the_session(start_page: Page, api: httpx.AsyncCli
     assert url is not None
     session = "/sessions/" + url.rsplit("/", 1)[1]
     assert (await api.get(session)).status_code == 200
-    await start_page.goto("about:blank")
-    async with asyncio.timeout(5):
-        while (await api.get(session)).status_code == 200:
-            await asyncio.sleep(0.05)
+    async with api.stream("GET", session + "/events") as events:
+        await start_page.goto("about:blank")
+        async with asyncio.timeout(5):
+            lines = [line async for line in events.aiter_lines()]  # ends with the session
+    assert '"deleted"' in "".join(lines)
+    assert (await api.get(session)).status_code in (404, 410)
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (844, 390), (1280, 800), (1920, 1080)])
