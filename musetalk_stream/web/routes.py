@@ -7,6 +7,7 @@ from .event_stream import event_stream
 
 # One segment without a slash. Ids are looked up, never parsed, so their form is not checked here.
 _SESSION = "/sessions/{session_id}"
+_STATIC = "/static"
 
 
 def add_routes(app: web.Application) -> None:
@@ -20,13 +21,21 @@ def add_routes(app: web.Application) -> None:
             web.delete(_SESSION, api.delete_session),
             web.post(f"{_SESSION}/stream", api.speak),
             web.post(f"{_SESSION}/position", api.placeholder_position),
-            web.get(f"{_SESSION}/events", event_stream),
+            web.get(f"{_SESSION}/events", event_stream, allow_head=False),
             web.get(r"/chunks/{request_id}/{name:chunk_\d{4,}\.mp4}", media.chunk),
             web.get("/avatars", api.list_avatars),
             web.get("/avatars/{avatar_id}", api.get_avatar),
             web.get("/avatars/{avatar_id}/video", media.placeholder),
             web.get("/healthz", api.alive),
             web.get("/readyz", api.ready),
-            web.static("/static", pages.TEMPLATES / "static"),
+            web.static(_STATIC, pages.TEMPLATES / "static"),
         ]
     )
+    app.on_response_prepare.append(_revalidate_static)
+
+
+async def _revalidate_static(request: web.Request, response: web.StreamResponse) -> None:
+    """The files of a page are asked for anew with it (304 if unchanged): after an update, a page
+    must not run half of the old player."""
+    if request.path.startswith(_STATIC):
+        response.headers["Cache-Control"] = "no-cache"
