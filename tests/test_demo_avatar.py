@@ -160,7 +160,7 @@ def test_lips_move_as_their_landmarks_say(luma: Luma, landmarks: Landmarks) -> N
             luma[0][window], luma[frame][window], unmoved, cv2.MOTION_AFFINE, enough
         )
         measured = (lips[0] - origin) @ moved[:, :2].T + moved[:, 2] + origin
-        assert np.abs(measured - lips[frame]).mean() < 0.2, frame
+        assert np.abs(measured - lips[frame]).mean() < 0.3, frame
 
 
 def test_the_head_sways_a_little(landmarks: Landmarks) -> None:
