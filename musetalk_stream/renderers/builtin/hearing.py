@@ -21,11 +21,17 @@ _BLOCK = 20  # cells; loudness and noise are judged from blocks of 100 ms
 _BACK, _AHEAD = 40, 5  # blocks
 _FORGET_BACK_DB, _FORGET_AHEAD_DB = 0.3, 2.0  # per block: old and coming peaks count for less
 _QUIETEST_DB = -50.0  # speech with softer peaks than this opens the mouth less
-_LOUDEST_NOISE_DB = -40.0  # a steady sound above this is voice, below it is noise
+_LOUDEST_NOISE_DB = -34.0  # a steady sound above this is voice, below it is noise
 _OVER_NOISE_DB = 7.0
+_STEADY_DB = 6.0  # noise stays within this
 _RANGE_DB = 26.0  # below the loudest: shut
-_FADE = (1.0, 0.45, 0.15)  # how far the mouth still is open one and two frames after a sound
+_FADE = (0.45, 0.15)  # how far the mouth still is open one and two frames after a sound
 _BUSY_FRAMES = 256  # frames worked on at a time, which bounds memory
+
+_HANN = np.hanning(visemes.WINDOW)
+# Its product with a cell, summed, is the root mean square of the line through the cell.
+_RAMP = np.linspace(-1, 1, _CELL, dtype=np.float32)
+_RAMP /= np.sqrt(np.square(_RAMP).sum() * _CELL)
 
 
 def listen(samples: Floats, fps: Fraction, first: int, count: int) -> Floats:
@@ -82,9 +88,11 @@ def _stretch(samples: Floats, start: int, end: int) -> Floats:
 
 
 def _cell_energy(samples: Floats, start: int, end: int) -> Doubles:
-    """Mean square of cells `start` … `end-1` about their own mean, which takes out DC and hum."""
+    """Mean square of cells `start` … `end-1` about a line through each, which is free of DC and,
+    as a cell is a quarter of a turn of 50 Hz, nearly so of hum."""
     cells = _stretch(samples, start * _CELL, end * _CELL).reshape(-1, _CELL)
-    return np.asarray(cells.var(axis=1), np.float64)
+    slope = (cells * _RAMP).sum(axis=1)
+    return np.asarray(np.maximum(cells.var(axis=1) - slope * slope, 0), np.float64)
 
 
 def _decibel(energy: Doubles) -> Doubles:
@@ -109,9 +117,12 @@ def _reference(energy: Doubles, block: Ints, start: int, size: int) -> tuple[Dou
     audio_blocks = start // _BLOCK + places
     inside = (audio_blocks >= 0) & ((audio_blocks + 1) * _BLOCK * _CELL <= size)
     ordered = np.sort(np.where(inside, around, np.inf), axis=1)
-    tenth = np.maximum(inside.sum(axis=1) - 1, 0) // 8
-    noise = ordered[np.arange(len(block)), tenth]
+    eighth = np.maximum(inside.sum(axis=1) - 1, 0) // 8
+    noise = ordered[np.arange(len(block)), eighth]
     shut = np.minimum(noise, _LOUDEST_NOISE_DB) + _OVER_NOISE_DB
+    # What rises and falls this much is a voice even where it never pauses.
+    unsteady = np.clip(around.max(axis=1) - noise - _STEADY_DB, 0, _STEADY_DB)
+    shut = np.minimum(shut, loud + 4 - 3 * unsteady)
     return loud, np.where(inside.any(axis=1), shut, -np.inf)
 
 
@@ -129,7 +140,7 @@ def _fade(voice: Doubles) -> Doubles:
     """
     now, before = voice[2:-2], voice[1:-3]
     after = np.maximum(voice[3:-1], voice[4:])
-    fading = np.maximum(before * _FADE[1], voice[:-4] * _FADE[2])
+    fading = np.maximum(before * _FADE[0], voice[:-4] * _FADE[1])
     stop = after > np.maximum(2.5 * now, 0.25)
     return np.where(stop, now, np.maximum(now, fading))
 
@@ -151,9 +162,6 @@ def _spectra(samples: Floats, centres: Ints) -> Doubles:
     windows = span[starts[:, None] + np.arange(visemes.WINDOW)] * _HANN
     spectrum = np.fft.rfft(windows, axis=1)
     return spectrum.real**2 + spectrum.imag**2
-
-
-_HANN = np.hanning(visemes.WINDOW)
 
 
 def _glide(shape: Doubles, energy: Doubles) -> Doubles:
