@@ -5,6 +5,7 @@ import { decide } from "./watchdog.js";
 const POLL_MS = 100;
 const REPLAY_EVERY_MS = 1000; // how often to insist when somebody else paused us
 const FORGET_NUDGES_MS = 2000;
+const NEAR_END_S = 0.5;
 
 export class Playback {
   #parts;
@@ -17,7 +18,7 @@ export class Playback {
 
   /**
    * `hasFailed()`: nothing more can be appended. `play()`: start, aloud if possible.
-   * `onEndKnown(frame)`: the cycle frame to resume on. `onBuffering(boolean)`: waiting in mid-speech.
+   * `onEndNear(frame)`: the loop is needed soon, on that cycle frame. `onBuffering(boolean)`: waiting in mid-speech.
    */
   constructor(parts) {
     this.#parts = parts;
@@ -44,16 +45,21 @@ export class Playback {
 
   /** True when it is over. */
   #tick() {
-    const { video, source, utterance, hasFailed, onEndKnown } = this.#parts;
+    const { video, source, utterance, hasFailed, onEndNear } = this.#parts;
     const now = performance.now();
     utterance.position = video.currentTime;
     utterance.load();
     utterance.giveUpMissing(now);
-    if (utterance.queue.isDrained && utterance.resumeFrame !== null) {
-      onEndKnown(utterance.resumeFrame);
-    }
+    if (this.#isNearEnd() && utterance.resumeFrame !== null) onEndNear(utterance.resumeFrame);
     if (hasFailed() && source.isLost) return true;
     return this.#act(this.#observe(now), now);
+  }
+
+  #isNearEnd() {
+    const { video, source, utterance } = this.#parts;
+    const { buffered } = source;
+    if (!utterance.queue.isDrained || buffered.length === 0) return false;
+    return buffered[buffered.length - 1][1] - video.currentTime < NEAR_END_S;
   }
 
   #observe(now) {

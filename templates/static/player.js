@@ -10,6 +10,7 @@ import { Wakeup, nextFrame } from "./signals.js";
 import { Stage } from "./stage.js";
 import { Talk } from "./talk.js";
 import { Utterance } from "./utterance.js";
+import { warmUpSound } from "./warm-up.js";
 
 const REPORT_EVERY_MS = 5000;
 const OFFLINE_AFTER_MS = 3000;
@@ -256,6 +257,7 @@ async function start() {
   window.addEventListener("pageshow", onVisible);
   setInterval(reportPosition, REPORT_EVERY_MS);
   await showPlaceholder();
+  warmUpSound();
 }
 
 async function showPlaceholder() {

@@ -5,6 +5,7 @@ import { cycleFrame, frameAfter, framesAhead, holdSeconds, seekTime } from "./ph
 import { delay, nextFrame, watchFrames } from "./signals.js";
 
 const PAINT_TIMEOUT_MS = 250;
+const SUDDEN_END_MS = 50;
 // The loop may be a picture late, and timers are: what is added to a hold before it is given up.
 const HOLD_SLACK_S = 0.08;
 
@@ -89,13 +90,15 @@ export class Stage {
   /** Show speech, whose current frame has been painted. */
   showSpeech() {
     this.talk.classList.add("shown");
-    this.#parked = null;
     this.idle.pause();
   }
 
-  /** Have the hidden loop stand on `frame`, painted, before it is needed. */
+  /** Have the loop stand on `frame`, painted, under the speech that is about to end. */
   park(frame) {
-    if (!this.isSpeechShown || this.#parked?.frame === frame) return;
+    // Browsers stop drawing what is fully covered, and need a moment to begin again: for that
+    // moment the speech covers it only almost.
+    this.talk.classList.add("ending");
+    if (this.#parked?.frame === frame) return;
     const painted = nextFrame(this.idle, PAINT_TIMEOUT_MS);
     this.idle.currentTime = seekTime(frame, this.#avatar.fps);
     this.#parked = { frame, painted };
@@ -103,11 +106,15 @@ export class Stage {
 
   /** Swap back to the loop, on `frame` if it is known, else where the loop was left. */
   async showIdle(frame) {
-    if (this.isSpeechShown && frame !== null) {
-      this.park(frame);
-      await this.#parked.painted;
+    if (this.isSpeechShown) {
+      const isSudden = !this.talk.classList.contains("ending");
+      if (frame !== null) this.park(frame);
+      else this.talk.classList.add("ending");
+      await this.#parked?.painted;
+      if (isSudden) await delay(SUDDEN_END_MS);
     }
-    this.talk.classList.remove("shown");
+    this.talk.classList.remove("shown", "ending");
+    this.#parked = null;
     await Promise.race([this.playIdle(), delay(PAINT_TIMEOUT_MS)]);
   }
 

@@ -202,7 +202,7 @@ export class Talk {
       hasFailed,
       onBuffering: this.#onBuffering,
       play: () => void this.#playAloud(),
-      onEndKnown: (frame) => this.#stage.park(frame),
+      onEndNear: (frame) => this.#stage.park(frame),
     });
   }
 

@@ -74,7 +74,7 @@ async def test_no_black_picture_from_loading_to_idle_again(open_player: OpenPlay
     assert min(brightness) > 20
     shown = next(i for i, value in enumerate(brightness) if abs(value - idle) < 0.06 * idle)
     worst = max(abs(value - idle) for value in brightness[shown:])
-    assert worst < 0.1 * idle, f"brightness {idle:.0f} became {idle - worst:.0f}"
+    assert worst < 0.05 * idle, f"brightness {idle:.0f} became {idle - worst:.0f}"
 
 
 async def test_no_jump_between_idle_and_speech(open_player: OpenPlayer) -> None:
