@@ -173,7 +173,7 @@ class AvatarShelf:
         avatar_id = self._aliases.get(avatar_id, avatar_id)
         if avatar_id not in self._folders:
             known = ", ".join(self.ids()) or "none"
-            raise AvatarNotFound(f"there is no avatar {avatar_id!r} here; there is: {known}")
+            raise AvatarNotFound(f"there is no avatar {avatar_id[:64]!r} here; there is: {known}")
         if avatar_id not in self._open:
             self._open[avatar_id] = open_avatar(self._folders[avatar_id])
         return self._open[avatar_id]

@@ -59,7 +59,7 @@ def _detail(request: web.Request, exc: web.HTTPException) -> str:
         allowed = ", ".join(sorted(exc.headers["Allow"].split(",")))
         return f"{request.method} is not possible here; possible: {allowed}"
     if exc.status == 404:
-        return f"there is nothing at {request.rel_url.path}"
+        return f"there is nothing at {request.rel_url.path[:200]}"
     return exc.text or exc.reason
 
 

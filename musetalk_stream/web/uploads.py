@@ -1,14 +1,16 @@
 """Multipart uploads: spooled as they arrive, bounded, and gone when the request is."""
 
 import asyncio
+import errno
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import BinaryIO, cast
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
-from ..errors import BadRequest, EmptyAudio, NoAudioFile, UploadTooLarge
+from ..errors import BadRequest, EmptyAudio, NoAudioFile, StorageFull, UploadTooLarge
 
 FIELD = "audio_file"
 # Most utterances stay below this and never touch the disk.
@@ -22,7 +24,7 @@ _MAX_OTHER_FIELDS = 16
 async def received_audio(request: web.Request, max_bytes: int) -> AsyncIterator[BinaryIO]:
     """The file in the field `audio_file`, rewound. Removed when the block ends, however it ends.
 
-    Raises NoAudioFile, EmptyAudio, UploadTooLarge, BadRequest.
+    Raises NoAudioFile, EmptyAudio, UploadTooLarge, BadRequest, StorageFull.
     """
     if (request.content_length or 0) > max_bytes + _OVERHEAD_BYTES:
         raise _too_large(max_bytes)
@@ -40,8 +42,12 @@ async def received_audio(request: web.Request, max_bytes: int) -> AsyncIterator[
                     await asyncio.to_thread(spool.write, data)
                 else:
                     spool.write(data)
-        except (ValueError, web.RequestPayloadError) as exc:
-            raise BadRequest(f"the multipart body can't be read: {exc}") from exc
+        except (ValueError, HttpProcessingError, web.RequestPayloadError) as exc:
+            raise BadRequest(f"the multipart body can't be read: {str(exc)[:200]}") from exc
+        except OSError as exc:
+            if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise StorageFull("the disk is full: make room and send the audio again") from exc
         if not size:
             raise EmptyAudio(f"the file in the field {FIELD} is empty: 0 bytes")
         spool.seek(0)
