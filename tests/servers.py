@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,12 +53,22 @@ class Server:
             yield Events(source)
 
     async def speak(self, session_id: str, sound: bytes, **query: object) -> list[Json]:
-        """Upload and follow to the end: the logged events of the utterance."""
+        """Upload and follow to the end: the events of this utterance (a new subscriber is also told
+        of the one before, while that can still be seen)."""
         async with self.events(session_id) as events:
             await events.next()
             answer = await self.upload(session_id, sound, **query)
             assert answer.status_code == 202, answer.text
-            return await events.until_end()
+            request_id = answer.json()["request_id"]
+            while (heard := await events.until_end())[-1].get("request_id") != request_id:
+                pass
+            return [event for event in heard if event["request_id"] == request_id]
+
+    async def until(self, is_so: Callable[[], Awaitable[bool]], within_s: float = 10) -> None:
+        """Ask until something is so; there is nobody to tell us."""
+        async with asyncio.timeout(within_s):
+            while not await is_so():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
 
     async def chunks(self, events: list[Json]) -> list[bytes]:
         urls = [event["url"] for event in events if event["event"] == "chunk"]
@@ -68,10 +78,10 @@ class Server:
         return str((await self.client.get(f"/sessions/{session_id}")).json()["state"])
 
     async def until_state(self, session_id: str, state: str, within_s: float = 10) -> None:
-        """Ask until the session is in a state."""
-        async with asyncio.timeout(within_s):
-            while await self.state(session_id) != state:  # noqa: ASYNC110 - it is not our loop
-                await asyncio.sleep(0.01)
+        async def is_so() -> bool:
+            return await self.state(session_id) == state
+
+        await self.until(is_so, within_s)
 
     def files(self) -> list[str]:
         """Everything in the chunk folder, relative to it."""
