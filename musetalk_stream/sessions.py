@@ -12,13 +12,14 @@ from typing import Any, BinaryIO
 from .audio import decode
 from .avatar import Avatar
 from .config import SessionConfig
+from .delivery import Delivery
 from .errors import SessionGone, SessionNotFound, StreamActive, TooManySessions
 from .events import MemoryEventLog, Missed
 from .options import SessionOptions
 from .session_state import State, Trigger, advance
 from .sse import Event
-from .timeline import CyclePhase
-from .utterance import PLAYER_DELAY_S, Delivery, Engine, Utterance, next_cycle_frame, perform
+from .timeline import CyclePhase, frames_covering
+from .utterance import PLAYER_DELAY_S, Engine, Utterance, perform
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,7 @@ class Session:
         self._phase = CyclePhase(
             0, time.monotonic(), avatar.manifest.fps, avatar.manifest.cycle_length
         )
-        self._utterance: Utterance | None = None
-        self._delivery = Delivery()
+        self._delivery: Delivery | None = None  # of the latest utterance
         self._task: asyncio.Task[None] | None = None
         self._watched_since_s: float | None = None
         self._finished: OrderedDict[str, float] = OrderedDict()  # request id -> when it ended
@@ -79,7 +79,7 @@ class Session:
 
     async def speak(
         self, file: BinaryIO, *, trailing_silence_s: float, max_duration_s: float
-    ) -> Utterance:
+    ) -> Delivery:
         """Decode an upload inside `receiving()` and start to speak it.
 
         Raises what `audio.decode` raises, and SessionGone if the session was closed meanwhile.
@@ -90,25 +90,28 @@ class Session:
         self._check_open()
         self.state = advance(self.state, Trigger.SPEAK)
         utterance = Utterance(mint_id(), self.avatar, pcm, self.options, time.monotonic())
-        self._utterance, self._delivery, self._watched_since_s = utterance, Delivery(), None
+        fps = self.options.playback_fps
+        delivery = Delivery(
+            utterance.request_id, fps, frames_covering(len(pcm.ear), fps), self._phase
+        )
+        self._delivery, self._watched_since_s = delivery, None
         self._utterances += 1
         self._task = asyncio.create_task(
-            self._perform(utterance), name=f"utterance-{utterance.request_id[:8]}"
+            self._perform(utterance, delivery), name=f"utterance-{utterance.request_id[:8]}"
         )
         log.info("%r: utterance %s, %.2f s", self, utterance.request_id[:8], pcm.duration_s)
-        return utterance
+        return delivery
 
-    async def _perform(self, utterance: Utterance) -> None:
-        delivery = self._delivery
+    async def _perform(self, utterance: Utterance, delivery: Delivery) -> None:
         try:
-            await perform(utterance, self._engine, self.events, self._phase, delivery)
+            await perform(utterance, self._engine, self.events, delivery)
         finally:
             if self.state is State.SPEAKING:
                 self.state = advance(self.state, Trigger.FINISH)
             self._finished[utterance.request_id] = time.monotonic()
-            if delivery.first_announced_s is not None:
-                ends_s = delivery.first_announced_s + PLAYER_DELAY_S + delivery.seconds
-                self._phase = self._phase.moved_to(next_cycle_frame(utterance, delivery), ends_s)
+            if delivery.runs_dry_s is not None:
+                ends_s = delivery.runs_dry_s + PLAYER_DELAY_S
+                self._phase = self._phase.moved_to(delivery.next_cycle_frame, ends_s)
 
     def placeholder_at(self, avatar_frame: int) -> None:
         """The player says which cycle frame its placeholder shows now."""
@@ -147,8 +150,8 @@ class Session:
         position = self._position_s()
         request_id = None
         after = self.events.last_id
-        if position is not None and self._utterance and self._delivery.first_event_id:
-            request_id = self._utterance.request_id
+        if position is not None and self._delivery and self._delivery.first_event_id:
+            request_id = self._delivery.request_id
             # A very long utterance may have outgrown the log: then from where the log begins.
             after = max(self._delivery.first_event_id, self.events.first_id) - 1
         state = {
@@ -165,16 +168,16 @@ class Session:
         Generation runs ahead of playback: an utterance can be seen for a while after its end, and
         one that nobody has watched yet waits for its first viewer.
         """
-        if self._utterance is None:
+        if self._delivery is None:
             return None
         if self._watched_since_s is None:
             return 0.0
         position = time.monotonic() - self._watched_since_s
-        return position if position < self._utterance.duration_s else None
+        return position if position < self._delivery.duration_s else None
 
     def _watched(self, event: Event) -> None:
         """A replay of earlier utterances says nothing about the one that runs."""
-        running = self._utterance and event.get("request_id") == self._utterance.request_id
+        running = self._delivery and event.get("request_id") == self._delivery.request_id
         if running and event["event"] == "chunk" and self._watched_since_s is None:
             self._watched_since_s = time.monotonic() + PLAYER_DELAY_S
 
@@ -193,8 +196,8 @@ class Session:
         for request_id in [r for r, ended_s in self._finished.items() if ended_s < instant_s]:
             del self._finished[request_id]
             await self._engine.store.delete(request_id)
-            if self._utterance and self._utterance.request_id == request_id:
-                self._utterance = None
+            if self._delivery and self._delivery.request_id == request_id:
+                self._delivery = None
 
     async def close(self, reason: str) -> None:
         """Cancel what is being generated, end the event streams, delete the chunks."""
@@ -213,7 +216,7 @@ class Session:
     # --- describing
 
     def describe(self) -> dict[str, Any]:
-        utterance, delivery = self._utterance, self._delivery
+        latest = self._delivery
         return {
             "session_id": self.id,
             "state": self.state.value,
@@ -221,13 +224,13 @@ class Session:
             "user_id": self.user_id,
             "config": self.options.to_json(),
             "subscribers": self.subscribers,
-            "utterance": utterance
+            "utterance": latest
             and {
-                "request_id": utterance.request_id,
-                "duration": utterance.duration_s,
-                "chunks": delivery.chunks,
-                "frames": delivery.frames,
-                "seconds": delivery.seconds,
+                "request_id": latest.request_id,
+                "duration": latest.duration_s,
+                "chunks": latest.chunks,
+                "frames": latest.frames,
+                "seconds": latest.seconds,
             },
             "counters": {"utterances": self._utterances, "events": self.events.last_id},
         }

@@ -1,0 +1,110 @@
+"""How far an utterance has got, and the events that say so. Counts and arithmetic, no I/O."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from .options import number
+from .sse import Event
+from .timeline import CyclePhase, cycle_frame, seconds
+
+# A first chunk gives way to those of others that are due within this time.
+_FIRST_CHUNK_PATIENCE_S = 0.2
+
+
+@dataclass(slots=True)
+class Delivery:
+    """The chunks of one utterance announced so far. Instants are of the monotonic clock.
+
+    It outlives the utterance's sound and encoders, for viewers who come late.
+    """
+
+    request_id: str
+    fps: Fraction
+    num_frames: int
+    phase: CyclePhase  # where the placeholder was when the speech came
+
+    start_frame: int = 0  # cycle frame under output frame 0
+    frames: int = 0
+    chunks: int = 0
+    first_event_id: int | None = None
+    first_announced_s: float | None = None
+
+    @property
+    def duration_s(self) -> float:
+        return seconds(self.num_frames, self.fps)
+
+    @property
+    def seconds(self) -> float:
+        """Media announced so far."""
+        return seconds(self.frames, self.fps)
+
+    @property
+    def remaining(self) -> int:
+        """Frames not yet announced."""
+        return self.num_frames - self.frames
+
+    @property
+    def runs_dry_s(self) -> float | None:
+        """The instant at which a viewer who started at once has seen all there is."""
+        return self.first_announced_s and self.first_announced_s + self.seconds
+
+    def deadline_s(self, now_s: float) -> float:
+        """The instant by which the next chunk should be there. Nobody sees a first chunk that
+        comes a little later, but everybody sees a face that freezes."""
+        return self.runs_dry_s or now_s + _FIRST_CHUNK_PATIENCE_S
+
+    def cycle_frame(self, frame: int) -> int:
+        """The cycle frame under an output frame, from 0 to cycle_length-1."""
+        exact = cycle_frame(self.start_frame, frame, self.fps, self.phase.fps)
+        return exact % self.phase.cycle_length
+
+    @property
+    def next_cycle_frame(self) -> int:
+        """Where the placeholder goes on when everything announced so far has been seen."""
+        return self.cycle_frame(self.frames)
+
+    def start(self, visible_at_s: float) -> None:
+        """Begin on the frame that the placeholder will show at that instant."""
+        self.start_frame = self.phase.frame_at(visible_at_s)
+
+    def announced(self, count: int, now_s: float) -> None:
+        """A chunk of `count` frames has been published."""
+        if self.first_announced_s is None:
+            self.first_announced_s = now_s
+        self.frames += count
+        self.chunks += 1
+
+    def started_event(self, mime: str) -> Event:
+        return {
+            "event": "started",
+            "request_id": self.request_id,
+            "duration": self.duration_s,
+            "fps": number(self.fps),
+            "mime": mime,
+            "avatar_frame": self.start_frame,
+        }
+
+    def chunk_event(self, count: int, file: str, mime: str) -> Event:
+        """The next chunk, of `count` frames, kept under the name `file`."""
+        return {
+            "event": "chunk",
+            "url": f"/chunks/{self.request_id}/{file}",
+            "index": self.chunks,
+            "request_id": self.request_id,
+            "start": self.seconds,
+            "duration": seconds(count, self.fps),
+            "mime": mime,
+            "avatar_frames": [
+                self.cycle_frame(self.frames),
+                self.cycle_frame(self.frames + count - 1),
+            ],
+        }
+
+    def complete_event(self) -> Event:
+        return {
+            "event": "complete",
+            "request_id": self.request_id,
+            "total_chunks": self.chunks,
+            "duration": self.duration_s,
+            "avatar_frame": self.next_cycle_frame,
+        }
