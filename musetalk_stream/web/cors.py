@@ -20,14 +20,14 @@ def allow_origins(app: web.Application, origins: str) -> None:
 
     async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
         origin = "*" if "*" in allowed else request.headers.get(hdrs.ORIGIN)
+        if allowed and origin != "*":
+            response.headers[hdrs.VARY] = hdrs.ORIGIN  # also where it is refused: caches must know
         if origin not in allowed:
             return
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
         response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED
         # Pages that isolate themselves (COEP) only take what says that it may be taken.
         response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-        if origin != "*":
-            response.headers[hdrs.VARY] = hdrs.ORIGIN
 
     app.on_response_prepare.append(add_headers)
     app.middlewares.append(_preflight)
