@@ -48,7 +48,7 @@ export class EventLog {
   }
 
   #row(from, name, event) {
-    const row = element("li", { className: from });
+    const row = element("li", { className: from, title: `from the ${from}` });
     const details = element("details");
     const summary = element("summary");
     const at = ((performance.now() - this.#began) / 1000).toFixed(3);

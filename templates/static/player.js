@@ -167,6 +167,7 @@ function onSpeechShown(utterance, { appendedAt, paintedAt, muted }) {
     debug.logStart({
       request_id: requestId,
       avatar_frame: utterance.avatarFrame,
+      shown_at: shownAt,
       appended_ms: appendedAt - since,
       painted_ms: paintedAt - since,
       shown_ms: shownAt - since,

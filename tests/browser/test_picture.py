@@ -77,30 +77,33 @@ async def test_no_black_picture_from_loading_to_idle_again(open_player: OpenPlay
     assert worst < 0.05 * idle, f"brightness {idle:.0f} became {idle - worst:.0f}"
 
 
-async def test_no_jump_between_idle_and_speech(open_player: OpenPlayer) -> None:
-    """A tone that begins and ends in silence: the swaps must be lost in the idle motion."""
+async def test_speech_takes_over_and_gives_back_in_phase(open_player: OpenPlayer) -> None:
     player = await open_player(viewport={"width": 400, "height": 400})
-    await asyncio.sleep(1)  # the server learns where the loop is
-    request_id = await player.speak(tone(0.9, lead_s=0.9))  # silence: the source frames alone
-    await player.until_spoken()
-    await asyncio.sleep(0.4)
+    for count in (1, 2):  # the second one knows how long it takes to start sound
+        await asyncio.sleep(0.5)  # the server learns where the loop is
+        await player.speak(tone(1))
+        await player.until_spoken(count)
+    await asyncio.sleep(0.3)
     frames = await player.read("frames")
-    fps, length = (
-        25,
-        await player.page.evaluate(
-            "JSON.parse(document.getElementById('config').textContent).avatar.cycle_length"
-        ),
+    (*_, start) = await player.read("starts")
+    fps = 25
+    length = await player.page.evaluate(
+        "JSON.parse(document.getElementById('config').textContent).avatar.cycle_length"
     )
-    begun = next(i for i, frame in enumerate(frames) if frame["video"] == "talk")
-    speech = [frame for frame in frames if frame["video"] == "talk"]
-    appended = await player.appended(request_id)
-    first = await player.page.evaluate("window.musetalkPlayer.starts[0].avatar_frame")
-    resumed = next(
-        frame
-        for frame in frames[begun:]
-        if frame["video"] == "idle" and frame["at"] > speech[-1]["at"]
-    )
-    last = (first + round(speech[-1]["media_time"] * fps)) % length
-    assert appended
-    step = (round(resumed["media_time"] * fps) - last) % length
+
+    def loop_frame(frame: dict[str, Any]) -> int:
+        return round(frame["media_time"] * fps) % length
+
+    speech = [frame for frame in frames if frame["request_id"] == start["request_id"]]
+    speech = [frame for frame in speech if frame["video"] == "talk"]
+    loop = [frame for frame in frames if frame["video"] == "idle"]
+    before = [frame for frame in loop if frame["at"] <= start["shown_at"]][-1]
+    shown = [frame for frame in speech if frame["at"] <= start["shown_at"]][-1]
+    first = start["avatar_frame"] + round(shown["media_time"] * fps)
+    step = (first - loop_frame(before) + length // 2) % length - length // 2
+    assert -1 <= step <= 2, f"speech took over {step} frames after the loop's last one"
+
+    last = start["avatar_frame"] + round(speech[-1]["media_time"] * fps)
+    after = next(frame for frame in loop if frame["at"] > speech[-1]["at"])
+    step = (loop_frame(after) - last) % length
     assert 1 <= step <= 3, f"the loop went on {step} frames after the last one of speech"
