@@ -6,7 +6,7 @@ import { EventConnection } from "./events.js";
 import { exposeForDebugging } from "./debug.js";
 import { Notice } from "./notice.js";
 import { mediaSourceClass } from "./source.js";
-import { Wakeup, nextFrame } from "./signals.js";
+import { Wakeup, nextDisplay, nextFrame } from "./signals.js";
 import { Stage } from "./stage.js";
 import { Talk } from "./talk.js";
 import { Utterance } from "./utterance.js";
@@ -152,28 +152,27 @@ async function speak(utterance) {
 
 async function playOnce(utterance) {
   try {
-    return await talk.play(utterance, (shown) => onSpeechShown(utterance, shown));
+    return await talk.play(utterance, (shown) => void onSpeechShown(utterance, shown));
   } catch (error) {
     debug.logError(error);
     return "lost";
   }
 }
 
-function onSpeechShown(utterance, { appendedAt, paintedAt, muted }) {
+async function onSpeechShown(utterance, { appendedAt, paintedAt, muted }) {
   setState("speaking");
+  const shownAt = await nextDisplay();
+  const since = utterance.firstChunkAt;
   const requestId = utterance.requestId;
-  requestAnimationFrame((shownAt) => {
-    const since = utterance.firstChunkAt;
-    debug.logStart({
-      request_id: requestId,
-      avatar_frame: utterance.avatarFrame,
-      shown_at: shownAt,
-      appended_ms: appendedAt - since,
-      painted_ms: paintedAt - since,
-      shown_ms: shownAt - since,
-    });
-    post("speech_started", { request_id: requestId, delay_ms: Math.round(shownAt - since), muted });
+  debug.logStart({
+    request_id: requestId,
+    avatar_frame: utterance.avatarFrame,
+    shown_at: shownAt,
+    appended_ms: appendedAt - since,
+    painted_ms: paintedAt - since,
+    shown_ms: shownAt - since,
   });
+  post("speech_started", { request_id: requestId, delay_ms: Math.round(shownAt - since), muted });
 }
 
 // ---- what viewer, app and server are told ----

@@ -14,6 +14,18 @@ export function delay(ms, signal) {
   });
 }
 
+/** Resolves to the time (ms) of the next display frame; at once on a hidden page, which has none. */
+export function nextDisplay() {
+  return new Promise((resolve) => {
+    if (document.hidden) return resolve(performance.now());
+    const timer = setTimeout(() => resolve(performance.now()), 100);
+    requestAnimationFrame((at) => {
+      clearTimeout(timer);
+      resolve(at);
+    });
+  });
+}
+
 /** A condition variable: `wait` resolves at the next `notify`, or when `signal` aborts. */
 export class Wakeup {
   #waiters = new Set();

@@ -92,7 +92,8 @@ async def test_speech_takes_over_and_gives_back_in_phase(open_player: OpenPlayer
     )
 
     def loop_frame(frame: dict[str, Any]) -> int:
-        return round(frame["media_time"] * fps) % length
+        number: int = round(frame["media_time"] * fps) % length
+        return number
 
     speech = [frame for frame in frames if frame["request_id"] == start["request_id"]]
     speech = [frame for frame in speech if frame["video"] == "talk"]
