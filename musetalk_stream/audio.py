@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import BinaryIO
 
 import av
 import numpy as np
 import numpy.typing as npt
 from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.filter import Graph
 
 from .errors import AudioTooLong, DamagedAudio, EmptyAudio, UnsupportedAudio
 from .timeline import EAR_RATE, MODEL_RATE
@@ -160,7 +161,7 @@ class _Resampled:
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
-        self._resampler: AudioResampler | None = None
+        self._graph: Graph | None = None
         self._source: tuple[object, ...] = ()
         self._runs: list[npt.NDArray[np.float32]] = []
         self.length = 0
@@ -169,25 +170,51 @@ class _Resampled:
         source = (frame.format.name, frame.layout.name, frame.sample_rate)
         if source != self._source:
             self._flush()
-            # To an integer format, because only there FFmpeg scales a downmix to full scale: as
-            # float, equal channels of a stereo file would come out 3 dB too loud, and clip.
-            self._resampler = AudioResampler(format="s32p", layout="mono", rate=self._rate)
+            self._graph = _resampling_graph(frame, self._rate)
             self._source = source
         # Gaps and jumps in timestamps are the container's business; samples are counted.
         frame.pts = None
-        assert self._resampler is not None
-        self._keep(self._resampler.resample(frame))
+        assert self._graph is not None
+        self._graph.push(frame)
+        self._pull(self._graph)
 
     def finish(self) -> npt.NDArray[np.float32]:
         self._flush()
         return np.concatenate(self._runs) if self._runs else np.zeros(0, np.float32)
 
     def _flush(self) -> None:
-        if self._resampler is not None:
-            self._keep(self._resampler.resample(None))
+        if self._graph is not None:
+            self._graph.push(None)
+            self._pull(self._graph)
 
-    def _keep(self, frames: list[AudioFrame]) -> None:
-        for frame in frames:
-            samples = (frame.to_ndarray()[0] * _FULL_SCALE).astype(np.float32)
+    def _pull(self, graph: Graph) -> None:
+        while True:
+            try:
+                resampled = graph.pull()
+            except (BlockingIOError, EOFError):  # it wants more input, or will get none
+                return
+            assert isinstance(resampled, AudioFrame)
+            samples = (resampled.to_ndarray()[0] * _FULL_SCALE).astype(np.float32)
             self._runs.append(samples)
             self.length += len(samples)
+
+
+def _resampling_graph(frame: AudioFrame, rate: int) -> Graph:
+    """From what `frame` is to mono at `rate`.
+
+    Like PyAV's AudioResampler, but without threads: graphs lie in reference cycles, and theirs
+    would live on until the garbage is collected.
+    """
+    graph = Graph()
+    graph.threads = 1
+    source = graph.add_abuffer(
+        sample_rate=frame.sample_rate,
+        format=frame.format.name,
+        layout=frame.layout.name,
+        time_base=Fraction(1, frame.sample_rate),
+    )
+    # To an integer format, because only there FFmpeg scales a downmix to full scale: as float,
+    # equal channels of a stereo file would come out 3 dB too loud, and clip.
+    wanted = graph.add("aformat", f"sample_fmts=s32p:channel_layouts=mono:sample_rates={rate}")
+    graph.link_nodes(source, wanted, graph.add("abuffersink")).configure()
+    return graph
