@@ -45,13 +45,13 @@ export class Playback {
 
   /** True when it is over. */
   #tick() {
-    const { video, source, utterance, hasFailed, onEndNear } = this.#parts;
+    const { video, source, utterance, onEndNear } = this.#parts;
     const now = performance.now();
+    if (source.isLost) return true;
     utterance.position = video.currentTime;
     utterance.load();
     utterance.giveUpMissing(now);
     if (this.#isNearEnd() && utterance.resumeFrame !== null) onEndNear(utterance.resumeFrame);
-    if (hasFailed() && source.isLost) return true;
     return this.#act(this.#observe(now), now);
   }
 

@@ -5,8 +5,8 @@ import { isEmbedded, makeBridge } from "./bridge.js";
 import { EventConnection } from "./events.js";
 import { exposeForDebugging } from "./debug.js";
 import { Notice } from "./notice.js";
-import { mediaSourceClass } from "./source.js";
 import { Wakeup, nextDisplay, nextFrame } from "./signals.js";
+import { MediaFailure, mediaSourceClass } from "./source.js";
 import { Stage } from "./stage.js";
 import { Talk } from "./talk.js";
 import { Utterance } from "./utterance.js";
@@ -127,13 +127,14 @@ async function speakForEver() {
 
 async function speak(utterance) {
   let reason = "lost";
+  let failure = null;
   for (let attempt = 0; attempt < ATTEMPTS && reason === "lost"; attempt += 1) {
     setState("preparing");
     if (attempt > 0) {
       counters.recoveries += 1;
       utterance.queue.startFrom(utterance.position);
     }
-    reason = await playOnce(utterance);
+    ({ reason, failure } = await playOnce(utterance));
     await stage.showIdle(talk.resumeFrame(utterance, reason));
     await nextFrame(stage.idle, 100);
     talk.prepare();
@@ -144,18 +145,19 @@ async function speak(utterance) {
   if (reason === "lost" || reason === "empty") {
     report({
       code: "playback_failed",
-      message: "This could not be played.",
+      message: failure ?? "This could not be played.",
       request_id: utterance.requestId,
     });
   }
 }
 
 async function playOnce(utterance) {
+  const onShown = (shown) => void onSpeechShown(utterance, shown);
   try {
-    return await talk.play(utterance, (shown) => void onSpeechShown(utterance, shown));
+    return { reason: await talk.play(utterance, onShown), failure: null };
   } catch (error) {
     debug.logError(error);
-    return "lost";
+    return { reason: "lost", failure: error instanceof MediaFailure ? error.message : null };
   }
 }
 
@@ -204,7 +206,9 @@ function setConnected(isConnected) {
 }
 
 function report({ code = "error", message, request_id: requestId = null }) {
-  const onRetry = isEmbedded() ? () => post("retry", { request_id: requestId }) : null;
+  // What was said is the app's to say again; alone, the page can only begin afresh.
+  let onRetry = code === "playback_failed" ? () => location.reload() : null;
+  if (isEmbedded()) onRetry = () => post("retry", { request_id: requestId });
   notice.showError(message, onRetry);
   post("error", { code, message, request_id: requestId, retryable: onRetry !== null });
 }
@@ -244,6 +248,7 @@ function close({ reason }) {
 
 async function start() {
   if (mediaSourceClass() === null) {
+    await showPlaceholder();
     report({
       code: "unsupported_browser",
       message: "This browser can't play streamed speech. iPhones need iOS 17.1 or later.",

@@ -26,25 +26,26 @@ export function nextDisplay() {
   });
 }
 
-/** A condition variable: `wait` resolves at the next `notify`, or when `signal` aborts. */
+/** A condition variable: `wait` resolves at the next `notify`, after `ms`, or on abort. */
 export class Wakeup {
   #waiters = new Set();
 
   notify() {
-    const waiters = [...this.#waiters];
-    this.#waiters.clear();
-    for (const wake of waiters) wake();
+    for (const wake of [...this.#waiters]) wake();
   }
 
-  wait(signal) {
+  wait(signal, ms = Infinity) {
     return new Promise((resolve) => {
       if (signal?.aborted) return resolve();
-      const wake = () => {
-        this.#waiters.delete(wake);
+      const timer = ms < Infinity ? setTimeout(wake, ms) : 0;
+      const waiters = this.#waiters;
+      function wake() {
+        clearTimeout(timer);
+        waiters.delete(wake);
         signal?.removeEventListener("abort", wake);
         resolve();
-      };
-      this.#waiters.add(wake);
+      }
+      waiters.add(wake);
       signal?.addEventListener("abort", wake);
     });
   }

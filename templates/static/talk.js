@@ -6,6 +6,7 @@ import { delay, nextFrame } from "./signals.js";
 import { MediaFailure, Source } from "./source.js";
 
 const FIRST_PAINT_MS = 200;
+const FEED_END_MS = 500;
 const MAX_START_LAG_S = 0.2;
 const PAINT_AFTER_PLAY_MS = 1000;
 
@@ -47,11 +48,6 @@ export class Talk {
     this.#source.opened().catch(() => {}); // asked for again, and answered for, in play()
   }
 
-  close() {
-    this.#source?.close();
-    this.#source = null;
-  }
-
   /**
    * Play `utterance` from `utterance.position` on. Resolves to why it ended: "complete", "error"
    * (the server's), "cancelled", "empty" (nothing of it could be had) or "lost" (the browser
@@ -65,6 +61,7 @@ export class Talk {
     try {
       const source = await this.#openSource(utterance);
       this.#stage.expectSpeech();
+      utterance.load();
       let failure = null;
       const feeding = this.#feed(source, utterance, over.signal).catch((error) => {
         failure = error;
@@ -72,7 +69,7 @@ export class Talk {
       });
       while (source.buffered.length === 0 && !utterance.queue.isDrained && !failure) {
         if (over.signal.aborted) return "cancelled";
-        await utterance.changed.wait(over.signal);
+        await utterance.changed.wait(over.signal, 500);
         utterance.giveUpMissing(performance.now());
       }
       if (source.buffered.length > 0) {
@@ -81,7 +78,7 @@ export class Talk {
       }
       const reason = this.#verdict(source, utterance, failure);
       over.abort();
-      await feeding;
+      await Promise.race([feeding, delay(FEED_END_MS)]);
       return reason;
     } finally {
       utterance.signal.removeEventListener("abort", abort);
@@ -208,12 +205,13 @@ export class Talk {
 
   #verdict(source, utterance, failure) {
     const { queue } = utterance;
-    utterance.position = this.#video.currentTime;
+    if (!source.isLost) utterance.position = this.#video.currentTime;
     if (utterance.signal.aborted) return "cancelled";
+    if (failure instanceof MediaFailure || source.isLost) return "lost";
     const { buffered } = source;
     const end = buffered.length > 0 ? buffered[buffered.length - 1][1] : 0;
     const isPlayedOut = queue.isDrained && this.#video.currentTime >= end - 0.15;
-    if (failure instanceof MediaFailure || !isPlayedOut) return "lost";
+    if (!isPlayedOut) return "lost";
     if (utterance.error) return "error";
     return queue.appended > 0 ? "complete" : "empty";
   }

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from conftest import OpenPlayer
@@ -149,6 +150,25 @@ async def test_a_page_that_is_frozen_and_wakes(open_player: OpenPlayer) -> None:
     assert frames == sorted(set(frames))
     assert frames[-1] >= 73
     assert await player.read("reconnects") == 1
+
+
+async def test_a_player_that_was_taken_away_is_rebuilt_where_it_was(
+    open_player: OpenPlayer,
+) -> None:
+    player = await open_player(settings={"chunk_duration": 0.64})
+    request_id = await player.speak(tone(3))
+    await player.until_playing(1)
+    await player.page.evaluate(
+        """() => { const talk = document.getElementById("talk");
+                   talk.removeAttribute("src"); talk.load(); }"""
+    )
+    await player.until_spoken()
+    frames = await player.frames(request_id)
+    assert frames[-1] >= 73
+    backwards = [b - a for a, b in pairwise(frames) if b < a]
+    assert all(step >= -6 for step in backwards), "more was repeated than the watchdog's interval"
+    counters = await player.read("counters")
+    assert (counters["recoveries"], counters["utterances"]) == (1, 1)
 
 
 async def test_a_second_upload_right_after_the_first(open_player: OpenPlayer) -> None:
