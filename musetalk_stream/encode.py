@@ -105,6 +105,11 @@ class UtteranceEncoder:
         self._init = self._mux([])
         self.mime = fmp4.mime_type(self._init)
 
+    def close(self) -> None:
+        """Let go of the encoders. PyAV's containers and streams refer to each other: without this,
+        megabytes of encoder would wait for the garbage collector."""
+        self._master.close()
+
     def add(self, source: Picture, region: MouthRegion | None) -> None:
         """Compose and encode the next frame. The first frame after a cut is an IDR."""
         compose(self._picture, source, region)

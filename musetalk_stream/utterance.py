@@ -4,7 +4,8 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -90,50 +91,55 @@ async def perform(
 async def run_utterance(
     utterance: Utterance, engine: Engine, events: EventLog, delivery: Delivery
 ) -> None:
-    encoder = await engine.workers.run(
-        partial(_open_encoder, utterance, engine.encoder), deadline_s=time.monotonic()
-    )
-    visible_in_s = engine.stats.typical_first_chunk_s(_FIRST_CHUNK_GUESS_S) + PLAYER_DELAY_S
-    delivery.start(time.monotonic() + visible_in_s)
-    delivery.first_event_id = events.publish(delivery.started_event(encoder.mime))
+    async with _open_encoder(utterance, engine) as encoder:
+        visible_in_s = engine.stats.typical_first_chunk_s(_FIRST_CHUNK_GUESS_S) + PLAYER_DELAY_S
+        delivery.start(time.monotonic() + visible_in_s)
+        delivery.first_event_id = events.publish(delivery.started_event(encoder.mime))
 
-    speed = 0.0
-    while delivery.remaining:
-        began = time.monotonic()
-        lead_s = (delivery.runs_dry_s or began) - began
-        if lead_s > engine.max_lead_s:
-            await asyncio.sleep(lead_s - engine.max_lead_s)
-            continue
-        count = next_chunk_frames(
-            fps=delivery.fps,
-            remaining=delivery.remaining,
-            limit=chunk_frames(utterance.options.chunk_duration_s, delivery.fps),
-            lead_s=lead_s,
-            speed=speed,
-        )
-        body = await _make_chunk(utterance, engine, encoder, delivery, count)
-        file = await engine.store.put(utterance.request_id, delivery.chunks, body, encoder.mime)
-        events.publish(delivery.chunk_event(count, file, encoder.mime))
+        speed = 0.0
+        while delivery.remaining:
+            began = time.monotonic()
+            lead_s = (delivery.runs_dry_s or began) - began
+            if lead_s > engine.max_lead_s:
+                await asyncio.sleep(lead_s - engine.max_lead_s)
+                continue
+            count = next_chunk_frames(
+                fps=delivery.fps,
+                remaining=delivery.remaining,
+                limit=chunk_frames(utterance.options.chunk_duration_s, delivery.fps),
+                lead_s=lead_s,
+                speed=speed,
+            )
+            body = await _make_chunk(utterance, engine, encoder, delivery, count)
+            file = await engine.store.put(utterance.request_id, delivery.chunks, body, encoder.mime)
+            events.publish(delivery.chunk_event(count, file, encoder.mime))
 
-        now = time.monotonic()
-        if delivery.runs_dry_s is None:
-            engine.stats.first_chunk(now - utterance.received_s)
-        late = now > (delivery.runs_dry_s or now)
-        engine.stats.chunk(made_in_s=now - began, frames=count, late=late, now_s=now)
-        delivery.announced(count, now)
-        speed = seconds(count, delivery.fps) / (now - began)
-    events.publish(delivery.complete_event())
+            now = time.monotonic()
+            if delivery.runs_dry_s is None:
+                engine.stats.first_chunk(now - utterance.received_s)
+            late = now > (delivery.runs_dry_s or now)
+            engine.stats.chunk(made_in_s=now - began, frames=count, late=late, now_s=now)
+            delivery.announced(count, now)
+            speed = seconds(count, delivery.fps) / (now - began)
+        events.publish(delivery.complete_event())
 
 
-def _open_encoder(utterance: Utterance, settings: EncoderConfig) -> UtteranceEncoder:
+@asynccontextmanager
+async def _open_encoder(utterance: Utterance, engine: Engine) -> AsyncIterator[UtteranceEncoder]:
     manifest = utterance.avatar.manifest
-    return UtteranceEncoder(
+    open_it = partial(
+        UtteranceEncoder,
         width=manifest.width,
         height=manifest.height,
         fps=utterance.options.playback_fps,
         ear=utterance.pcm.ear,
-        settings=settings,
+        settings=engine.encoder,
     )
+    encoder = await engine.workers.run(open_it, deadline_s=time.monotonic())
+    try:
+        yield encoder
+    finally:
+        encoder.close()
 
 
 async def _make_chunk(
