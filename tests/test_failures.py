@@ -1,0 +1,191 @@
+"""What breaks on our side, a renderer or a disk, ends one utterance and nothing else."""
+
+import asyncio
+import logging
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from conftest import Serve
+from fakes import NumberRenderer, make_avatar_folder, silence, tone, wav
+from servers import Json, Server
+
+from musetalk_stream.blend import MouthRegion
+from musetalk_stream.renderers import FrameRequest
+
+
+def check_error(heard: list[Json], code: str) -> None:
+    last = heard[-1]
+    assert (last["event"], last["code"]) == ("error", code)
+    assert set(last) == {"event", "message", "code", "request_id"}
+    assert last["request_id"] == heard[0]["request_id"]
+    assert len(last["message"]) > 10
+    assert "Traceback" not in last["message"]
+
+
+async def test_a_renderer_that_fails_ends_the_utterance_and_no_more(serve: Serve) -> None:
+    broken = True
+    server = await serve(NumberRenderer(fails_on=lambda avatar_id, frame: broken and frame == 30))
+    session_id = await server.create()
+    heard = await server.speak(session_id, wav(tone(4.0)))
+    check_error(heard, "render_failed")
+    assert [event["event"] for event in heard[:2]] == ["started", "chunk"]
+    assert await server.state(session_id) == "idle"
+    for chunk in await server.chunks(heard):  # what was delivered still plays out
+        assert chunk[4:8] == b"ftyp"
+    broken = False
+    assert (await server.speak(session_id, wav(tone(4.0))))[-1]["event"] == "complete"
+    stats = (await server.client.get("/sessions/stats")).json()["engine"]
+    assert (stats["failed"], stats["utterances"]) == (1, 2)
+
+
+async def test_neighbours_in_the_same_batch_are_not_affected(serve: Serve) -> None:
+    renderer = NumberRenderer(
+        delay_s=0.001, fails_on=lambda avatar_id, frame: avatar_id == "other" and frame >= 20
+    )
+    server = await serve(renderer)
+    bad = await server.create(avatar_id="other", batch_size=8)
+    good = [await server.create(avatar_id="tiny", batch_size=8) for _ in range(3)]
+    failed, *spoken = await asyncio.gather(
+        *(server.speak(session_id, wav(tone(3.0))) for session_id in (bad, *good))
+    )
+    check_error(failed, "render_failed")
+    for heard in spoken:
+        assert heard[-1]["event"] == "complete"
+        assert heard[-1]["duration"] == 3.0
+    assert max(renderer.batches) > 8, "they did share batches"
+
+
+async def test_a_renderer_that_can_not_hear(serve: Serve) -> None:
+    server = await serve(NumberRenderer(fails_to_hear=True))
+    session_id = await server.create()
+    check_error(await server.speak(session_id, wav(tone(1.0))), "render_failed")
+    check_error(await server.speak(session_id, wav(tone(1.0))), "render_failed")
+
+
+async def test_a_renderer_that_forgets_a_frame(serve: Serve) -> None:
+    class Forgetful(NumberRenderer):
+        def render(self, batch: Sequence[FrameRequest]) -> list[MouthRegion | None]:
+            return super().render(batch)[1:]
+
+    server = await serve(Forgetful())
+    session_id = await server.create()
+    check_error(await server.speak(session_id, wav(tone(1.0))), "render_failed")
+    assert (await server.client.get("/readyz")).status_code == 200
+
+
+async def test_a_failing_renderer_is_in_the_log(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await serve(NumberRenderer(fails_on=lambda avatar_id, frame: True))
+    heard = await server.speak(await server.create(), wav(tone(1.0)))
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert any("broken on purpose" in (record.exc_text or "") for record in errors)
+    assert any(heard[0]["request_id"][:8] in record.getMessage() for record in errors)
+
+
+async def test_a_full_store_says_so_and_takes_more_when_there_is_room(serve: Serve) -> None:
+    server = await serve(chunk_store_mb=1, max_lead_s=60)
+    blocker, session_id = await server.create(fps=60), await server.create(fps=60)
+    # Incompressible sound fills a megabyte soon enough.
+    noise = wav(tone(30.0, 997) + tone(30.0, 3010) * 0.9)
+    heard = await server.speak(blocker, noise)
+    while heard[-1]["event"] == "complete":
+        heard = await server.speak(blocker, noise)
+    check_error(heard, "storage_full")
+    assert "chunk_store_mb" in heard[-1]["message"]
+    check_error(await server.speak(session_id, noise), "storage_full")
+    assert await server.state(session_id) == "idle"
+    await server.client.delete(f"/sessions/{blocker}")
+    assert (await server.speak(session_id, wav(tone(0.5))))[-1]["event"] == "complete"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 400 KB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+async def test_a_full_disk_says_so_and_takes_more_when_there_is_room(
+    serve: Serve, small_disk: Path
+) -> None:
+    server = await serve(chunks_dir=small_disk)
+    session_id = await server.create()
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(390_000))
+    heard = await server.speak(session_id, wav(tone(3.0)))
+    check_error(heard, "storage_full")
+    assert "disk is full" in heard[-1]["message"]
+    assert not [name for name in server.files() if name.endswith(".part")]
+    ballast.unlink()
+    assert (await server.speak(session_id, wav(tone(3.0))))[-1]["event"] == "complete"
+    await server.client.delete(f"/sessions/{session_id}")
+    assert server.files() == []
+
+
+async def test_a_chunk_folder_that_vanished_is_made_again(serve: Serve, tmp_path: Path) -> None:
+    server = await serve(chunks_dir=tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    heard = await server.speak(await server.create(), wav(tone(0.5)))
+    assert heard[-1]["event"] == "complete"
+
+
+async def test_a_chunk_file_that_vanished_is_not_there(server: Server) -> None:
+    session_id = await server.create()
+    heard = await server.speak(session_id, wav(tone(0.5)))
+    (server.chunks_dir / heard[1]["url"].removeprefix("/chunks/")).unlink()
+    assert (await server.client.get(heard[1]["url"])).status_code == 404
+    assert (await server.client.delete(f"/sessions/{session_id}")).status_code == 204
+
+
+async def test_a_slow_renderer_is_late_and_known_to_be(serve: Serve) -> None:
+    server = await serve(NumberRenderer(delay_s=0.06))
+    heard = await server.speak(await server.create(), wav(tone(0.8)))
+    assert heard[-1]["event"] == "complete"
+    stats = (await server.client.get("/sessions/stats")).json()["engine"]
+    assert stats["late_chunks"] > 0
+
+
+async def test_generation_never_runs_too_far_ahead(serve: Serve) -> None:
+    server = await serve(max_lead_s=1)
+    session_id = await server.create()
+    async with server.events(session_id) as events:
+        await events.next()
+        await server.upload(session_id, wav(silence(30.0)))
+        for _ in range(4):
+            await events.until("chunk")
+        document = (await server.client.get(f"/sessions/{session_id}")).json()
+        assert document["state"] == "speaking"
+        assert document["utterance"]["seconds"] < 8
+    await server.client.delete(f"/sessions/{session_id}")
+
+
+# --- avatars that can't be used stop the start, with words
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda folder: (folder / "source.mp4").write_bytes(b"x"), "is not the file"),
+        (lambda folder: (folder / "avatar.json").write_text("{"), "avatar.json"),
+        (lambda folder: (folder / "avatar.json").write_text("{}"), "'format'"),
+        (lambda folder: (folder / "landmarks.npy").write_bytes(b"x"), "can't be opened"),
+        (lambda folder: (folder / "landmarks.npy").unlink(), "landmarks.npy"),
+        (lambda folder: folder.rename(folder.with_name("renamed")), "not the folder's name"),
+    ],
+)
+async def test_a_damaged_avatar(serve: Serve, tmp_path: Path, damage: object, words: str) -> None:
+    store = tmp_path / "store"
+    folder = make_avatar_folder(store, "tiny")
+    assert callable(damage)
+    damage(folder)
+    with pytest.raises(AssertionError, match=words):
+        await serve(avatars_dir=store)

@@ -1,0 +1,90 @@
+"""Many sessions later, nothing is left of them."""
+
+import asyncio
+import gc
+import resource
+import threading
+from pathlib import Path
+
+from conftest import Serve
+from fakes import speech_like, tone, wav
+from servers import ProcessServer, Server
+
+# What 200 lives may add to a process that has seen 60: fragments, while pools fill up.
+TOLERATED_GROWTH_BYTES = 24 << 20
+
+
+async def one_life(server: Server, sound: bytes, *, leave_early: bool) -> None:
+    """Create, subscribe, speak, fetch, delete; or delete in mid-speech."""
+    session_id = await server.create(avatar_id="tiny", fps=15)
+    async with server.events(session_id) as events:
+        await events.next()
+        await server.upload(session_id, sound)
+        heard = await events.until("chunk" if leave_early else "complete")
+        await server.chunks(heard)
+        await server.client.delete(f"/sessions/{session_id}")
+        if leave_early:
+            assert (await events.rest())[-1]["event"] == "closed"
+
+
+async def many_lives(server: Server, count: int) -> None:
+    sound = wav(speech_like(1.2))
+    for index in range(count):
+        await one_life(server, sound, leave_early=index % 4 == 3)
+
+
+def num_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_in_this_process_nothing_stays(serve: Serve) -> None:
+    server = await serve()
+    await many_lives(server, 5)
+    gc.collect()
+    tasks, threads, descriptors = (
+        len(asyncio.all_tasks()),
+        threading.active_count(),
+        num_descriptors(),
+    )
+    await many_lives(server, 40)
+
+    async def all_is_as_before() -> bool:
+        return len(asyncio.all_tasks()) <= tasks and num_descriptors() <= descriptors
+
+    await server.until(all_is_as_before)
+    assert threading.active_count() <= threads + 2, "pools may not have been full before"
+    assert server.files() == []
+    stats = (await server.client.get("/sessions/stats")).json()
+    assert (stats["total_sessions"], stats["store"]) == (0, {"chunks": 0, "bytes": 0})
+    gc.collect()
+    kinds = [type(each).__name__ for each in gc.get_objects()]
+    for kind in ("Session", "Utterance", "UtteranceEncoder", "MemoryEventLog", "Pcm"):
+        assert kinds.count(kind) <= 1, f"{kinds.count(kind)} of {kind} are still alive"
+
+
+async def test_200_lives_of_a_real_server(process_server: ProcessServer) -> None:
+    async with process_server.client() as server:
+        await many_lives(server, 60)
+        threads, descriptors = process_server.num_threads(), process_server.num_descriptors()
+        resident = process_server.resident_bytes()
+        await many_lives(server, 200)
+
+        async def descriptors_are_back() -> bool:
+            return process_server.num_descriptors() <= descriptors
+
+        await server.until(descriptors_are_back)
+        assert process_server.num_threads() <= threads + 6, "encoders that wait for collection"
+        growth = process_server.resident_bytes() - resident
+        assert growth < TOLERATED_GROWTH_BYTES, f"{growth / 2**20:.1f} MB"
+        assert server.files() == []
+    assert "Traceback" not in process_server.log
+    assert "ERROR" not in process_server.log
+
+
+async def test_many_sessions_at_once_do_not_exhaust_descriptors(server: Server) -> None:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    ids = [await server.create() for _ in range(30)]
+    before = num_descriptors()
+    heard = await asyncio.gather(*(server.speak(each, wav(tone(0.4))) for each in ids))
+    assert all(events[-1]["event"] == "complete" for events in heard)
+    assert num_descriptors() - before < 200 < soft

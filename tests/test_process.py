@@ -1,0 +1,171 @@
+"""The server as a process: start, stop, `--check`, `doctor`."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from fakes import make_avatar_folder, tone, wav
+from servers import start_process
+
+from musetalk_stream import __version__
+from musetalk_stream.config import settings
+
+
+def command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MUSETALK_STREAM_")}
+    return subprocess.run(
+        [sys.executable, "-m", "musetalk_stream", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**environment, **variables},
+    )
+
+
+async def test_it_stops_at_once_in_the_middle_of_everything(
+    tmp_path: Path, avatar_store: Path
+) -> None:
+    """Open event streams, a running utterance, an upload on its way."""
+    with start_process(tmp_path, avatar_store) as process:
+        async with process.client() as server:
+            ids = [await server.create() for _ in range(3)]
+            async with server.events(ids[0]) as first, server.events(ids[1]) as second:
+                await first.next()
+                await second.next()
+                await server.upload(ids[0], wav(tone(60.0)))
+                await first.until("chunk")
+
+                async def endless() -> AsyncIterator[bytes]:
+                    yield b'--X\r\nContent-Disposition: form-data; name="audio_file"\r\n\r\n'
+                    while True:
+                        await asyncio.sleep(0.05)
+                        yield b"\0" * 1000
+
+                headers = {"Content-Type": "multipart/form-data; boundary=X"}
+                upload = asyncio.create_task(
+                    server.client.post(f"/sessions/{ids[2]}/stream", content=endless(),
+                                       headers=headers)
+                )  # fmt: skip
+                await server.until_state(ids[2], "receiving")
+                stopping = asyncio.create_task(asyncio.to_thread(process.stop))
+                for events in (first, second):
+                    rest = await events.rest()
+                    assert rest[-1] == {"event": "closed", "reason": "shutdown"}
+                status, took_s = await stopping
+                upload.cancel()
+        assert status == 0
+        assert took_s < 2
+        assert list((tmp_path / "chunks").iterdir()) == []
+        assert "Traceback" not in process.log, process.log
+
+
+def test_it_stops_while_it_prepares(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    make_avatar_folder(store, "tiny")
+    with subprocess.Popen(
+        [sys.executable, "-m", "musetalk_stream", "serve", "--port", "0", "--avatar", "tiny",
+         "--avatars-dir", str(store), "--chunks-dir", str(tmp_path / "chunks")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "installed avatar" in line or "preparing" in line:
+                break
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, log = process.communicate(timeout=10)
+    assert time.monotonic() - began < 5
+    assert process.returncode == 0
+    assert "Traceback" not in log
+
+
+def test_a_taken_port_is_explained(tmp_path: Path, avatar_store: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        result = command("serve", "--port", port, "--avatars-dir", str(avatar_store),
+                         "--chunks-dir", str(tmp_path))  # fmt: skip
+    assert result.returncode == 1
+    assert f"can't listen on 127.0.0.1:{port}" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--avatar", "nobody"), "there is no avatar 'nobody'"),
+        (("--avatars-dir", "/proc/nothing"), "--avatars-dir"),
+        (("--chunks-dir", "/proc/nothing"), "--chunks-dir"),
+        (("--fps", "25"), "unrecognized arguments"),
+        (("--crf", "99"), "crf is 99"),
+        (("--avatar-aliases", "x"), "NAME=ID"),
+    ],
+)
+def test_a_wrong_setting_is_explained(
+    arguments: tuple[str, ...], words: str, tmp_path: Path, avatar_store: Path
+) -> None:
+    usual = ("--port", "0", "--avatars-dir", str(avatar_store), "--chunks-dir", str(tmp_path))
+    result = command("serve", *usual, *arguments)
+    assert result.returncode in (1, 2)
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_check_prints_what_is_in_force() -> None:
+    result = command("serve", "--check", "--max-sessions", "3", MUSETALK_STREAM_CRF="30")
+    assert result.returncode == 0
+    lines = result.stdout.splitlines()
+    assert "session.max_sessions = 3  (set)" in lines
+    assert "encoder.crf = 30.0  (set)" in lines
+    assert "http.port = 8000" in lines
+    assert len(lines) == len(list(settings()))
+
+
+def test_an_unknown_variable_is_refused() -> None:
+    result = command("serve", "--check", MUSETALK_STREAM_MAX_SESSION="3")
+    assert result.returncode == 1
+    assert "MUSETALK_STREAM_MAX_SESSION" in result.stderr
+
+
+def test_help_names_every_setting() -> None:
+    text = command("serve", "--help").stdout
+    for _, spec in settings():
+        assert "--" + spec.name.replace("_", "-") in text
+
+
+def test_version() -> None:
+    assert command("--version").stdout.strip() == __version__
+
+
+def test_doctor(tmp_path: Path, avatar_store: Path) -> None:
+    result = command("doctor", "--chunks-dir", str(tmp_path), "--avatars-dir", str(avatar_store))
+    assert result.returncode == 0, result.stdout
+    for words in ("Python 3.", "aiohttp", "encoder libx264", "encoder aac", "demo", "GB free"):
+        assert words in result.stdout
+    assert list(tmp_path.iterdir()) == [], "it looks and changes nothing"
+
+
+def test_doctor_finds_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = command("doctor", "--chunks-dir", str(tmp_path / "file" / "chunks"))
+    assert result.returncode == 1
+    assert "MISSING" in result.stdout
+    assert "--chunks-dir" in result.stdout
+
+
+def test_doctor_speaks_without_numpy(tmp_path: Path) -> None:
+    """A broken installation is what it is for."""
+    (tmp_path / "numpy.py").write_text("raise ImportError('no numpy here')")
+    result = command("doctor", PYTHONPATH=str(tmp_path))
+    assert result.returncode == 1
+    assert "numpy: no numpy here" in result.stdout
+    assert "Traceback" not in result.stderr
