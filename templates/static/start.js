@@ -9,6 +9,10 @@ import { acceptSounds } from "./sound-input.js";
 import { showFigures } from "./stats-list.js";
 
 const POLL_MS = 2000;
+const OVER_TEXT = {
+  deleted: "This session was deleted.",
+  expired: "This session has expired.",
+};
 
 const config = JSON.parse(document.getElementById("config").textContent);
 const part = (id) => document.getElementById(id);
@@ -70,17 +74,15 @@ function follow() {
     log.add("server", event.event, event);
     if (event.event === "started") part("figure-duration").textContent = seconds(event.duration);
     if (event.event === "chunk") part("figure-chunks").textContent = String(event.index + 1);
-    if (event.event === "closed") onSessionOver(event.reason);
   };
 }
 
 function onSessionOver(reason) {
   events.close();
-  if (reason === "shutdown") return;
   session = null;
   setState("closed");
   part("delete").disabled = true;
-  showNoSession(reason === "expired" ? "This session has expired." : "This session was deleted.");
+  showNoSession(OVER_TEXT[reason] ?? "This session has ended.");
 }
 
 /** Cover the player with a reason and a way on; null uncovers it. */
@@ -126,6 +128,7 @@ window.addEventListener("message", ({ data, source }) => {
     uploadedAt = null;
   }
   if (data.type === "state") setState(data.state);
+  if (data.type === "closed" && data.session_id === session?.session_id) onSessionOver(data.reason);
   if (data.type === "retry" && lastSound) void speak(lastSound);
 });
 
@@ -199,9 +202,7 @@ part("settings").addEventListener("submit", (event) => {
 part("no-session-new").addEventListener("click", openSession);
 part("delete").addEventListener("click", async () => {
   await closeSession();
-  setState("closed");
-  part("delete").disabled = true;
-  showNoSession("This session was deleted.");
+  onSessionOver("deleted");
 });
 part("log-clear").addEventListener("click", () => log.clear());
 part("problem-dismiss").addEventListener("click", () => showProblem(null));
