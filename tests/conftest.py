@@ -54,7 +54,7 @@ async def serve(avatar_store: Path, tmp_path: Path) -> AsyncIterator[Serve]:
             assert app[READINESS].failed is None, app[READINESS].failed
             host, port = runner.addresses[0][:2]
             server = Server(f"http://{host}:{port}", Path(flags["chunks_dir"]))
-            stack.push_async_callback(server.client.aclose)
+            stack.push_async_callback(server.hang_up)
             return server
 
         yield start

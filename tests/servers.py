@@ -30,6 +30,11 @@ class Server:
         self.chunks_dir = chunks_dir
         self.client = httpx.AsyncClient(base_url=url, timeout=20)
 
+    async def hang_up(self) -> None:
+        """Close all connections; new ones are opened as needed."""
+        await self.client.aclose()
+        self.client = httpx.AsyncClient(base_url=self.url, timeout=20)
+
     async def create(self, **options: object) -> str:
         """A new session's id."""
         answer = await self.client.post("/sessions/create", json=options)
