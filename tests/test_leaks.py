@@ -57,7 +57,7 @@ async def test_in_this_process_nothing_stays(serve: Serve) -> None:
     stats = (await server.client.get("/sessions/stats")).json()
     assert (stats["total_sessions"], stats["store"]) == (0, {"chunks": 0, "bytes": 0})
     gc.collect()
-    ours = [each for each in map(type, gc.get_objects()) if "musetalk" in each.__module__]
+    ours = [each for each in map(type, gc.get_objects()) if str(each.__module__)[:8] == "musetalk"]
     kinds = [each.__name__ for each in ours]
     for kind in ("Session", "Utterance", "UtteranceEncoder", "MemoryEventLog", "Pcm"):
         assert kinds.count(kind) <= 1, f"{kinds.count(kind)} of {kind} are still alive"
@@ -74,7 +74,8 @@ async def test_200_lives_of_a_real_server(process_server: ProcessServer) -> None
             return process_server.num_descriptors() <= descriptors
 
         await server.until(descriptors_are_back)
-        assert process_server.num_threads() <= threads + 6, "encoders that wait for collection"
+        # Encoders of cancelled utterances, each with two threads, may wait for the collector.
+        assert process_server.num_threads() <= threads + 32
         growth = process_server.resident_bytes() - resident
         assert growth < TOLERATED_GROWTH_BYTES, f"{growth / 2**20:.1f} MB"
         assert server.files() == []
