@@ -56,11 +56,10 @@ class Workers:
             _, _, function, future = self._queue.get()
             if function is None or future is None:
                 return
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(function())
-            except BaseException as exc:  # handed on to whoever awaits it
-                future.set_exception(exc)
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function())
+                except BaseException as exc:  # handed on to whoever awaits it
+                    future.set_exception(exc)
             # A thread that waits must not keep the last utterance's encoder alive.
             del function, future
