@@ -117,9 +117,9 @@ async def assert_played_once_in_order(
     frames = await player.frames(request_id, fps)
     count = round(seconds * fps)
     assert frames == sorted(set(frames)), "a frame was repeated or out of order"
-    assert frames[0] <= 1
-    assert frames[-1] >= count - 2
-    assert len(frames) >= 0.4 * count
+    assert frames[0] <= 4
+    assert frames[-1] >= count - 5
+    assert len(frames) >= 0.3 * count
 
     counters = await player.read("counters")
     assert counters["jumps"] == counters["skipped"] == counters["recoveries"] == 0

@@ -41,11 +41,11 @@ async def test_ten_utterances_leave_nothing_behind(open_player: OpenPlayer) -> N
     devtools = await player.page.context.new_cdp_session(player.page)
     await devtools.send("Performance.enable")
     for count in (1, 2):  # the first ones compile and cache
-        await player.speak(tone(0.6))
+        await player.speak(tone(0.4))
         await player.until_spoken(count)
     before = await weigh(player, devtools)
     for count in range(3, 13):
-        await player.speak(tone(0.6))
+        await player.speak(tone(0.4))
         await player.until_spoken(count)
     after = await weigh(player, devtools)
 
