@@ -18,6 +18,8 @@ export function exposeForDebugging(sessionId) {
     jumps: 0,
     nudges: 0,
     stalls: 0,
+    evictions: 0,
+    quota_hits: 0,
     recoveries: 0,
     utterances: 0,
   };

@@ -267,12 +267,11 @@ async function start() {
 
 async function showPlaceholder() {
   try {
-    const isPlaying = await stage.start();
+    await stage.start(() => notice.setTap("Tap to start", onTap));
     backdrop.paint();
     post("ready", { avatar_id: config.avatar.id });
     if (state === "loading") setState("idle");
-    if (isPlaying) void reportPosition();
-    else notice.setTap("Tap to start", onTap);
+    void reportPosition();
   } catch {
     notice.showError("The avatar could not be loaded.", () => location.reload());
     post("error", {

@@ -14,17 +14,17 @@ export class MediaFailure extends Error {}
 
 export class Source {
   #video;
+  #counters;
   #media;
   #url;
   #buffer = null;
   #listeners = new AbortController();
 
-  constructor(video) {
+  constructor(video, counters) {
     const MediaSourceClass = mediaSourceClass();
     if (MediaSourceClass === null) throw new MediaFailure("This browser has no MediaSource.");
-    this.evictions = 0;
-    this.quotaHits = 0;
     this.#video = video;
+    this.#counters = counters;
     this.#media = new MediaSourceClass();
     this.#url = URL.createObjectURL(this.#media);
     // A managed source never opens on an element that might still be sent to a television.
@@ -88,7 +88,7 @@ export class Source {
       await this.#evict(KEEP_BEHIND_S);
     }
     if (await this.#tryAppend(bytes)) return true;
-    this.quotaHits += 1;
+    this.#counters.quota_hits += 1;
     await this.#evict(1);
     return this.#tryAppend(bytes);
   }
@@ -111,7 +111,7 @@ export class Source {
   async #evict(keepS) {
     const end = this.#video.currentTime - keepS;
     if (end <= this.#firstBuffered) return;
-    this.evictions += 1;
+    this.#counters.evictions += 1;
     await this.#update(() => this.#buffer.remove(0, end));
   }
 

@@ -4,6 +4,7 @@
 import { cycleFrame, frameAfter, framesAhead, holdSeconds, seekTime } from "./phase.js";
 import { delay, nextFrame, watchFrames } from "./signals.js";
 
+const FIRST_PAINT_TIMEOUT_MS = 10_000;
 const PAINT_TIMEOUT_MS = 250;
 const SUDDEN_END_MS = 50;
 // The loop may be a picture late, and timers are: what is added to a hold before it is given up.
@@ -32,18 +33,20 @@ export class Stage {
     });
   }
 
-  /** Load the loop and show it with its first painted frame. Rejects if it can't be loaded. */
-  async start() {
+  /**
+   * Load the loop and show it with its first painted frame. `onBlocked()`: it may not even play
+   * muted without a gesture. Rejects if it can't be loaded.
+   */
+  async start(onBlocked) {
     const { idle } = this;
     const failed = new Promise((_, reject) => {
       idle.addEventListener("error", () => reject(new Error("placeholder")), { once: true });
     });
-    const painted = nextFrame(idle, 10_000);
+    const painted = nextFrame(idle, FIRST_PAINT_TIMEOUT_MS);
     idle.src = this.#avatar.video_url;
-    const played = this.playIdle();
+    void this.playIdle().then((isAllowed) => isAllowed || onBlocked());
     await Promise.race([painted, failed]);
     idle.classList.add("shown");
-    return played;
   }
 
   /** Resolves to false if the browser allows no playback at all without a gesture. */

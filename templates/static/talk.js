@@ -44,7 +44,7 @@ export class Talk {
   /** Open a source before there is anything to play, so that the first chunk is not kept waiting. */
   prepare() {
     this.#source?.close();
-    this.#source = new Source(this.#video);
+    this.#source = new Source(this.#video, this.#counters);
     this.#source.opened().catch(() => {}); // asked for again, and answered for, in play()
   }
 
