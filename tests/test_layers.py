@@ -1,0 +1,121 @@
+"""The tree tests itself: imports point down, heavy libraries stay at home, importing is cheap."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "musetalk_stream"
+
+# Top first; a module imports only from rows below its own, or from its own package.
+LAYERS = [
+    {"cli", "__main__", "doctor"},
+    {"web"},
+    {"sessions"},
+    {"utterance"},
+    {"batcher", "store", "events", "stats", "workers"},
+    {"renderers", "prepare"},
+    {"encode", "blend"},
+    {"audio", "avatar"},
+    {"timeline", "session_state", "schedule", "sse", "fmp4", "config", "errors", "options",
+     "delivery"},
+]  # fmt: skip
+# Rows in which modules may lean on each other, as long as they do not do so in a circle.
+SIDEWAYS = {0, 5, 6, 7, 8}
+# Who may import what is heavy or tied to one place.
+OWNERS = {
+    "av": {"audio", "encode", "prepare", "doctor"},
+    "cv2": {"renderers"},
+    "torch": set(),
+    "aiohttp": {"web", "cli"},
+    "jinja2": {"web"},
+    "argparse": {"cli"},
+    "numpy": {"audio", "avatar", "blend", "encode", "prepare", "renderers"},
+    "asyncio": {"cli", "web", "sessions", "utterance", "batcher", "store", "events", "workers"},
+    "threading": {"batcher", "workers"},
+    "subprocess": set(),
+}
+RANK = {module: row for row, modules in enumerate(LAYERS) for module in modules}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def unit(path: Path) -> str:
+    """The module, or the subpackage, that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """What a file imports, in functions, too: the unit or the library, and whether it is ours."""
+    depth = len(path.relative_to(PACKAGE).parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.split(".")[0], False) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            name = (node.module or "").split(".")[0]
+            if node.level == 0:
+                yield name, False
+            elif node.level == depth:
+                names = [name] if name else [alias.name for alias in node.names]
+                yield from ((each, True) for each in names)
+
+
+def test_every_module_has_its_row() -> None:
+    assert {unit(path) for path in FILES} - {"__init__"} == set(RANK)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    me = unit(path)
+    for name, ours in imports(path):
+        if not ours or name not in RANK or name == me or me == "__init__":
+            continue
+        if RANK[me] == RANK[name]:
+            assert RANK[me] in SIDEWAYS, f"{me} leans sideways on {name}"
+        else:
+            assert RANK[me] < RANK[name], f"{me} imports {name}, which is above it"
+
+
+def test_nothing_runs_in_a_circle() -> None:
+    uses: dict[str, set[str]] = {}
+    for path in FILES:
+        used = {name for name, ours in imports(path) if ours and name in RANK}
+        uses.setdefault(unit(path), set()).update(used - {unit(path)})
+    while uses:
+        free = {module for module, needed in uses.items() if not needed & set(uses)}
+        assert free, f"a circle among {sorted(uses)}"
+        for module in free:
+            del uses[module]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_libraries_stay_where_they_belong(path: Path) -> None:
+    for name, ours in imports(path):
+        if not ours and name in OWNERS:
+            assert unit(path) in OWNERS[name], f"{unit(path)} imports {name}"
+
+
+def test_only_one_module_reads_the_environment() -> None:
+    readers = {unit(path) for path in FILES if re.search(r"os\.environ|getenv", path.read_text())}
+    assert readers == {"config"}
+
+
+def loaded_by(module: str) -> set[str]:
+    """The libraries that importing a module loads."""
+    code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize("module", ["musetalk_stream", "musetalk_stream.cli"])
+def test_importing_is_cheap(module: str) -> None:
+    assert not loaded_by(module) & {"av", "cv2", "numpy", "aiohttp", "jinja2", "torch", "asyncio"
+                                    if module == "musetalk_stream" else "av"}  # fmt: skip
+
+
+def test_the_pure_row_is_pure() -> None:
+    modules = ", ".join(f"musetalk_stream.{module}" for module in LAYERS[-1])
+    assert not loaded_by(modules) & {"av", "cv2", "numpy", "aiohttp", "asyncio", "jinja2"}
