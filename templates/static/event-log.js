@@ -11,6 +11,8 @@ const OWN_WORDS = {
   speech_started: (e) => `${e.delay_ms} ms after the first chunk`,
   speech_ended: (e) => `${e.reason}, ${seconds(e.played_s)} played`,
   closed: (e) => e.reason,
+  uploaded: (e) => `${e.name}, ${Math.ceil(e.bytes / 1000)} kB`,
+  problem: (e) => e.detail,
   ping: () => "",
 };
 

@@ -1,5 +1,6 @@
 """The player's plain functions, by themselves."""
 
+import re
 from typing import Any
 
 import pytest
@@ -210,3 +211,20 @@ async def test_a_player_alone_has_no_errors_in_the_console(open_player: OpenPlay
     await player.page.reload()
     await player.until("idle")
     assert messages == []
+
+
+async def test_every_module_of_the_player_is_fetched_at_once(open_player: OpenPlayer) -> None:
+    player = await open_player()
+    loaded, preloaded = await player.page.evaluate(
+        """() => [
+            performance.getEntriesByType("resource").map(({ name }) => name)
+                .filter((name) => name.endsWith(".js") && !name.endsWith("/player.js")),
+            [...document.querySelectorAll("link[rel=modulepreload]")].map(({ href }) => href),
+        ]"""
+    )
+    assert sorted(set(loaded)) == sorted(preloaded)
+    sources = await player.page.evaluate(
+        "(urls) => Promise.all(urls.map(async (url) => (await fetch(url)).text()))", loaded
+    )
+    imported = {name for source in sources for name in re.findall(r'from "./([\w-]+\.js)"', source)}
+    assert imported <= {url.rsplit("/", 1)[1] for url in preloaded}
