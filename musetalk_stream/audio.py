@@ -40,6 +40,10 @@ _GUESSED_LENGTHS = {"aac", "amr", "mp3"}
 # Packets of a file that may be no audio: a tag or padding makes a few, a corrupt file many.
 _REFUSED_PACKETS = 8
 
+# Audio samples per second that recorders use, from telephones to studios.
+_LOWEST_RATE, _HIGHEST_RATE = 4_000, 768_000
+_FIRST_CAPACITY = 1 << 18  # audio samples; 1 MB, which malloc gives back when it is freed
+
 _FULL_SCALE = 2.0**-31  # 32-bit audio samples to ±1
 
 
@@ -86,9 +90,11 @@ def pcm_at_both_rates(
 
 
 def _resized(samples: npt.NDArray[np.float32], length: int) -> npt.NDArray[np.float32]:
-    if len(samples) >= length:
-        return samples[:length]
-    return np.pad(samples, (0, length - len(samples)))
+    """A copy of exactly that length, so that nothing larger is kept alive by it."""
+    resized = np.zeros(length, np.float32)
+    kept = min(length, len(samples))
+    resized[:kept] = samples[:kept]
+    return resized
 
 
 def _decode_track(
@@ -163,13 +169,20 @@ class _Resampled:
         self._rate = rate
         self._graph: Graph | None = None
         self._source: tuple[object, ...] = ()
-        self._runs: list[npt.NDArray[np.float32]] = []
+        # One array that doubles: thousands of small ones would tear holes into the heap that no
+        # later upload fills.
+        self._samples: npt.NDArray[np.float32] = np.empty(_FIRST_CAPACITY, np.float32)
         self.length = 0
 
     def add(self, frame: AudioFrame) -> None:
         source = (frame.format.name, frame.layout.name, frame.sample_rate)
         if source != self._source:
             self._flush()
+            if not _LOWEST_RATE <= frame.sample_rate <= _HIGHEST_RATE:
+                raise UnsupportedAudio(
+                    f"{frame.sample_rate} samples per second; "
+                    f"send {_LOWEST_RATE} to {_HIGHEST_RATE}"
+                )
             self._graph = _resampling_graph(frame, self._rate)
             self._source = source
         # Gaps and jumps in timestamps are the container's business; samples are counted.
@@ -180,7 +193,7 @@ class _Resampled:
 
     def finish(self) -> npt.NDArray[np.float32]:
         self._flush()
-        return np.concatenate(self._runs) if self._runs else np.zeros(0, np.float32)
+        return self._samples[: self.length]
 
     def _flush(self) -> None:
         if self._graph is not None:
@@ -194,9 +207,16 @@ class _Resampled:
             except (BlockingIOError, EOFError):  # it wants more input, or will get none
                 return
             assert isinstance(resampled, AudioFrame)
-            samples = (resampled.to_ndarray()[0] * _FULL_SCALE).astype(np.float32)
-            self._runs.append(samples)
-            self.length += len(samples)
+            self._keep(resampled.to_ndarray()[0])
+
+    def _keep(self, samples: npt.NDArray[np.int32]) -> None:
+        end = self.length + len(samples)
+        if end > len(self._samples):
+            grown = np.empty(max(end, 2 * len(self._samples)), np.float32)
+            grown[: self.length] = self._samples[: self.length]
+            self._samples = grown
+        np.multiply(samples, _FULL_SCALE, out=self._samples[self.length : end], casting="unsafe")
+        self.length = end
 
 
 def _resampling_graph(frame: AudioFrame, rate: int) -> Graph:

@@ -94,6 +94,9 @@ def read_manifest(folder: Path) -> Manifest:
         )
         if manifest.id != folder.name:
             raise ValueError(f"id {manifest.id!r} is not the folder's name")
+        sizes = (manifest.width, manifest.height, manifest.num_frames)
+        if not all(isinstance(size, int) for size in sizes):
+            raise ValueError("width, height and num_frames must be integers")
         if manifest.width % 2 or manifest.height % 2:
             raise ValueError("width and height must be even (4:2:0 chroma)")
         if manifest.num_frames < 1 or manifest.fps <= 0:
@@ -170,7 +173,8 @@ class AvatarShelf:
 
     def get(self, avatar_id: str) -> Avatar:
         """Raises AvatarNotFound, naming the avatars that there are."""
-        avatar_id = self._aliases.get(avatar_id, avatar_id)
+        if avatar_id not in self._folders:
+            avatar_id = self._aliases.get(avatar_id, avatar_id)
         if avatar_id not in self._folders:
             known = ", ".join(self.ids()) or "none"
             raise AvatarNotFound(f"there is no avatar {avatar_id[:64]!r} here; there is: {known}")

@@ -52,23 +52,27 @@ class Batcher:
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._parts: list[_Part] = []
         self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="renderer")
         self._frames_rendered = 0
         self._batches = 0
 
     @contextmanager
     def running(self) -> Iterator["Batcher"]:
         """The render thread lives inside this block; what still waits at its end is cancelled."""
-        thread = threading.Thread(target=self._run, name="renderer")
-        thread.start()
+        self._thread.start()
         try:
             yield self
         finally:
             with self._wake:
                 self._stopping = True
                 self._wake.notify()
-            thread.join()
+            self._thread.join()
             for future in [part.future for part in self._parts] + [f for _, f in self._calls]:
                 future.cancel()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
 
     async def call(self, function: Callable[[Renderer], R]) -> R:
         """Run `function` with the renderer on its thread, before the next batch."""
@@ -102,19 +106,25 @@ class Batcher:
             )
 
     def _run(self) -> None:
-        while True:
-            with self._wake:
-                self._wake.wait_for(lambda: self._stopping or self._calls or self._parts)
-                if self._stopping:
-                    return
-                call = self._calls.popleft() if self._calls else None
-                # A cancelled part is one whose utterance has gone.
-                self._parts = [part for part in self._parts if not part.future.cancelled()]
-                turns = [] if call else next_batch(self._parts, self._max_batch)
-            if call:
-                _resolve(call[1], call[0])
-            elif turns:
-                self._render(turns)
+        while self._work_once():
+            pass
+
+    def _work_once(self) -> bool:
+        """Wait for work and do a batch of it; False when it is time to stop. What was worked on is
+        let go with the return: a thread that waits must not keep an utterance's sound alive."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._stopping or self._calls or self._parts)
+            if self._stopping:
+                return False
+            call = self._calls.popleft() if self._calls else None
+            # A cancelled part is one whose utterance has gone.
+            self._parts = [part for part in self._parts if not part.future.cancelled()]
+            turns = [] if call else next_batch(self._parts, self._max_batch)
+        if call:
+            _resolve(call[1], call[0])
+        elif turns:
+            self._render(turns)
+        return True
 
     def _render(self, turns: list[tuple[Job[FrameRequest], list[FrameRequest]]]) -> None:
         outcomes = iter(self._render_each([request for _, frames in turns for request in frames]))

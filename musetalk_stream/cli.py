@@ -116,9 +116,15 @@ async def _serve(config: Config) -> int:
         if app[READINESS].failed:
             raise SetupError(app[READINESS].failed)
         if settled.done():
-            host, port = runner.addresses[0][:2]
-            print(f"musetalk-stream {__version__} is ready: http://{host}:{port}/", flush=True)
+            address = config.http.public_url or _address(*runner.addresses[0][:2])
+            print(f"musetalk-stream {__version__} is ready: {address.rstrip('/')}/", flush=True)
         await stopping
     finally:
         await runner.cleanup()
     return 0
+
+
+def _address(host: str, port: int) -> str:
+    """An address to open on this machine: 0.0.0.0 and :: are places to listen, not to go to."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -28,6 +28,8 @@ class Delivery:
     chunks: int = 0
     first_event_id: int | None = None
     first_announced_s: float | None = None
+    watched_since_s: float | None = None
+    has_ended: bool = False  # complete, failed or cancelled
 
     @property
     def duration_s(self) -> float:
@@ -52,6 +54,22 @@ class Delivery:
         """The instant by which the next chunk should be there. Nobody sees a first chunk that
         comes a little later, but everybody sees a face that freezes."""
         return self.runs_dry_s or now_s + _FIRST_CHUNK_PATIENCE_S
+
+    def position_s(self, now_s: float) -> float | None:
+        """Seconds that viewers have seen; None once they have seen all that there will be.
+
+        Generation runs ahead of playback: an utterance can be seen for a while after its end, and
+        one that nobody has watched yet waits for its first viewer.
+        """
+        available_s = self.seconds if self.has_ended else self.duration_s
+        since_s = self.watched_since_s
+        seen_s = 0.0 if since_s is None else max(0.0, now_s - since_s)
+        return seen_s if seen_s < available_s else None
+
+    @property
+    def watched_until_s(self) -> float | None:
+        """The instant at which viewers have seen everything announced so far."""
+        return self.watched_since_s and self.watched_since_s + self.seconds
 
     def cycle_frame(self, frame: int) -> int:
         """The cycle frame under an output frame, from 0 to cycle_length-1."""

@@ -97,8 +97,8 @@ def _avatars(store: Path) -> Iterator[Finding]:
 
 
 def _folder(name: str, folder: Path, flag: str) -> Finding:
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+    nearest = next(path for path in (folder, *folder.parents) if _exists(path))
+    if not os.access(nearest, os.W_OK | os.X_OK) or not nearest.is_dir():
         advice = f"choose another folder by {flag}"
         return Finding(Verdict.MISSING, f"{name} folder {folder} can't be written", advice)
     free = shutil.disk_usage(nearest).free
@@ -106,3 +106,10 @@ def _folder(name: str, folder: Path, flag: str) -> Finding:
     if free < _LOW_SPACE_BYTES:
         return Finding(Verdict.OPTIONAL, what, f"make room, or choose another folder by {flag}")
     return Finding(Verdict.OK, what)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:  # inside a folder that we may not enter: its parent will tell
+        return False

@@ -7,6 +7,7 @@
     │   ├── EmptyAudio             422  empty_audio
     │   ├── DamagedAudio           422  damaged_audio
     │   ├── UnsupportedAudio       415  unsupported_audio
+    │   ├── UploadStalled          408  upload_stalled
     │   ├── UploadTooLarge         413  upload_too_large
     │   └── AudioTooLong           413  audio_too_long
     ├── NotFound                   404  not_found
@@ -81,6 +82,13 @@ class UnsupportedAudio(BadRequest):
     status = 415
     code = "unsupported_audio"
     title = "Unsupported audio"
+
+
+class UploadStalled(BadRequest):
+    status = 408
+    code = "upload_stalled"
+    title = "Upload stalled"
+    retryable = True
 
 
 class UploadTooLarge(BadRequest):

@@ -26,6 +26,11 @@ class Missed(Exception):
 class EventLog(Protocol):
     last_id: int
 
+    @property
+    def first_id(self) -> int:
+        """The oldest event still in the log, or the next one if it is empty."""
+        ...
+
     def publish(self, event: Event) -> int:
         """Append an event; its id. Ids grow by one."""
         ...

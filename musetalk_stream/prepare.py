@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 # The player seeks the placeholder to the frame on which speech ended; a keyframe is never far.
 _KEYFRAME_EVERY = 12
+_ABANDONED_AFTER_S = 3600.0
 _SHIPPED = ("avatar.json", "landmarks.npy", "source.mp4")
 
 
@@ -40,12 +42,20 @@ def prepare_store(store: Path, bundled: Path, settings: EncoderConfig) -> dict[s
             _install(folder, store / avatar_id)
         avatars = find_avatars(store)
         for folder in avatars.values():
+            _remove_abandoned(folder)
             derive(folder, settings)
     except OSError as exc:
         raise SetupError(
             f"avatars can't be prepared in {store}: {exc}; choose another place by --avatars-dir"
         ) from exc
     return avatars
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """What a server that was killed while preparing has left; a living one is done in seconds."""
+    for making in folder.glob("derived.*"):
+        if time.time() - making.stat().st_mtime > _ABANDONED_AFTER_S:
+            shutil.rmtree(making, ignore_errors=True)
 
 
 def _install(shipped: Path, folder: Path) -> None:

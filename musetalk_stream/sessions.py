@@ -4,9 +4,10 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, BinaryIO
 
 from .audio import decode
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _REMEMBERED = 10_000  # ids of closed sessions that still answer 410; the oldest then answer 404
 _HOUSEKEEPING_S = 1.0
+_DELIVERIES_KEPT = 16
 
 
 def mint_id() -> str:
@@ -50,9 +52,9 @@ class Session:
         self._phase = CyclePhase(
             0, time.monotonic(), avatar.manifest.fps, avatar.manifest.cycle_length
         )
-        self._delivery: Delivery | None = None  # of the latest utterance
+        # Of the latest utterances, in order: playback may be some utterances behind generation.
+        self._deliveries: deque[Delivery] = deque(maxlen=_DELIVERIES_KEPT)
         self._task: asyncio.Task[None] | None = None
-        self._watched_since_s: float | None = None
         self._finished: OrderedDict[str, float] = OrderedDict()  # request id -> when it ended
         self._utterances = 0
 
@@ -67,8 +69,10 @@ class Session:
 
         Whatever goes wrong inside the block leaves the session idle.
         """
-        if self.state in (State.RECEIVING, State.SPEAKING):
+        if self.state is State.SPEAKING:
             raise StreamActive("this session is still speaking: wait for its complete event")
+        if self.state is State.RECEIVING:
+            raise StreamActive("another upload to this session is still arriving")
         self._check_open()
         self.state = advance(self.state, Trigger.UPLOAD)
         try:
@@ -84,17 +88,18 @@ class Session:
 
         Raises what `audio.decode` raises, and SessionGone if the session was closed meanwhile.
         """
-        pcm = await asyncio.to_thread(
+        decode_it = partial(
             decode, file, max_duration_s=max_duration_s, trailing_silence_s=trailing_silence_s
         )
+        pcm = await self._engine.decoders.run(decode_it, deadline_s=time.monotonic())
         self._check_open()
         self.state = advance(self.state, Trigger.SPEAK)
-        utterance = Utterance(mint_id(), self.avatar, pcm, self.options, time.monotonic())
+        utterance = Utterance(mint_id(), self.id, self.avatar, pcm, self.options, time.monotonic())
         fps = self.options.playback_fps
         delivery = Delivery(
             utterance.request_id, fps, frames_covering(len(pcm.ear), fps), self._phase
         )
-        self._delivery, self._watched_since_s = delivery, None
+        self._deliveries.append(delivery)
         self._utterances += 1
         self._task = asyncio.create_task(
             self._perform(utterance, delivery), name=f"utterance-{utterance.request_id[:8]}"
@@ -108,9 +113,11 @@ class Session:
         finally:
             if self.state is State.SPEAKING:
                 self.state = advance(self.state, Trigger.FINISH)
+            delivery.has_ended = True
             self._finished[utterance.request_id] = time.monotonic()
+            self._engine.store.finish(utterance.request_id)
             if delivery.runs_dry_s is not None:
-                ends_s = delivery.runs_dry_s + PLAYER_DELAY_S
+                ends_s = delivery.watched_until_s or delivery.runs_dry_s + PLAYER_DELAY_S
                 self._phase = self._phase.moved_to(delivery.next_cycle_frame, ends_s)
 
     def placeholder_at(self, avatar_frame: int) -> None:
@@ -146,14 +153,16 @@ class Session:
             self.last_used_s = time.monotonic()
 
     def _join(self) -> tuple[int, Event]:
-        """Where a new subscriber begins: at the running utterance if it can still be seen."""
-        position = self._position_s()
-        request_id = None
-        after = self.events.last_id
-        if position is not None and self._delivery and self._delivery.first_event_id:
-            request_id = self._delivery.request_id
-            # A very long utterance may have outgrown the log: then from where the log begins.
-            after = max(self._delivery.first_event_id, self.events.first_id) - 1
+        """Where a new subscriber begins: with the utterance that viewers see now, if any."""
+        now_s = time.monotonic()
+        after, request_id, position = self.events.last_id, None, None
+        for delivery in self._deliveries:
+            position = delivery.position_s(now_s)
+            if position is not None and delivery.first_event_id is not None:
+                request_id = delivery.request_id
+                # A very long utterance may have outgrown the log: then from where the log begins.
+                after = max(delivery.first_event_id, self.events.first_id) - 1
+                break
         state = {
             "event": "state",
             "state": self.state.value,
@@ -162,24 +171,18 @@ class Session:
         }
         return after, state
 
-    def _position_s(self) -> float | None:
-        """Seconds of the latest utterance that viewers have seen; None if they have seen it all.
-
-        Generation runs ahead of playback: an utterance can be seen for a while after its end, and
-        one that nobody has watched yet waits for its first viewer.
-        """
-        if self._delivery is None:
-            return None
-        if self._watched_since_s is None:
-            return 0.0
-        position = time.monotonic() - self._watched_since_s
-        return position if position < self._delivery.duration_s else None
-
     def _watched(self, event: Event) -> None:
-        """A replay of earlier utterances says nothing about the one that runs."""
-        running = self._delivery and event.get("request_id") == self._delivery.request_id
-        if running and event["event"] == "chunk" and self._watched_since_s is None:
-            self._watched_since_s = time.monotonic() + PLAYER_DELAY_S
+        """A subscriber gets a chunk: if it is the first of its utterance, viewers see it as soon
+        as they have seen the utterance before it."""
+        if event["event"] != "chunk":
+            return
+        starts_s = time.monotonic() + PLAYER_DELAY_S
+        for delivery in self._deliveries:
+            if delivery.request_id == event["request_id"]:
+                if delivery.watched_since_s is None:
+                    delivery.watched_since_s = starts_s
+                return
+            starts_s = max(starts_s, delivery.watched_until_s or 0.0)
 
     # --- ending
 
@@ -196,8 +199,8 @@ class Session:
         for request_id in [r for r, ended_s in self._finished.items() if ended_s < instant_s]:
             del self._finished[request_id]
             await self._engine.store.delete(request_id)
-            if self._delivery and self._delivery.request_id == request_id:
-                self._delivery = None
+            for delivery in [d for d in self._deliveries if d.request_id == request_id]:
+                self._deliveries.remove(delivery)
 
     async def close(self, reason: str) -> None:
         """Cancel what is being generated, end the event streams, delete the chunks."""
@@ -216,7 +219,7 @@ class Session:
     # --- describing
 
     def describe(self) -> dict[str, Any]:
-        latest = self._delivery
+        latest = self._deliveries[-1] if self._deliveries else None
         return {
             "session_id": self.id,
             "state": self.state.value,
@@ -245,6 +248,7 @@ class SessionRegistry:
         self._chunk_retention_s = chunk_retention_s
         self._sessions: dict[str, Session] = {}
         self._gone: OrderedDict[str, str] = OrderedDict()  # id -> why
+        self._closing: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         return f"<SessionRegistry {len(self._sessions)} sessions>"
@@ -262,7 +266,7 @@ class SessionRegistry:
         finally:
             housekeeper.cancel()
             await asyncio.wait([housekeeper])
-            await self.close_all("shutdown")
+            await self._close_all("shutdown")
 
     def create(self, avatar: Avatar, options: SessionOptions, user_id: str | None) -> Session:
         """Raises TooManySessions."""
@@ -292,16 +296,21 @@ class SessionRegistry:
         return list(self._sessions.values())
 
     async def close(self, session_id: str, reason: str) -> None:
-        """Raises what `get` raises."""
+        """Close a session, to the end even if the caller is cancelled. Raises what `get` raises."""
         session = self.get(session_id)
         del self._sessions[session_id]
         self._gone[session_id] = reason
         if len(self._gone) > _REMEMBERED:
             self._gone.popitem(last=False)
-        await session.close(reason)
+        closing = asyncio.create_task(session.close(reason), name=f"close-{session_id[:8]}")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        await asyncio.shield(closing)
 
-    async def close_all(self, reason: str) -> None:
+    async def _close_all(self, reason: str) -> None:
         await asyncio.gather(*(self.close(session_id, reason) for session_id in self._sessions))
+        if self._closing:
+            await asyncio.wait(self._closing)
 
     async def _keep_house(self) -> None:
         while True:

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{22}\Z")  # secrets.token_urlsafe(16)
+# Playback is over this long after generation: the greatest lead, and some patience.
+_WATCHED_FOR_S = 60.0
 _CHUNK_NAME = re.compile(r"chunk_\d{4,}\.mp4\Z")
 
 
@@ -46,6 +48,10 @@ class ChunkStore(Protocol):
         """Raises ChunkNotFound."""
         ...
 
+    def finish(self, request_id: str) -> None:
+        """No more chunks of this utterance come: when room is short, it may go before its time."""
+        ...
+
     async def delete(self, request_id: str) -> None:
         """Forget an utterance's chunks at once; deleting what is not there is no error."""
         ...
@@ -68,11 +74,13 @@ class DiskChunkStore:
         self._max_bytes = max_bytes
         self._chunks: dict[str, dict[str, Chunk]] = {}
         self._bytes = 0
+        self._finished: dict[str, float] = {}  # request id -> when, oldest first
 
     def __repr__(self) -> str:
         return f"<DiskChunkStore {self._folder} {self._bytes} bytes>"
 
     async def put(self, request_id: str, index: int, body: bytes, mime: str) -> str:
+        await self._make_room(len(body))
         if self._bytes + len(body) > self._max_bytes:
             raise StorageFull(
                 f"the chunk store is full ({self._max_bytes >> 20} MB): "
@@ -83,7 +91,7 @@ class DiskChunkStore:
         self._bytes += len(body)
         kept = False
         try:
-            await _finished(asyncio.to_thread(_write, path, body))
+            await _to_its_end(asyncio.to_thread(_write, path, body))
             kept = True
         except OSError as exc:
             if exc.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -92,9 +100,20 @@ class DiskChunkStore:
         finally:
             if not kept:
                 self._bytes -= len(body)
-                await _finished(asyncio.to_thread(path.unlink, missing_ok=True))
+                await _to_its_end(asyncio.to_thread(_remove, path))
         self._chunks.setdefault(request_id, {})[name] = Chunk(path, mime, len(body))
         return name
+
+    def finish(self, request_id: str) -> None:
+        self._finished[request_id] = time.monotonic()
+
+    async def _make_room(self, num_bytes: int) -> None:
+        """Delete the oldest finished utterances that nobody can still be watching."""
+        while self._bytes + num_bytes > self._max_bytes and self._finished:
+            request_id, finished_s = next(iter(self._finished.items()))
+            if time.monotonic() - finished_s < _WATCHED_FOR_S:
+                return
+            await self.delete(request_id)
 
     def get(self, request_id: str, name: str) -> Chunk:
         try:
@@ -105,9 +124,10 @@ class DiskChunkStore:
             ) from None
 
     async def delete(self, request_id: str) -> None:
+        self._finished.pop(request_id, None)
         self._bytes -= sum(chunk.size for chunk in self._chunks.pop(request_id, {}).values())
         folder = self._folder / request_id
-        await _finished(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+        await _to_its_end(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
 
     def statistics(self) -> StoreStatistics:
         return StoreStatistics(sum(map(len, self._chunks.values())), self._bytes)
@@ -137,11 +157,15 @@ def _write(path: Path, body: bytes) -> None:
         partial.write_bytes(body)
         partial.replace(path)
     finally:
-        with contextlib.suppress(OSError):  # the first error is the one to tell
-            partial.unlink(missing_ok=True)
+        _remove(partial)
 
 
-async def _finished(work: Coroutine[None, None, T]) -> T:
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):  # the first error is the one to tell
+        path.unlink(missing_ok=True)
+
+
+async def _to_its_end(work: Coroutine[None, None, T]) -> T:
     """Await work on a thread to its end even when cancelled meanwhile: a thread can't be stopped,
     and what it writes after its owner has cleaned up would stay for ever."""
     task = asyncio.ensure_future(work)

@@ -41,7 +41,8 @@ class Engine:
     batcher: Batcher
     store: ChunkStore
     stats: EngineStats
-    workers: Workers
+    workers: Workers  # compose and encode
+    decoders: Workers
     encoder: EncoderConfig
     max_lead_s: float
 
@@ -51,10 +52,14 @@ class Utterance:
     """One piece of speech to be spoken by one avatar."""
 
     request_id: str
+    session_id: str
     avatar: Avatar
     pcm: Pcm
     options: SessionOptions
-    received_s: float  # monotonic clock, when its upload was complete
+    received_s: float  # monotonic clock, when its sound was decoded
+
+    def __repr__(self) -> str:
+        return f"<Utterance {self.request_id[:8]} of session {self.session_id[:8]}>"
 
 
 async def perform(
@@ -62,10 +67,9 @@ async def perform(
 ) -> None:
     """Run an utterance to its end and say how it ended, whatever happens."""
     engine.stats.utterances += 1
-    name = utterance.request_id[:8]
     try:
         await run_utterance(utterance, engine, events, delivery)
-        log.info("utterance %s: %.2f s spoken", name, delivery.duration_s)
+        log.info("%r: %.2f s spoken", utterance, delivery.duration_s)
     except asyncio.CancelledError:
         engine.stats.cancelled += 1
         events.publish({"event": "cancelled", "request_id": utterance.request_id})
@@ -77,7 +81,7 @@ async def perform(
             if isinstance(exc, MuseTalkStreamError)
             else RenderFailed("the server failed to make this video; its log says why")
         )
-        log.error("utterance %s failed: %s", name, exc, exc_info=error is not exc)
+        log.error("%r failed: %s", utterance, exc, exc_info=error is not exc)
         events.publish(
             {
                 "event": "error",

@@ -1,4 +1,4 @@
-"""Threads that compose and encode, serving whoever's viewer runs dry first."""
+"""Pools of threads that serve whoever needs it first."""
 
 import asyncio
 import itertools
@@ -21,8 +21,9 @@ class Workers:
     for the next, and sessions are limited.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, name: str) -> None:
         self._count = count
+        self._name = name
         self._order = itertools.count()
         self._queue: PriorityQueue[
             tuple[float, int, Callable[[], Any] | None, Future[Any] | None]
@@ -32,7 +33,7 @@ class Workers:
     def running(self) -> Iterator["Workers"]:
         """The threads live inside this block; work that is queued at its end is still done."""
         threads = [
-            threading.Thread(target=self._work, name=f"encoder-{index}")
+            threading.Thread(target=self._work, name=f"{self._name}-{index}")
             for index in range(self._count)
         ]
         for thread in threads:
@@ -46,10 +47,20 @@ class Workers:
                 thread.join()
 
     async def run(self, function: Callable[[], T], *, deadline_s: float) -> T:
-        """Call `function` on one of the threads. Cancelled while it waits, it is never called."""
+        """Call `function` on one of the threads.
+
+        Cancelled while it waits, it is never called. Cancelled while it runs, it is awaited all
+        the same: whoever cancels is about to take away what it works on.
+        """
         future: Future[T] = Future()
         self._queue.put((deadline_s, next(self._order), function, future))
-        return await asyncio.wrap_future(future)
+        outcome = asyncio.wrap_future(future)
+        try:
+            return await asyncio.shield(outcome)
+        except asyncio.CancelledError:
+            if not future.cancel():
+                await asyncio.wait([outcome])
+            raise
 
     def _work(self) -> None:
         while True:

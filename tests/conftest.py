@@ -1,14 +1,13 @@
 """Servers to test against: in this process with a fake renderer, and as a user starts one."""
 
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 from aiohttp import web
 from fakes import NumberRenderer, make_avatar_folder
-from servers import ProcessServer, Server, start_process
+from servers import ProcessServer, Serve, Server, start_process
 
 from musetalk_stream.config import load
 from musetalk_stream.renderers import Renderer
@@ -23,12 +22,6 @@ def avatar_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_avatar_folder(store, "tiny")
     make_avatar_folder(store, "other", num_frames=7, cycle="ping-pong")
     return store
-
-
-class Serve(Protocol):
-    def __call__(self, renderer: Renderer | None = None, **settings: object) -> Awaitable[Server]:
-        """Start a server in this process; `settings` as on the command line."""
-        ...
 
 
 @pytest.fixture

@@ -11,10 +11,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import httpx_sse
+
+from musetalk_stream.renderers import Renderer
 
 Json = dict[str, Any]
 
@@ -199,3 +201,9 @@ def start_process(folder: Path, avatar_store: Path, *flags: str) -> Iterator[Pro
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+class Serve(Protocol):
+    def __call__(self, renderer: Renderer | None = None, **settings: object) -> Awaitable[Server]:
+        """Start a server in this process; `settings` as on the command line."""
+        ...

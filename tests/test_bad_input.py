@@ -12,9 +12,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from conftest import Serve
 from fakes import silence, sound_file, speech_like, tone, video_file, wav
-from servers import Server
+from servers import Serve, Server
 
 FORM = "multipart/form-data; boundary=X"
 UPLOAD = {"Content-Type": FORM}

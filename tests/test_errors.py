@@ -33,7 +33,8 @@ def drawn() -> dict[str, tuple[str, str]]:
 
 
 def test_docstring_draws_the_classes() -> None:
-    actual = {each.__name__: each.__mro__[1].__name__ for each in subclasses(MuseTalkStreamError)}  # fmt: skip
+    kinds = subclasses(MuseTalkStreamError)
+    actual = {kind.__name__: kind.__mro__[1].__name__ for kind in kinds}
     tree = {name: parent for name, (parent, _) in drawn().items() if parent}
     assert tree == actual
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import httpx_sse
 import pytest
-from conftest import Serve
 from fakes import NumberRenderer, tone, wav
-from servers import Json, ProcessServer, Server
+from servers import Json, ProcessServer, Serve, Server
 
 NODE = Path(__file__).parent / "node"
 

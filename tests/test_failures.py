@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from conftest import Serve
 from fakes import NumberRenderer, make_avatar_folder, silence, tone, wav
-from servers import Json, Server
+from servers import Json, Serve, Server
 
 from musetalk_stream.blend import MouthRegion
 from musetalk_stream.renderers import FrameRequest

@@ -6,9 +6,8 @@ import resource
 import threading
 from pathlib import Path
 
-from conftest import Serve
 from fakes import speech_like, tone, wav
-from servers import ProcessServer, Server
+from servers import ProcessServer, Serve, Server
 
 # What 200 lives may add to a process that has seen 60: fragments, while pools fill up.
 TOLERATED_GROWTH_BYTES = 24 << 20

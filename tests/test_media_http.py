@@ -5,9 +5,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import Serve
 from fakes import tone, wav
-from servers import Server
+from servers import Serve, Server
 
 
 @pytest.fixture(params=["chunk", "placeholder"])

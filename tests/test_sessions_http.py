@@ -9,9 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 from aiohttp import web
-from conftest import Serve
 from fakes import NumberRenderer, silence, sound_file, tone, wav
-from servers import Server
+from servers import Serve, Server
 
 from musetalk_stream import __version__
 from musetalk_stream.config import load

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Serve
 from fakes import (
     EAR_RATE,
     TINY_FRAMES,
@@ -19,7 +18,7 @@ from fakes import (
     without_marker,
 )
 from media import complaints, decoded_luma, decoded_sound, needs_ffmpeg, num_packets, write_all
-from servers import Json, Server
+from servers import Json, Serve, Server
 
 from musetalk_stream.avatar import Avatar, open_avatar
 

@@ -1,6 +1,5 @@
 """Sessions, avatars and health as JSON."""
 
-import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from .context import CONFIG, READINESS, services, session
 from .pages import avatar_document, avatar_documents
 from .uploads import received_audio
 
-_MAX_USER_ID = 128
+_MAX_TEXT = 128
 
 
 async def create_session(request: web.Request) -> web.Response:
@@ -75,8 +74,7 @@ async def get_session(request: web.Request) -> web.Response:
 
 async def delete_session(request: web.Request) -> web.Response:
     closing: Session = session(request)
-    # A client that hangs up now still gets its session deleted, to the end.
-    await asyncio.shield(services(request).registry.close(closing.id, "deleted"))
+    await services(request).registry.close(closing.id, "deleted")
     return web.Response(status=204)
 
 
@@ -115,6 +113,9 @@ async def ready(request: web.Request) -> web.Response:
         document = {"status": "failed" if readiness.failed else "starting"}
         document["detail"] = readiness.failed or readiness.doing
         return web.json_response(document, status=503, headers={"Retry-After": "1"})
+    if not readiness.services.batcher.is_alive:
+        document = {"status": "failed", "detail": "the renderer has stopped: restart the server"}
+        return web.json_response(document, status=503)
     return web.json_response({"status": "ready"})
 
 
@@ -124,7 +125,7 @@ async def _parameters(request: web.Request) -> Mapping[str, Any]:
         return request.query
     try:
         body = await request.json()
-    except (ValueError, RecursionError):
+    except (ValueError, LookupError, RecursionError, web.RequestPayloadError):
         raise InvalidParameter("body", "must be a JSON object, or empty") from None
     if not isinstance(body, dict):
         raise InvalidParameter("body", "must be a JSON object, or empty")
@@ -133,6 +134,6 @@ async def _parameters(request: web.Request) -> Mapping[str, Any]:
 
 def _text(raw: Mapping[str, Any], name: str, default: str | None) -> str | None:
     text = raw.get(name, default)
-    if text is not None and not (isinstance(text, str) and len(text) <= _MAX_USER_ID):
-        raise InvalidParameter(name, f"must be a string of at most {_MAX_USER_ID} characters")
+    if text is not None and not (isinstance(text, str) and len(text) <= _MAX_TEXT):
+        raise InvalidParameter(name, f"must be a string of at most {_MAX_TEXT} characters")
     return text

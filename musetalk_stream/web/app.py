@@ -1,6 +1,7 @@
 """The application: what runs while it serves, in the order in which it starts."""
 
 import asyncio
+import logging
 
 from aiohttp import web
 
@@ -17,11 +18,15 @@ from ..utterance import Engine
 from ..workers import Workers
 from .context import CONFIG, READINESS, Readiness, Services
 from .cors import allow_origins
-from .problems import problems
+from .problems import problems, without_bad_bytes
 from .routes import add_routes
+
+log = logging.getLogger(__name__)
 
 # Chunks that nobody has touched for this long past their retention belong to a dead server.
 _ABANDONED_AFTER_S = 3600.0
+# Uploads are decoded beside the encoding of running utterances, and not all at once.
+_DECODE_THREADS = 2
 # JSON bodies; uploads are bounded where they are read.
 _MAX_BODY_BYTES = 64 << 10
 
@@ -34,6 +39,7 @@ def build_app(config: Config, renderer: Renderer) -> web.Application:
     allow_origins(app, config.http.cors_origins)
     app.middlewares.append(problems)
     add_routes(app)
+    logging.getLogger("aiohttp.server").addFilter(without_bad_bytes)
     lifetime = _Lifetime(config, renderer, app[READINESS])
     app.on_startup.append(lifetime.start)
     # On shutdown, not on cleanup: event streams must end before the server waits for handlers.
@@ -53,26 +59,39 @@ class _Lifetime:
 
     async def start(self, app: web.Application) -> None:
         self._task = asyncio.create_task(self._serve(), name="serving")
+        self._task.add_done_callback(self._ended)
 
     async def stop(self, app: web.Application) -> None:
         self._stopping.set()
         if self._task:
-            await self._task
+            await asyncio.wait([self._task])
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Whatever ends serving before it was asked to is told by `/readyz`."""
+        exc = None if task.cancelled() else task.exception()
+        if isinstance(exc, SetupError):
+            self._readiness.fail(str(exc))
+        elif exc is not None:
+            log.error("the server can't go on", exc_info=exc)
+            self._readiness.fail(f"the server can't go on: {exc!r}; its log says more")
 
     async def _serve(self) -> None:
         config, readiness = self._config, self._readiness
-        try:
-            avatars = await asyncio.to_thread(self._prepare)
-        except SetupError as exc:
-            readiness.fail(str(exc))
-            return
-        workers = Workers(config.engine.encode_threads)
+        avatars = await asyncio.to_thread(self._prepare)
+        workers = Workers(config.engine.encode_threads, "encoder")
+        decoders = Workers(_DECODE_THREADS, "decoder")
         batcher = Batcher(self._renderer, max_batch=config.engine.max_batch)
-        with workers.running(), batcher.running():
+        with decoders.running(), workers.running(), batcher.running():
             storage, stats = config.storage, EngineStats()
             store = DiskChunkStore(storage.chunks_dir, max_bytes=storage.chunk_store_mb * 10**6)
             engine = Engine(
-                batcher, store, stats, workers, config.encoder, max_lead_s=config.engine.max_lead_s
+                batcher=batcher,
+                store=store,
+                stats=stats,
+                workers=workers,
+                decoders=decoders,
+                encoder=config.encoder,
+                max_lead_s=config.engine.max_lead_s,
             )
             registry = SessionRegistry(
                 engine, config.session, chunk_retention_s=storage.chunk_retention_s

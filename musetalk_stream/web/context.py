@@ -39,6 +39,7 @@ class Readiness:
         self._settled.set()
 
     def fail(self, why: str) -> None:
+        self.services = None
         self.failed = why
         self._settled.set()
 

@@ -1,7 +1,10 @@
 """Files that players fetch: chunks and placeholder loops."""
 
-from aiohttp import web
+from pathlib import Path
 
+from aiohttp import hdrs, web
+
+from ..errors import ChunkNotFound
 from .context import services
 
 
@@ -15,10 +18,30 @@ async def chunk(request: web.Request) -> web.FileResponse:
         "Cache-Control": "private, max-age=3600, immutable",
         "X-Content-Type-Options": "nosniff",
     }
-    return web.FileResponse(found.path, headers=headers)
+    return _file(request, found.path, headers)
 
 
 async def placeholder(request: web.Request) -> web.FileResponse:
     avatar = services(request).avatars.get(request.match_info["avatar_id"])
     headers = {"Content-Type": "video/mp4", "Cache-Control": "no-cache"}
-    return web.FileResponse(avatar.placeholder, headers=headers)
+    return _file(request, avatar.placeholder, headers)
+
+
+def _file(request: web.Request, path: Path, headers: dict[str, str]) -> web.FileResponse:
+    """What FileResponse itself would refuse is refused here: its refusals are empty, have the
+    headers of the file, and browsers would keep them."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise ChunkNotFound("this file is not there any more") from None
+    if hdrs.IF_RANGE not in request.headers:
+        try:
+            start = request.http_range.start
+        except ValueError:
+            start = size
+        if start is not None and start >= size:
+            raise web.HTTPRequestRangeNotSatisfiable(
+                headers={hdrs.CONTENT_RANGE: f"bytes */{size}"},
+                text=f"the file has {size} bytes",
+            )
+    return web.FileResponse(path, headers=headers)

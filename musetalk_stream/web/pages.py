@@ -13,7 +13,7 @@ from .context import CONFIG, services, session
 
 TEMPLATES = bundled("templates")
 
-_environment = jinja2.Environment(
+_templates = jinja2.Environment(
     loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
 )
 
@@ -91,7 +91,7 @@ def problem_page(
 
 def _page(template: str, **values: object) -> web.Response:
     return web.Response(
-        text=_environment.get_template(template).render(**values),
+        text=_templates.get_template(template).render(**values),
         content_type="text/html",
         headers={"Cache-Control": "no-store"},
     )

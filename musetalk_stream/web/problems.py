@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from ..errors import Busy, MuseTalkStreamError
 from .pages import problem_page
@@ -23,6 +24,16 @@ _FRAMEWORK_CODES = {
     416: "range_not_satisfiable",
     417: "expectation_failed",
 }
+
+
+def without_bad_bytes(record: logging.LogRecord) -> bool:
+    """A log filter: what is not HTTP is the client's mistake, not an error of ours to trace."""
+    exc = record.exc_info[1] if record.exc_info else None
+    if isinstance(exc, HttpProcessingError):
+        record.exc_info = None
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.msg = f"{record.msg}: not HTTP ({type(exc).__name__})"
+    return True
 
 
 @web.middleware
