@@ -82,12 +82,8 @@ debug.provide({
 
 function take(event) {
   if (event.event === "state") takeState(event);
-  else if (event.event === "error" && !event.request_id) report(event);
-  else if (event.request_id) {
-    const utterance = utteranceFor(event);
-    utterance?.take(event);
-    if (utterance && event.event === "error") report(event);
-  }
+  else utteranceFor(event)?.take(event);
+  if (event.event === "error") report(event);
 }
 
 // The first event of a fresh connection: what the server is doing, and how far viewers have seen.
@@ -101,7 +97,8 @@ function takeState(event) {
 function utteranceFor({ request_id: requestId, event }, from = 0) {
   const known = [current, ...waiting].find((utterance) => utterance?.requestId === requestId);
   if (known || finished.includes(requestId)) return known;
-  if (event === "cancelled" || event === "complete") return undefined;
+  // Anything else about an utterance that we don't know is too late, or from a later version.
+  if (!["state", "started", "chunk"].includes(event)) return undefined;
   const utterance = new Utterance(requestId, { from, counters });
   waiting.push(utterance);
   announced.notify();

@@ -62,6 +62,21 @@ async def test_an_error_event_is_shown_and_what_was_delivered_plays(
     await assert_played_once_in_order(player, request_id, seconds=0.6)
 
 
+async def test_events_that_it_does_not_know_are_ignored(open_player: OpenPlayer) -> None:
+    player = await open_player(init_script=INJECT)
+    for event in (
+        {"event": "progress", "request_id": "another"},
+        {"event": "complete", "request_id": "another", "total_chunks": 3},
+        {"event": "applause"},
+        {},
+    ):
+        await player.page.evaluate("(event) => window.inject(event)", event)
+    assert await player.read("state") == "idle"
+    request_id = await player.speak(tone(0.6))
+    await player.until_spoken()
+    await assert_played_once_in_order(player, request_id, seconds=0.6)
+
+
 async def test_a_cancelled_utterance_stops_at_once(open_player: OpenPlayer) -> None:
     player = await open_player(init_script=INJECT)
     request_id = await player.speak(tone(4))
