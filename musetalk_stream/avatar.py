@@ -101,7 +101,7 @@ def read_manifest(folder: Path) -> Manifest:
             raise ValueError("width and height must be even (4:2:0 chroma)")
         if manifest.num_frames < 1 or manifest.fps <= 0:
             raise ValueError("num_frames and fps must be positive")
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as exc:
         raise SetupError(f"{path} can't be used: {exc!r}") from exc
     return manifest
 
