@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from conftest import ALOUD, CHROMIUM, FLAGS
 from player_driver import tone
-from playwright.async_api import Page, Playwright
+from playwright.async_api import Browser, Page, Playwright
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -26,25 +26,28 @@ DROP = """
 """
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def start_page(playwright: Playwright, server_url: str) -> AsyncIterator[Page]:
-    """The start page with a microphone that beeps."""
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def talkative_browser(playwright: Playwright) -> AsyncIterator[Browser]:
+    """Chromium with a microphone that beeps."""
+    flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     browser = await playwright.chromium.launch(
-        executable_path=CHROMIUM,
-        args=[
-            *FLAGS,
-            ALOUD,
-            "--use-fake-device-for-media-stream",
-            "--use-fake-ui-for-media-stream",
-        ],
+        executable_path=CHROMIUM, args=[*FLAGS, ALOUD, *flags]
     )
-    page = await browser.new_page(viewport={"width": 1280, "height": 800})
+    yield browser
+    await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def start_page(talkative_browser: Browser, server_url: str) -> AsyncIterator[Page]:
+    context = await talkative_browser.new_context(viewport={"width": 1280, "height": 800})
+    page = await context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     await page.goto(server_url)
     await until_state(page, "idle")
     yield page
-    await browser.close()
+    await page.goto("about:blank")  # which deletes its session
+    await context.close()
     assert errors == []
 
 
