@@ -9,7 +9,7 @@ from pathlib import Path
 from fakes import speech_like, tone, wav
 from servers import ProcessServer, Serve, Server
 
-# What 200 lives may add to a process that has seen 60: fragments, while pools fill up.
+# What 200 lives may add to a process that has seen 40: fragments, while pools fill up.
 TOLERATED_GROWTH_BYTES = 24 << 20
 
 
@@ -27,7 +27,7 @@ async def one_life(server: Server, sound: bytes, *, leave_early: bool) -> None:
 
 
 async def many_lives(server: Server, count: int) -> None:
-    sound = wav(speech_like(1.2))
+    sound = wav(speech_like(0.8))
     for index in range(count):
         await one_life(server, sound, leave_early=index % 4 == 3)
 
@@ -64,7 +64,8 @@ async def test_in_this_process_nothing_stays(serve: Serve) -> None:
 
 async def test_200_lives_of_a_real_server(process_server: ProcessServer) -> None:
     async with process_server.client() as server:
-        await many_lives(server, 60)
+        await many_lives(server, 40)
+        files = set(server.files())  # other tests share this server
         threads, descriptors = process_server.num_threads(), process_server.num_descriptors()
         resident = process_server.resident_bytes()
         await many_lives(server, 200)
@@ -77,7 +78,7 @@ async def test_200_lives_of_a_real_server(process_server: ProcessServer) -> None
         assert process_server.num_threads() <= threads + 32
         growth = process_server.resident_bytes() - resident
         assert growth < TOLERATED_GROWTH_BYTES, f"{growth / 2**20:.1f} MB"
-        assert server.files() == []
+        assert set(server.files()) <= files
     assert "Traceback" not in process_server.log
     assert "ERROR" not in process_server.log
 

@@ -8,25 +8,48 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from fakes import make_avatar_folder, tone, wav
 from servers import start_process
 
 from musetalk_stream import __version__
+from musetalk_stream.cli import main
 from musetalk_stream.config import settings
 
 
-def command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MUSETALK_STREAM_")}
-    return subprocess.run(
-        [sys.executable, "-m", "musetalk_stream", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        env={**environment, **variables},
-    )
+@dataclass
+class Result:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Command(Protocol):
+    def __call__(self, *arguments: str, **variables: str) -> Result: ...
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command line, in this process."""
+    for name in list(os.environ):
+        if name.startswith("MUSETALK_STREAM_"):
+            monkeypatch.delenv(name)
+
+    def run(*arguments: str, **variables: str) -> Result:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        try:
+            status = main(arguments)
+        except SystemExit as exc:  # argparse's way to end
+            status = int(exc.code or 0)
+        captured = capsys.readouterr()
+        return Result(status, captured.out, captured.err)
+
+    return run
 
 
 async def test_it_stops_at_once_in_the_middle_of_everything(
@@ -86,7 +109,7 @@ def test_it_stops_while_it_prepares(tmp_path: Path) -> None:
     assert "Traceback" not in log
 
 
-def test_a_taken_port_is_explained(tmp_path: Path, avatar_store: Path) -> None:
+def test_a_taken_port_is_explained(command: Command, tmp_path: Path, avatar_store: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -110,7 +133,7 @@ def test_a_taken_port_is_explained(tmp_path: Path, avatar_store: Path) -> None:
     ],
 )
 def test_a_wrong_setting_is_explained(
-    arguments: tuple[str, ...], words: str, tmp_path: Path, avatar_store: Path
+    command: Command, arguments: tuple[str, ...], words: str, tmp_path: Path, avatar_store: Path
 ) -> None:
     usual = ("--port", "0", "--avatars-dir", str(avatar_store), "--chunks-dir", str(tmp_path))
     result = command("serve", *usual, *arguments)
@@ -120,7 +143,7 @@ def test_a_wrong_setting_is_explained(
     assert result.stdout == ""
 
 
-def test_check_prints_what_is_in_force() -> None:
+def test_check_prints_what_is_in_force(command: Command) -> None:
     result = command("serve", "--check", "--max-sessions", "3", MUSETALK_STREAM_CRF="30")
     assert result.returncode == 0
     lines = result.stdout.splitlines()
@@ -130,23 +153,23 @@ def test_check_prints_what_is_in_force() -> None:
     assert len(lines) == len(list(settings()))
 
 
-def test_an_unknown_variable_is_refused() -> None:
+def test_an_unknown_variable_is_refused(command: Command) -> None:
     result = command("serve", "--check", MUSETALK_STREAM_MAX_SESSION="3")
     assert result.returncode == 1
     assert "MUSETALK_STREAM_MAX_SESSION" in result.stderr
 
 
-def test_help_names_every_setting() -> None:
+def test_help_names_every_setting(command: Command) -> None:
     text = command("serve", "--help").stdout
     for _, spec in settings():
         assert "--" + spec.name.replace("_", "-") in text
 
 
-def test_version() -> None:
+def test_version(command: Command) -> None:
     assert command("--version").stdout.strip() == __version__
 
 
-def test_doctor(tmp_path: Path, avatar_store: Path) -> None:
+def test_doctor(command: Command, tmp_path: Path, avatar_store: Path) -> None:
     result = command("doctor", "--chunks-dir", str(tmp_path), "--avatars-dir", str(avatar_store))
     assert result.returncode == 0, result.stdout
     for words in ("Python 3.", "aiohttp", "encoder libx264", "encoder aac", "demo", "GB free"):
@@ -154,7 +177,7 @@ def test_doctor(tmp_path: Path, avatar_store: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "it looks and changes nothing"
 
 
-def test_doctor_finds_what_is_wrong(tmp_path: Path) -> None:
+def test_doctor_finds_what_is_wrong(command: Command, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = command("doctor", "--chunks-dir", str(tmp_path / "file" / "chunks"))
     assert result.returncode == 1
@@ -165,7 +188,12 @@ def test_doctor_finds_what_is_wrong(tmp_path: Path) -> None:
 def test_doctor_speaks_without_numpy(tmp_path: Path) -> None:
     """A broken installation is what it is for."""
     (tmp_path / "numpy.py").write_text("raise ImportError('no numpy here')")
-    result = command("doctor", PYTHONPATH=str(tmp_path))
+    result = subprocess.run(
+        [sys.executable, "-m", "musetalk_stream", "doctor"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
     assert result.returncode == 1
     assert "numpy: no numpy here" in result.stdout
     assert "Traceback" not in result.stderr
