@@ -1,6 +1,7 @@
 """Everything a client can get wrong: its own clear answer, nothing in the log, session usable."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -14,6 +15,8 @@ import httpx
 import pytest
 from fakes import silence, sound_file, speech_like, tone, video_file, wav
 from servers import Serve, Server
+
+from musetalk_stream.web import uploads
 
 FORM = "multipart/form-data; boundary=X"
 UPLOAD = {"Content-Type": FORM}
@@ -384,6 +387,44 @@ async def test_an_upload_that_breaks_off_leaves_nothing(
         return now <= descriptors and num_spool_files() == spooled
 
     await server.until(nothing_is_left)
+
+
+async def test_an_upload_that_stalls_gives_its_session_back(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "_SILENCE_S", 0.3)
+    session_id = await server.create()
+    enough = asyncio.Event()
+
+    async def stalled() -> AsyncIterator[bytes]:
+        yield form(bytes(1000))[:500]
+        await enough.wait()
+
+    upload = asyncio.create_task(
+        server.client.post(f"/sessions/{session_id}/stream", content=stalled(), headers=UPLOAD)
+    )
+    await server.until_state(session_id, "receiving")
+    await server.until_state(session_id, "idle", within_s=2)
+    enough.set()
+    with contextlib.suppress(httpx.TransportError):  # it may hang up while we are still sending
+        check_problem(await upload, 408, "upload_stalled")
+    await check_usable(server, session_id)
+
+
+async def test_what_is_not_http(server: Server) -> None:
+    for nonsense in (
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"hello\r\n\r\n",
+        b"\0" * 100,
+    ):
+        parts = urlsplit(server.url)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        writer.write(nonsense)
+        writer.write_eof()
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+        writer.close()
+        assert not answer or b" 400 " in answer.split(b"\r\n")[0]
 
 
 async def test_a_client_that_hangs_up_while_its_sound_is_decoded(server: Server) -> None:

@@ -162,6 +162,32 @@ async def test_position_moves_with_time_and_ends(server: Server) -> None:
         assert (await events.next())["request_id"] != heard[0]["request_id"], "it is not replayed"
 
 
+async def test_who_comes_late_joins_what_is_on_the_screen(server: Server) -> None:
+    """Generation is ahead: the second utterance is made while viewers still see the first."""
+    session_id = await server.create()
+    first = await server.speak(session_id, wav(tone(3.0)))
+    second = await server.speak(session_id, wav(tone(3.0)))
+    async with server.events(session_id) as events:
+        state = await events.next()
+        assert state["request_id"] == first[0]["request_id"]
+        assert 0 <= state["position"] < 3
+        assert await events.until("complete") == first
+        assert await events.until("complete") == second
+
+
+async def test_a_failed_utterance_is_seen_to_its_end_only(serve: Serve) -> None:
+    server = await serve(NumberRenderer(fails_on=lambda avatar_id, frame: frame == 12))
+    session_id = await server.create()
+    heard = await server.speak(session_id, wav(tone(20.0)))
+    assert [event["event"] for event in heard] == ["started", "chunk", "error"]
+
+    async def it_is_over() -> bool:
+        async with server.events(session_id) as events:
+            return bool((await events.next())["position"] is None)
+
+    await server.until(it_is_over, within_s=3)
+
+
 async def test_every_subscriber_sees_everything(server: Server) -> None:
     session_id = await server.create()
 

@@ -75,6 +75,24 @@ async def test_a_renderer_that_forgets_a_frame(serve: Serve) -> None:
     assert (await server.client.get("/readyz")).status_code == 200
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_lost_device_turns_ready_red(serve: Serve) -> None:
+    class Lost(NumberRenderer):
+        def render(self, batch: Sequence[FrameRequest]) -> list[MouthRegion | None]:
+            raise SystemExit("the device is gone")
+
+    server = await serve(Lost())
+    session_id = await server.create()
+    await server.upload(session_id, wav(tone(1.0)))
+
+    async def it_is_red() -> bool:
+        return (await server.client.get("/readyz")).status_code == 503
+
+    await server.until(it_is_red)
+    assert (await server.client.get("/healthz")).status_code == 200
+    assert (await server.client.delete(f"/sessions/{session_id}")).status_code == 204
+
+
 async def test_a_failing_renderer_is_in_the_log(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -64,6 +64,9 @@ async def test_ranges_that_can_not_be(server: Server, url: str, wanted: str) -> 
     answer = await server.client.get(url, headers={"Range": wanted})
     assert answer.status_code == 416
     assert answer.headers["Content-Range"] == f"bytes */{len(whole)}"
+    assert answer.headers["Content-Type"] == "application/problem+json; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "no-store", "a browser must not keep a refusal"
+    assert answer.json()["code"] == "range_not_satisfiable"
 
 
 async def test_head_is_get_without_the_body(server: Server, url: str) -> None:
