@@ -411,20 +411,26 @@ async def test_an_upload_that_stalls_gives_its_session_back(
     await check_usable(server, session_id)
 
 
-async def test_what_is_not_http(server: Server) -> None:
-    for nonsense in (
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",  # somebody tries TLS
         b"hello\r\n\r\n",
-        b"\0" * 100,
-    ):
-        parts = urlsplit(server.url)
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-        writer.write(nonsense)
-        writer.write_eof()
-        async with asyncio.timeout(5):
-            answer = await reader.read()
-        writer.close()
-        assert not answer or b" 400 " in answer.split(b"\r\n")[0]
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /\0 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 20_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"POST /sessions/create HTTP/1.1\r\nHost: x\r\n" + CHUNKED + b"zz\r\nabc\r\n0\r\n\r\n",
+    ],
+    ids=lambda sent: repr(sent[:24]),
+)
+async def test_what_is_not_http(server: Server, request_bytes: bytes) -> None:
+    answer = await raw(server, request_bytes)
+    assert b" 400 " in answer.split(b"\r\n")[0]
 
 
 async def test_a_client_that_hangs_up_while_its_sound_is_decoded(server: Server) -> None:

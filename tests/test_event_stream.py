@@ -12,6 +12,8 @@ import pytest
 from fakes import NumberRenderer, tone, wav
 from servers import Json, ProcessServer, Serve, Server
 
+from musetalk_stream.web import event_stream
+
 NODE = Path(__file__).parent / "node"
 
 
@@ -252,6 +254,24 @@ async def test_closed_is_the_last_word(server: Server) -> None:
         await events.next()
         await server.client.delete(f"/sessions/{session_id}")
         assert await events.rest() == [{"event": "closed", "reason": "deleted"}]
+
+
+async def test_a_quiet_stream_is_kept_awake(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a comment for proxies and an event for script, neither of which disturbs the log."""
+    monkeypatch.setattr(event_stream, "PING_S", 0.05)
+    session_id = await server.create()
+    request = server.client.build_request("GET", f"/sessions/{session_id}/events")
+    answer = await server.client.send(request, stream=True)
+    raw = b""
+    async for piece in answer.aiter_raw():
+        raw += piece
+        if raw.count(b'data: {"event":"ping"}\n\n') == 3:
+            break
+    await answer.aclose()
+    assert raw.count(b"\n: ping\n") == 3
+    assert b"id:" not in raw
 
 
 async def test_head_of_the_stream_does_not_hang(server: Server) -> None:
