@@ -14,6 +14,7 @@ from av.container import InputContainer
 from av.filter import Graph
 
 from .errors import AudioTooLong, DamagedAudio, EmptyAudio, UnsupportedAudio
+from .mp3 import counted_frames
 from .timeline import EAR_RATE, MODEL_RATE
 
 # FFmpeg's log callback takes the GIL from its own threads: deadlocks and contention.
@@ -70,8 +71,9 @@ def decode(file: BinaryIO, *, max_duration_s: float, trailing_silence_s: float =
     corrupt), EmptyAudio (no samples), AudioTooLong.
     """
     try:
+        mp3_frames = counted_frames(file)
         with av.open(file, "r", options=_OPEN_OPTIONS, metadata_errors="replace") as container:
-            ear, model = _decode_track(container, max_duration_s)
+            ear, model = _decode_track(container, max_duration_s, mp3_frames)
     except (av.FFmpegError, UnicodeError) as exc:
         raise UnsupportedAudio(f"this is not a sound file that we read: send {ACCEPTED}") from exc
     if not len(ear):
@@ -98,12 +100,12 @@ def _resized(samples: npt.NDArray[np.float32], length: int) -> npt.NDArray[np.fl
 
 
 def _decode_track(
-    container: InputContainer, max_duration_s: float
+    container: InputContainer, max_duration_s: float, mp3_frames: int | None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     if not container.streams.audio:
         raise UnsupportedAudio(f"the file has no audio track: send {ACCEPTED}")
     stream = container.streams.audio[0]
-    promised_s = _promised_duration_s(container, stream)
+    promised_s = _promised_duration_s(container, stream, mp3_frames)
     if promised_s is not None and promised_s > max_duration_s + _MISSING_S:
         raise AudioTooLong(f"{promised_s:.0f} s of audio; the limit is {max_duration_s:g} s")
     ear, model = _Resampled(EAR_RATE), _Resampled(MODEL_RATE)
@@ -122,12 +124,15 @@ def _decode_track(
     return heard, listened
 
 
-def _promised_duration_s(container: InputContainer, stream: AudioStream) -> float | None:
-    # A tag that counts an mp3's frames also declares its encoder's delay, seen as a start time.
-    if container.format.name in _GUESSED_LENGTHS and not stream.start_time:
-        return None
-    duration = None
-    if stream.duration is not None and stream.time_base is not None:
+def _promised_duration_s(
+    container: InputContainer, stream: AudioStream, mp3_frames: int | None
+) -> float | None:
+    codec, duration = stream.codec_context, None
+    if container.format.name == "mp3" and mp3_frames is not None and codec.sample_rate:
+        duration = mp3_frames * codec.frame_size / codec.sample_rate
+    elif container.format.name in _GUESSED_LENGTHS:
+        duration = None
+    elif stream.duration is not None and stream.time_base is not None:
         duration = float(stream.duration * stream.time_base)
     elif container.duration is not None:
         duration = container.duration / av.time_base

@@ -7,8 +7,9 @@ from .options import number
 from .sse import Event
 from .timeline import CyclePhase, cycle_frame, seconds
 
-# A first chunk gives way to those of others that are due within this time.
-_FIRST_CHUNK_PATIENCE_S = 0.2
+# A first chunk gives way to those of others that are due within this time: more than a part's
+# length at common rates, so that nobody's first part delays somebody's second.
+_FIRST_CHUNK_PATIENCE_S = 0.5
 
 
 @dataclass(slots=True)

@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -21,9 +23,11 @@ class Workers:
     for the next, and sessions are limited.
     """
 
-    def __init__(self, count: int, name: str) -> None:
+    def __init__(self, count: int, name: str, *, nice: int = 0) -> None:
+        """`nice`: how far the threads stand back for others of this process (Linux only)."""
         self._count = count
         self._name = name
+        self._nice = nice
         self._order = itertools.count()
         self._queue: PriorityQueue[
             tuple[float, int, Callable[[], Any] | None, Future[Any] | None]
@@ -63,6 +67,8 @@ class Workers:
             raise
 
     def _work(self) -> None:
+        if self._nice and sys.platform == "linux":  # where a thread has a priority of its own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
         while True:
             _, _, function, future = self._queue.get()
             if function is None or future is None:

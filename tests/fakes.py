@@ -262,10 +262,14 @@ CONTAINERS: dict[str, tuple[str, str, str]] = {
     "w64": ("w64", "pcm_s16le", "s16"),
 }
 
+_FF_QP2LAMBDA = 118  # FFmpeg's unit of quality
+
 
 def sound_file(samples: Samples, container: str, rate: int = EAR_RATE, *, channels: int = 1,
-               options: dict[str, str] | None = None) -> bytes:  # fmt: skip
-    """Samples, the same in all channels, in a container of CONTAINERS."""
+               options: dict[str, str] | None = None,
+               quality: int | None = None) -> bytes:  # fmt: skip
+    """Samples, the same in all channels, in a container of CONTAINERS; at a steady bit rate, unless
+    a quality is given."""
     muxer, codec, fmt = CONTAINERS[container]
     layout = {1: "mono", 2: "stereo", 6: "5.1"}[channels]
     with (
@@ -274,7 +278,11 @@ def sound_file(samples: Samples, container: str, rate: int = EAR_RATE, *, channe
     ):
         stream = out.add_stream(codec, rate=rate, layout=layout)
         assert isinstance(stream, av.AudioStream)
-        stream.codec_context.bit_rate = 96_000 * channels
+        if quality is None:
+            stream.codec_context.bit_rate = 96_000 * channels
+        else:
+            stream.codec_context.qscale = True
+            stream.codec_context.global_quality = quality * _FF_QP2LAMBDA
         resampler = av.AudioResampler(format=fmt, layout=layout, rate=rate)
         # Interleaved, so that 5.1 is not mixed but written as it is.
         interleaved = np.repeat(np.asarray(samples, np.float32), channels)[None]

@@ -32,6 +32,7 @@ from musetalk_stream.errors import (
     MuseTalkStreamError,
     UnsupportedAudio,
 )
+from musetalk_stream.mp3 import counted_frames
 
 RATES = (8000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000)
 # Raw AAC has no place to say how long its encoder's priming is: one frame of it stays.
@@ -175,6 +176,28 @@ def test_joined_files_are_one(container: str) -> None:
     assert len(read(one + other).ear) == pytest.approx(3 * EAR_RATE, abs=5000)
 
 
+@pytest.mark.parametrize("first", [silence(2.0), tone(2.0)], ids=["quiet", "tone"])
+def test_joined_files_of_varying_rate(first: Samples) -> None:
+    """The tag of the first counts its own frames; FFmpeg guesses the length of the whole from the
+    bit rate of its beginning, which is far too low."""
+    noise = np.random.default_rng(0).normal(0, 0.2, 2 * EAR_RATE).astype(np.float32)
+    joined = b"".join(sound_file(samples, "mp3", quality=2) for samples in (first, noise))
+    assert len(read(joined).ear) == pytest.approx(4 * EAR_RATE, abs=5000)
+    alone = sound_file(noise, "mp3", quality=2)
+    with pytest.raises(DamagedAudio, match="cut off"):
+        read(alone[: len(alone) * 8 // 10])
+
+
+@pytest.mark.parametrize("tag", [b"", b"ID3\x04\0\0\0\0\x01\x00" + bytes(128)], ids=["", "ID3"])
+def test_what_an_mp3_says_of_its_length(tag: bytes) -> None:
+    file = io.BytesIO(tag + sound_file(tone(2.0), "mp3"))
+    assert counted_frames(file) == pytest.approx(2 * EAR_RATE / 1152, abs=3)
+    assert file.tell() == 0
+    untagged = sound_file(tone(2.0), "mp3", options={"write_xing": "0"})
+    for other in (untagged, wav(tone(0.1)), b"", b"ID3", b"ID3\x04\0\0\x7f\x7f\x7f\x7f"):
+        assert counted_frames(io.BytesIO(tag + other)) is None
+
+
 def test_chained_ogg_may_change_its_rate() -> None:
     chained = sound_file(tone(1.0), "oga") + sound_file(tone(1.0, rate=16_000), "oga", 16_000)
     pcm = read(chained)
@@ -182,7 +205,7 @@ def test_chained_ogg_may_change_its_rate() -> None:
     assert rms(pcm.ear[EAR_RATE:]) == pytest.approx(0.5 / 2**0.5, rel=0.01)
 
 
-@pytest.mark.parametrize("tail", [b"TAG" + bytes(125), bytes(600), b"not audio " * 50])
+@pytest.mark.parametrize("tail", [b"TAG" + bytes(125), bytes(6000), b"not audio " * 50])
 def test_what_follows_an_mp3_is_passed_over(tail: bytes) -> None:
     assert len(read(sound_file(tone(1.0), "mp3") + tail).ear) == pytest.approx(EAR_RATE, abs=2400)
 

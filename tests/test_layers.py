@@ -22,7 +22,7 @@ LAYERS = [
     {"encode", "blend"},
     {"audio", "avatar"},
     {"timeline", "session_state", "schedule", "sse", "fmp4", "config", "errors", "options",
-     "delivery"},
+     "delivery", "mp3"},
 ]  # fmt: skip
 # Rows in which modules may lean on each other, as long as they do not do so in a circle.
 SIDEWAYS = {0, 5, 6, 7, 8}

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 _ABANDONED_AFTER_S = 3600.0
 # Uploads are decoded beside the encoding of running utterances, and not all at once.
 _DECODE_THREADS = 2
+_DECODE_NICE = 5
 # JSON bodies; uploads are bounded where they are read.
 _MAX_BODY_BYTES = 64 << 10
 
@@ -79,7 +80,7 @@ class _Lifetime:
         config, readiness = self._config, self._readiness
         avatars = await asyncio.to_thread(self._prepare)
         workers = Workers(config.engine.encode_threads, "encoder")
-        decoders = Workers(_DECODE_THREADS, "decoder")
+        decoders = Workers(_DECODE_THREADS, "decoder", nice=_DECODE_NICE)
         batcher = Batcher(self._renderer, max_batch=config.engine.max_batch)
         with decoders.running(), workers.running(), batcher.running():
             storage, stats = config.storage, EngineStats()
