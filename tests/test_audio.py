@@ -60,11 +60,12 @@ def bump(seconds: float, at: int) -> Samples:
     return samples
 
 
-@pytest.mark.parametrize("container", CONTAINERS)
-@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize(
+    ("container", "channels"),
+    [(name, channels) for name in CONTAINERS for channels in (1, 2, 6)
+     if (name, channels) != ("mp3", 6)],  # mp3 has no 5.1
+)  # fmt: skip
 def test_every_container_keeps_level_and_length(container: str, channels: int) -> None:
-    if container == "mp3" and channels == 6:
-        pytest.skip("mp3 has no 5.1")
     pcm = read(sound_file(tone(2.0), container, channels=channels))
     if channels == 6 and container in ("m4a", "aac", "ogg", "opus", "webm", "mka"):
         expected = pytest.approx(0.5 / 2**0.5, rel=0.08)  # the LFE channel is band-limited

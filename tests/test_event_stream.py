@@ -12,6 +12,8 @@ import pytest
 from fakes import NumberRenderer, tone, wav
 from servers import Json, ProcessServer, Serve, Server
 
+from musetalk_stream import sessions
+from musetalk_stream.events import MemoryEventLog
 from musetalk_stream.web import event_stream
 
 NODE = Path(__file__).parent / "node"
@@ -246,6 +248,36 @@ async def test_a_reader_that_does_not_read_holds_up_nobody(server: Server) -> No
         heard = await server.speak(session_id, wav(tone(1.0)))
         assert heard[-1]["event"] == "complete"
     await sleeper.aclose()
+
+
+@pytest.fixture
+async def forgetful(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """A server whose logs hold five events, as if an utterance were very long."""
+    monkeypatch.setattr(sessions, "MemoryEventLog", lambda: MemoryEventLog(capacity=5))
+    return server
+
+
+async def test_joining_what_has_outgrown_its_log(forgetful: Server) -> None:
+    session_id = await forgetful.create(chunk_duration=0.2)
+    await forgetful.upload(session_id, wav(tone(5.0)))
+    await forgetful.until_state(session_id, "idle")
+    async with forgetful.events(session_id) as events:
+        assert (await events.next())["event"] == "state"
+        heard = await events.until("complete")
+        assert [event["event"] for event in heard] == ["chunk"] * 4 + ["complete"]
+        assert events.ids[1:] == [
+            str(k) for k in range(int(events.ids[1]), int(events.ids[-1]) + 1)
+        ]
+
+
+async def test_coming_back_too_late_is_a_reset(forgetful: Server) -> None:
+    session_id = await forgetful.create(chunk_duration=0.2)
+    await forgetful.upload(session_id, wav(tone(5.0)))
+    await forgetful.until_state(session_id, "idle")
+    async with forgetful.events(session_id, last_event_id=1) as events:
+        assert await events.next() == {"event": "reset"}
+        assert (await events.next())["event"] == "state"
+        assert len(await events.until("complete")) == 5
 
 
 async def test_closed_is_the_last_word(server: Server) -> None:
