@@ -197,8 +197,8 @@ class Session:
     async def forget_chunks_before(self, instant_s: float) -> None:
         """Delete the chunks of utterances that ended before an instant."""
         for request_id in [r for r, ended_s in self._finished.items() if ended_s < instant_s]:
-            del self._finished[request_id]
             await self._engine.store.delete(request_id)
+            self._finished.pop(request_id, None)
             for delivery in [d for d in self._deliveries if d.request_id == request_id]:
                 self._deliveries.remove(delivery)
 
@@ -252,10 +252,6 @@ class SessionRegistry:
 
     def __repr__(self) -> str:
         return f"<SessionRegistry {len(self._sessions)} sessions>"
-
-    @property
-    def idle_timeout_s(self) -> float:
-        return self._config.session_idle_s
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["SessionRegistry"]:
