@@ -47,7 +47,10 @@ def test_docstring_says_status_and_code() -> None:
 
 
 def test_codes_are_unique_and_stable_names() -> None:
-    kinds = [MuseTalkStreamError, *subclasses(MuseTalkStreamError)]
+    kinds: list[type[MuseTalkStreamError]] = [
+        MuseTalkStreamError,
+        *subclasses(MuseTalkStreamError),
+    ]
     codes = [each.code for each in kinds]
     assert len(set(codes)) == len(codes)
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", code) for code in codes)
