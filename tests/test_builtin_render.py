@@ -276,6 +276,13 @@ def test_a_face_too_small_to_see_stays_as_it_is() -> None:
     assert BuiltinRenderer().render([request(tiny, SHAPES["ah"])]) == [None]
 
 
+def test_a_jaw_above_the_mouth_is_no_face(plain: Avatar) -> None:
+    upside_down = plain.landmarks.copy()
+    upside_down[:, :17, 1] = 2 * upside_down[:, 48:49, 1] - upside_down[:, :17, 1] - 60
+    strange = replace(plain, landmarks=upside_down, frames=plain.frames[:])
+    assert BuiltinRenderer().render([request(strange, (1, 0, 0, 0.5))]) == [None]
+
+
 def test_trembling_landmarks_are_calmed() -> None:
     rng = np.random.default_rng(5)
     places = [landmarks() + rng.normal(0, 0.7, (68, 2)).astype(np.float32) for _ in range(24)]

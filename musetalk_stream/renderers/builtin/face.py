@@ -43,4 +43,6 @@ def study(avatar: Avatar) -> Face | None:
     if not pictures:
         return None
     field = field_of(np.mean(faces, axis=0))
+    if not field.v.size:  # a jaw above the mouth: these landmarks are of no face
+        return None
     return Face(landmarks, field, colours_of(avatar, landmarks, pictures[:8]))
