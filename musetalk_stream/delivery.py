@@ -14,7 +14,7 @@ _FIRST_CHUNK_PATIENCE_S = 0.5
 
 @dataclass(slots=True)
 class Delivery:
-    """The chunks of one utterance announced so far. Instants are of the monotonic clock.
+    """The chunks of one utterance made so far. Instants are of the monotonic clock.
 
     It outlives the utterance's sound and encoders, for viewers who come late.
     """
@@ -38,12 +38,12 @@ class Delivery:
 
     @property
     def seconds(self) -> float:
-        """Media announced so far."""
+        """Media made so far."""
         return seconds(self.frames, self.fps)
 
     @property
     def remaining(self) -> int:
-        """Frames not yet announced."""
+        """Frames not yet made."""
         return self.num_frames - self.frames
 
     @property
@@ -69,7 +69,7 @@ class Delivery:
 
     @property
     def watched_until_s(self) -> float | None:
-        """The instant at which viewers have seen everything announced so far."""
+        """The instant at which viewers have seen everything made so far."""
         return self.watched_since_s and self.watched_since_s + self.seconds
 
     def cycle_frame(self, frame: int) -> int:
@@ -79,17 +79,15 @@ class Delivery:
 
     @property
     def next_cycle_frame(self) -> int:
-        """Where the placeholder goes on when everything announced so far has been seen."""
+        """Where the placeholder goes on when everything made so far has been seen."""
         return self.cycle_frame(self.frames)
 
     def start(self, visible_at_s: float) -> None:
         """Begin on the frame that the placeholder will show at that instant."""
         self.start_frame = self.phase.frame_at(visible_at_s)
 
-    def announced(self, count: int, now_s: float) -> None:
-        """A chunk of `count` frames has been published."""
-        if self.first_announced_s is None:
-            self.first_announced_s = now_s
+    def made(self, count: int) -> None:
+        """A chunk of `count` frames is complete."""
         self.frames += count
         self.chunks += 1
 

@@ -12,6 +12,8 @@ from .timeline import PART_FRAMES
 DELIVERY_MARGIN_S = 0.1
 # The next chunk may be made at this share of the speed measured so far and still be in time.
 SPEED_SHARE = 0.5
+# Media seconds per second above which a single part is lead enough.
+_STARTING_SPEED = 2.0
 # A last chunk shorter than this is not worth a request: it joins the chunk before it, or that one
 # leaves it more.
 MIN_TAIL_S = Fraction(1, 5)
@@ -26,8 +28,9 @@ def next_chunk_frames(
 
     A chunk of d seconds is made in d/speed seconds, and the viewer has `lead_s` seconds left to
     watch: it is in time if d/speed + DELIVERY_MARGIN_S <= lead_s. So the first chunk (no lead) is
-    one part, and chunks grow to `limit` frames as the lead does. The last chunk is never shorter
-    than MIN_TAIL_S.
+    one part, and chunks grow to `limit` frames as the lead does. A chunk is never longer than the
+    lead: if all sessions start to speak at once and the speed drops to real time, it is still in
+    time. The last chunk is never shorter than MIN_TAIL_S.
 
     fps        frames per second
     remaining  frames left in the utterance, at least 1
@@ -35,7 +38,7 @@ def next_chunk_frames(
     lead_s     seconds delivered and not yet watched
     speed      seconds of media generated per second so far; 0 if not measured yet
     """
-    affordable_s = max(0.0, (lead_s - DELIVERY_MARGIN_S) * speed * SPEED_SHARE)
+    affordable_s = max(0.0, lead_s - DELIVERY_MARGIN_S) * min(1.0, speed * SPEED_SHARE)
     parts = max(1, math.floor(affordable_s * fps / PART_FRAMES))
     frames = min(parts * PART_FRAMES, limit, remaining)
     if frames == remaining or remaining - frames >= MIN_TAIL_S * fps:
@@ -44,6 +47,15 @@ def next_chunk_frames(
     if lead_s <= 0 or remaining / fps <= affordable_s or shortened < _MIN_FRAMES:
         return remaining
     return shortened
+
+
+def may_start(num_chunks: int, speed: float) -> bool:
+    """Whether viewers may be told of an utterance's first chunks.
+
+    A busy engine may not have the second chunk ready when the first has been watched: then the
+    first waits for it. An idle one is many times faster than this.
+    """
+    return speed >= _STARTING_SPEED or num_chunks >= 2
 
 
 T = TypeVar("T")

@@ -20,7 +20,8 @@ from .errors import MuseTalkStreamError, RenderFailed
 from .events import EventLog
 from .options import SessionOptions
 from .renderers import FrameRequest
-from .schedule import next_chunk_frames
+from .schedule import may_start, next_chunk_frames
+from .sse import Event
 from .stats import EngineStats
 from .store import ChunkStore
 from .timeline import PART_FRAMES, chunk_frames, seconds
@@ -100,7 +101,7 @@ async def run_utterance(
         delivery.start(time.monotonic() + visible_in_s)
         delivery.first_event_id = events.publish(delivery.started_event(encoder.mime))
 
-        speed = 0.0
+        speed, held = 0.0, list[Event]()
         while delivery.remaining:
             began = time.monotonic()
             lead_s = (delivery.runs_dry_s or began) - began
@@ -116,15 +117,20 @@ async def run_utterance(
             )
             body = await _make_chunk(utterance, engine, encoder, delivery, count)
             file = await engine.store.put(utterance.request_id, delivery.chunks, body, encoder.mime)
-            events.publish(delivery.chunk_event(count, file, encoder.mime))
-
             now = time.monotonic()
-            if delivery.runs_dry_s is None:
-                engine.stats.first_chunk(now - utterance.received_s)
             late = now > (delivery.runs_dry_s or now)
             engine.stats.chunk(made_in_s=now - began, frames=count, late=late, now_s=now)
-            delivery.announced(count, now)
             speed = seconds(count, delivery.fps) / (now - began)
+
+            held.append(delivery.chunk_event(count, file, encoder.mime))
+            delivery.made(count)
+            if delivery.first_announced_s is None:
+                if delivery.remaining and not may_start(len(held), speed):
+                    continue
+                delivery.first_announced_s = now
+                engine.stats.first_chunk(now - utterance.received_s)
+            while held:
+                events.publish(held.pop(0))
         events.publish(delivery.complete_event())
 
 

@@ -166,7 +166,7 @@ async def test_a_chunk_file_that_vanished_is_not_there(server: Server) -> None:
 
 async def test_a_slow_renderer_is_late_and_known_to_be(serve: Serve) -> None:
     server = await serve(NumberRenderer(delay_s=0.06))
-    heard = await server.speak(await server.create(), wav(tone(0.8)))
+    heard = await server.speak(await server.create(), wav(tone(2.0)))
     assert heard[-1]["event"] == "complete"
     stats = (await server.client.get("/sessions/stats")).json()["engine"]
     assert stats["late_chunks"] > 0

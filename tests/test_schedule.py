@@ -4,7 +4,13 @@ from fractions import Fraction
 
 import pytest
 
-from musetalk_stream.schedule import DELIVERY_MARGIN_S, Job, next_batch, next_chunk_frames
+from musetalk_stream.schedule import (
+    DELIVERY_MARGIN_S,
+    Job,
+    may_start,
+    next_batch,
+    next_chunk_frames,
+)
 from musetalk_stream.timeline import chunk_frames
 
 FPS = Fraction(25)
@@ -17,7 +23,8 @@ FPS = Fraction(25)
         (500, 0.0, 20.0, 8, "whatever the speed, without a lead"),
         (500, 0.32, 5.0, 8, "what the lead affords is less than two parts"),
         (500, 0.8, 2.0, 16, "0.7 s at twice real time, by halves: 0.7 s = 17.5 frames"),
-        (500, 2.0, 10.0, 48, "never more than a full chunk"),
+        (500, 0.8, 20.0, 16, "at any speed, not more than the lead"),
+        (500, 3.0, 10.0, 48, "never more than a full chunk"),
         (500, -1.0, 10.0, 8, "who has run dry gets the shortest"),
         (3, 0.0, 0.0, 3, "the last frames"),
         (12, 0.0, 0.0, 12, "a tail of 4 frames joins"),
@@ -29,6 +36,14 @@ FPS = Fraction(25)
 def test_chunk_lengths(remaining: int, lead_s: float, speed: float, frames: int, why: str) -> None:
     chosen = next_chunk_frames(fps=FPS, remaining=remaining, limit=48, lead_s=lead_s, speed=speed)
     assert chosen == frames, why
+
+
+@pytest.mark.parametrize(
+    ("num_chunks", "speed", "may"),
+    [(1, 8.0, True), (1, 1.5, False), (2, 1.5, True), (2, 0.5, True)],
+)
+def test_a_busy_engine_starts_with_two_chunks(num_chunks: int, speed: float, may: bool) -> None:
+    assert may_start(num_chunks, speed) == may
 
 
 def play(fps: Fraction, total: int, limit: int, speed: float) -> tuple[list[int], float]:
@@ -74,7 +89,7 @@ def test_chunks_grow_with_the_lead() -> None:
     sizes, _ = play(FPS, 1000, 48, 10.0)
     assert sizes[0] == 8
     assert sizes[:4] == sorted(sizes[:4])
-    assert 48 in sizes[:5]
+    assert 48 in sizes[:6]
 
 
 def job(name: str, deadline_s: float, per_turn: int, count: int) -> Job[str]:
