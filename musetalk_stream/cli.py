@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import errno
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -10,12 +12,15 @@ from dataclasses import MISSING
 
 from . import __version__
 from .config import ENV_PREFIX, Config, default_of, load, settings
-from .doctor import examine
+from .doctor import Verdict, examine
 from .errors import SetupError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        parser.error(f"there is no {' '.join(unknown)}: see musetalk-stream {args.command} -h")
     flags = {
         spec.name: getattr(args, spec.name)
         for _, spec in settings()
@@ -42,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help="start the server")
-    serve.add_argument("--check", action="store_true", help="print what is in force and stop")
+    serve.add_argument(
+        "--check", action="store_true", help="print what is in force, and what stands in the way"
+    )
     doctor = commands.add_parser("doctor", help="say what is installed and what is missing")
     for command in (serve, doctor):
         _add_settings(command)
@@ -71,7 +78,10 @@ def _check(config: Config) -> int:
         value = getattr(getattr(config, section), spec.name)
         mark = "" if value == default_of(spec) else "  (set)"
         print(f"{section}.{spec.name} = {value}{mark}")
-    return 0
+    missing = [finding for finding in examine(config) if finding.verdict is Verdict.MISSING]
+    for finding in missing:
+        print(f"musetalk-stream: {finding.what}: {finding.advice}", file=sys.stderr)
+    return int(bool(missing))
 
 
 def _doctor(config: Config) -> int:
@@ -108,8 +118,11 @@ async def _serve(config: Config) -> int:
         try:
             await site.start()
         except OSError as exc:
-            address = f"{config.http.host}:{config.http.port}"
-            raise SetupError(f"can't listen on {address}: {exc.strerror}; try --port 0") from exc
+            address = _address(config.http.host, config.http.port)
+            taken = exc.errno == errno.EADDRINUSE
+            advice = "try --port 0" if taken else "choose another --host or --port"
+            why = "it is taken" if taken else os.strerror(exc.errno or 0)
+            raise SetupError(f"can't listen on {address}: {why}; {advice}") from exc
         stopping = asyncio.ensure_future(stop.wait())
         settled = asyncio.ensure_future(app[READINESS].settled())
         await asyncio.wait([stopping, settled], return_when=asyncio.FIRST_COMPLETED)

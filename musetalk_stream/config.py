@@ -6,6 +6,7 @@ wins over a variable, a variable over the default.
 
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -76,6 +77,11 @@ class HttpConfig(_Checked):
         "*", "origins that may call from a browser, comma-separated; * for all, empty for none"
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.public_url and not re.match(r"https?://[^/\s]+", self.public_url):
+            raise SetupError(f"public_url must begin with http(s)://, not be {self.public_url!r}")
+
 
 @dataclass(frozen=True)
 class StorageConfig(_Checked):
@@ -100,6 +106,10 @@ class SessionConfig(_Checked):
     session_idle_s: float = setting(
         900.0, "seconds without a viewer or a request after which a session expires", minimum=1
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.aliases()
 
     def aliases(self) -> dict[str, str]:
         """Avatar ids by their other names. Raises SetupError."""
@@ -203,4 +213,5 @@ def _convert(spec: Field[Any], raw: str) -> Any:
             return Path(raw).expanduser().absolute()
         return kind(raw)
     except (ValueError, OverflowError):
-        raise SetupError(f"{spec.name}: {raw!r} is not {kind.__name__}") from None
+        wanted = {int: "a whole number", float: "a number"}[kind]
+        raise SetupError(f"{spec.name} must be {wanted}, not {raw!r}") from None

@@ -14,6 +14,7 @@ from .config import Config, bundled
 
 _LIBRARIES = ("aiohttp", "av", "cv2", "jinja2", "numpy")
 _LOW_SPACE_BYTES = 2 * 10**9
+_NO_SPACE_BYTES = 10**8  # less than one prepared avatar
 
 
 class Verdict(Enum):
@@ -40,7 +41,7 @@ def examine(config: Config) -> list[Finding]:
         *_libraries(),
         *_encoders(),
         _torch(),
-        *_avatars(config.storage.avatars_dir),
+        *_avatars(config),
         _folder("avatars", config.storage.avatars_dir, "--avatars-dir"),
         _folder("chunks", config.storage.chunks_dir, "--chunks-dir"),
         Finding(
@@ -84,16 +85,21 @@ def _torch() -> Finding:
         )
 
 
-def _avatars(store: Path) -> Iterator[Finding]:
+def _avatars(config: Config) -> Iterator[Finding]:
     try:
         from .avatar import find_avatars  # needs numpy, which may be what is missing
     except ImportError:
         return  # said already, with the libraries
-    known = sorted({*find_avatars(bundled("avatars")), *find_avatars(store)})
-    if known:
-        yield Finding(Verdict.OK, f"avatars: {', '.join(known)}")
-    else:
+    known = {*find_avatars(bundled("avatars")), *find_avatars(config.storage.avatars_dir)}
+    if not known:
         yield Finding(Verdict.MISSING, "no avatar", "reinstall: the demo avatar ships with us")
+        return
+    yield Finding(Verdict.OK, f"avatars: {', '.join(sorted(known))}")
+    aliases = config.session.aliases()
+    for name, avatar_id in {"--avatar": config.session.avatar, **aliases}.items():
+        if avatar_id not in known and avatar_id not in aliases:
+            advice = f"choose one of {', '.join(sorted(known))} for {name}"
+            yield Finding(Verdict.MISSING, f"avatar {avatar_id}", advice)
 
 
 def _folder(name: str, folder: Path, flag: str) -> Finding:
@@ -104,7 +110,8 @@ def _folder(name: str, folder: Path, flag: str) -> Finding:
     free = shutil.disk_usage(nearest).free
     what = f"{name} folder {folder}, {free / 1e9:.1f} GB free"
     if free < _LOW_SPACE_BYTES:
-        return Finding(Verdict.OPTIONAL, what, f"make room, or choose another folder by {flag}")
+        verdict = Verdict.MISSING if free < _NO_SPACE_BYTES else Verdict.OPTIONAL
+        return Finding(verdict, what, f"make room, or choose another folder by {flag}")
     return Finding(Verdict.OK, what)
 
 

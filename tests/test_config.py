@@ -42,9 +42,9 @@ def test_a_misspelt_variable_is_named() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("port", "http", "port: 'http' is not int"),
-        ("port", "", "is not int"),
-        ("port", "80.5", "is not int"),
+        ("port", "http", "port must be a whole number, not 'http'"),
+        ("port", "", "must be a whole number"),
+        ("port", "80.5", "must be a whole number"),
         ("port", "65536", "its maximum is 65535"),
         ("port", "-1", "its minimum is 0"),
         ("max_sessions", "0", "its minimum is 1"),
@@ -55,7 +55,7 @@ def test_a_misspelt_variable_is_named() -> None:
         ("preset", "placebo", "preset must be one of ultrafast, superfast"),
         ("renderer", "magic", "renderer must be one of"),
         ("log_level", "INFO", "log_level must be one of"),
-        ("chunk_store_mb", "1e3", "is not int"),
+        ("chunk_store_mb", "1e3", "must be a whole number"),
     ],
 )
 def test_wrong_values_are_named(name: str, value: str, message: str) -> None:

@@ -117,7 +117,7 @@ def test_a_taken_port_is_explained(command: Command, tmp_path: Path, avatar_stor
         result = command("serve", "--port", port, "--avatars-dir", str(avatar_store),
                          "--chunks-dir", str(tmp_path))  # fmt: skip
     assert result.returncode == 1
-    assert f"can't listen on 127.0.0.1:{port}" in result.stderr
+    assert f"can't listen on http://127.0.0.1:{port}: it is taken; try --port 0" in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -127,7 +127,7 @@ def test_a_taken_port_is_explained(command: Command, tmp_path: Path, avatar_stor
         (("--avatar", "nobody"), "there is no avatar 'nobody'"),
         (("--avatars-dir", "/proc/nothing"), "--avatars-dir"),
         (("--chunks-dir", "/proc/nothing"), "--chunks-dir"),
-        (("--fps", "25"), "unrecognized arguments"),
+        (("--fps", "25"), "there is no --fps"),
         (("--crf", "99"), "crf is 99"),
         (("--avatar-aliases", "x"), "NAME=ID"),
     ],
@@ -151,6 +151,22 @@ def test_check_prints_what_is_in_force(command: Command) -> None:
     assert "encoder.crf = 30.0  (set)" in lines
     assert "http.port = 8000" in lines
     assert len(lines) == len(list(settings()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--avatar", "nobody"), "avatar nobody: choose one of"),
+        (("--avatar-aliases", "a=nobody"), "avatar nobody: choose one of"),
+        (("--chunks-dir", "/proc/nowhere"), "chunks folder /proc/nowhere"),
+    ],
+)
+def test_check_finds_what_would_stop_the_server(
+    command: Command, arguments: tuple[str, ...], words: str
+) -> None:
+    result = command("serve", "--check", *arguments)
+    assert result.returncode == 1
+    assert words in result.stderr
 
 
 def test_an_unknown_variable_is_refused(command: Command) -> None:
