@@ -4,6 +4,7 @@
 // A comment is invisible to scripts, so the server also sends a ping event this often.
 const HEARTBEAT_MS = 15_000;
 const SILENCE_MS = 2.5 * HEARTBEAT_MS;
+const STATUS_TIMEOUT_MS = 10_000;
 
 /** The pause before reconnection attempt number `attempt` (0, 1, …): 1, 2, 4 … 15 s, ± 20 %. */
 export function backoffMs(attempt, random = Math.random()) {
@@ -35,7 +36,6 @@ export class EventConnection {
     this.#onConnected = onConnected;
     this.#onGone = onGone;
     this.reconnects = 0;
-    this.duplicates = 0;
   }
 
   open() {
@@ -43,6 +43,7 @@ export class EventConnection {
     this.#watchTimer = setInterval(() => this.#checkSilence(), 5000);
     document.addEventListener("visibilitychange", this.#onVisible);
     window.addEventListener("pageshow", this.#onPageShow);
+    window.addEventListener("online", this.#onOnline);
   }
 
   close() {
@@ -50,6 +51,7 @@ export class EventConnection {
     clearTimeout(this.#retryTimer);
     document.removeEventListener("visibilitychange", this.#onVisible);
     window.removeEventListener("pageshow", this.#onPageShow);
+    window.removeEventListener("online", this.#onOnline);
     this.#source?.close();
     this.#source = null;
   }
@@ -57,6 +59,7 @@ export class EventConnection {
   /** Drop the connection, alive or not, and continue after the last event seen. */
   reopen() {
     clearTimeout(this.#retryTimer);
+    this.#retryTimer = 0;
     this.reconnects += 1;
     this.#connect();
   }
@@ -87,10 +90,8 @@ export class EventConnection {
       return; // not ours: a proxy's or a later version's
     }
     if (event.event === "reset") this.#lastId = null;
-    else if (isReplayed(event, id, this.#lastId)) {
-      this.duplicates += 1;
-      return;
-    } else if (!isUnlogged(event) && id !== "") this.#lastId = id;
+    else if (isReplayed(event, id, this.#lastId)) return;
+    else if (!isUnlogged(event) && id !== "") this.#lastId = id;
     if (event.event === "closed" && event.reason !== "shutdown") {
       this.#giveUp({ reason: event.reason, status: 410 });
       return;
@@ -124,10 +125,14 @@ export class EventConnection {
   }
 
   async #sessionStatus() {
+    const limit = new AbortController();
+    const timer = setTimeout(() => limit.abort(), STATUS_TIMEOUT_MS);
     try {
-      return (await fetch(this.#sessionUrl, { cache: "no-store" })).status;
+      return (await fetch(this.#sessionUrl, { cache: "no-store", signal: limit.signal })).status;
     } catch {
       return 0; // unreachable
+    } finally {
+      clearTimeout(timer);
     }
   }
 
@@ -137,7 +142,7 @@ export class EventConnection {
   }
 
   #checkSilence() {
-    if (this.#source?.readyState !== EventSource.OPEN) return;
+    if (this.#retryTimer !== 0) return; // about to be reopened anyway
     if (Date.now() - this.#heardAt > SILENCE_MS) {
       this.#setConnected(false);
       this.reopen();
@@ -152,6 +157,8 @@ export class EventConnection {
   #onPageShow = (event) => {
     if (event.persisted) this.reopen();
   };
+
+  #onOnline = () => this.reopen();
 }
 
 // These come without an id of their own; the browser repeats the last one that it saw.
