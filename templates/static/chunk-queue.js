@@ -11,17 +11,13 @@ export class ChunkQueue {
   #from = 0;
 
   constructor() {
-    this.duplicates = 0;
-    this.skipped = 0;
     this.appended = 0;
+    this.appendedEnd = 0; // s
   }
 
   /** Take an announced chunk `{index, url, start, duration}`; false if it is known already. */
   add({ index, url, start, duration }) {
-    if (this.#chunks.has(index)) {
-      this.duplicates += 1;
-      return false;
-    }
+    if (this.#chunks.has(index)) return false;
     const isOver = start + duration <= this.#from;
     this.#chunks.set(index, {
       index,
@@ -53,6 +49,7 @@ export class ChunkQueue {
   startFrom(seconds) {
     this.#from = seconds;
     this.#next = 0;
+    this.appendedEnd = 0;
     for (const chunk of this.#chunks.values()) {
       if (chunk.state === "fetching") continue;
       chunk.bytes = null;
@@ -82,7 +79,6 @@ export class ChunkQueue {
   skip(chunk) {
     chunk.state = "skipped";
     chunk.bytes = null;
-    this.skipped += 1;
     this.#advance();
   }
 
@@ -96,6 +92,7 @@ export class ChunkQueue {
     chunk.state = "appended";
     chunk.bytes = null;
     this.appended += 1;
+    this.appendedEnd = chunk.start + chunk.duration;
     this.#advance();
   }
 
@@ -107,7 +104,6 @@ export class ChunkQueue {
 
   skipMissing() {
     if (this.missing === null) return;
-    this.skipped += 1;
     this.#chunks.set(this.#next, { index: this.#next, start: 0, duration: 0, state: "skipped" });
     this.#advance();
   }

@@ -6,6 +6,8 @@ const POLL_MS = 100;
 const REPLAY_EVERY_MS = 1000; // how often to insist when somebody else paused us
 const FORGET_NUDGES_MS = 2000;
 const NEAR_END_S = 0.5;
+// Sound and picture of a chunk end a moment apart, and playback may stop a moment before.
+export const END_SLACK_S = 0.3;
 
 export class Playback {
   #parts;
@@ -47,12 +49,20 @@ export class Playback {
   #tick() {
     const { video, source, utterance, onEndNear } = this.#parts;
     const now = performance.now();
-    if (source.isLost) return true;
+    if (source.isLost || this.#isRobbed()) return true;
     utterance.position = video.currentTime;
     utterance.load();
     utterance.giveUpMissing(now);
     if (this.#isNearEnd() && utterance.resumeFrame !== null) onEndNear(utterance.resumeFrame);
     return this.#act(this.#observe(now), now);
+  }
+
+  // A managed source lets the browser remove what is still to be played, at any time.
+  #isRobbed() {
+    const { source, utterance } = this.#parts;
+    const { buffered } = source;
+    const end = buffered.length > 0 ? buffered[buffered.length - 1][1] : 0;
+    return end < utterance.queue.appendedEnd - END_SLACK_S;
   }
 
   #isNearEnd() {

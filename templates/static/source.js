@@ -30,6 +30,7 @@ export class Source {
     // A managed source never opens on an element that might still be sent to a television.
     if (!self.MediaSource) video.disableRemotePlayback = true;
     video.src = this.#url;
+    video.load(); // phones load nothing unasked
   }
 
   /** Opened ahead of the first chunk. Rejects after a while: some browsers never open it. */

@@ -1,7 +1,7 @@
 // One utterance played from its first chunk to its last frame.
 
 import { speechFrame } from "./phase.js";
-import { Playback } from "./playback.js";
+import { END_SLACK_S, Playback } from "./playback.js";
 import { delay, nextFrame } from "./signals.js";
 import { MediaFailure, Source } from "./source.js";
 
@@ -44,6 +44,7 @@ export class Talk {
   /** Open a source before there is anything to play, so that the first chunk is not kept waiting. */
   prepare() {
     this.#source?.close();
+    this.#source = null;
     this.#source = new Source(this.#video, this.#counters);
     this.#source.opened().catch(() => {}); // asked for again, and answered for, in play()
   }
@@ -60,6 +61,7 @@ export class Talk {
     if (utterance.signal.aborted) abort();
     try {
       const source = await this.#openSource(utterance);
+      if (utterance.mime === null) return endWithoutSpeech(utterance);
       this.#stage.expectSpeech();
       utterance.load();
       let failure = null;
@@ -113,10 +115,11 @@ export class Talk {
       this.prepare(); // some browsers fail to open the first one; the second attempt counts
       await this.#source.opened();
     }
-    while (utterance.mime === null && !utterance.signal.aborted) {
-      await utterance.changed.wait(utterance.signal);
+    const { queue, signal } = utterance;
+    while (utterance.mime === null && !signal.aborted && !queue.isFinished) {
+      await utterance.changed.wait(signal);
     }
-    if (!utterance.signal.aborted) this.#source.start(utterance.mime);
+    if (utterance.mime !== null && !signal.aborted) this.#source.start(utterance.mime);
     return this.#source;
   }
 
@@ -208,11 +211,16 @@ export class Talk {
     if (!source.isLost) utterance.position = this.#video.currentTime;
     if (utterance.signal.aborted) return "cancelled";
     if (failure instanceof MediaFailure || source.isLost) return "lost";
-    const { buffered } = source;
-    const end = buffered.length > 0 ? buffered[buffered.length - 1][1] : 0;
-    const isPlayedOut = queue.isDrained && this.#video.currentTime >= end - 0.15;
+    // Not the end of what is buffered: the browser may have taken some of that away.
+    const end = queue.appendedEnd - END_SLACK_S;
+    const isPlayedOut = queue.isDrained && this.#video.currentTime >= end;
     if (!isPlayedOut) return "lost";
     if (utterance.error) return "error";
     return queue.appended > 0 ? "complete" : "empty";
   }
+}
+
+function endWithoutSpeech(utterance) {
+  if (utterance.signal.aborted) return "cancelled";
+  return utterance.error ? "error" : "empty";
 }
