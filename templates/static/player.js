@@ -11,11 +11,13 @@ import { Stage } from "./stage.js";
 import { Talk } from "./talk.js";
 import { Utterance } from "./utterance.js";
 import { warmUpSound } from "./warm-up.js";
+import { sentence } from "./words.js";
 
 const REPORT_EVERY_MS = 5000;
 const OFFLINE_AFTER_MS = 3000;
 const FINISHED_KEPT = 50;
 const ATTEMPTS = 2;
+const RELOAD_HELPS = ["playback_failed", "placeholder_failed"];
 
 const OVER_TEXT = {
   deleted: "This session was closed.",
@@ -110,18 +112,32 @@ function utteranceFor({ request_id: requestId, event }, from = 0) {
 async function speakForEver() {
   while (!isOver) {
     if (waiting.length === 0) await announced.wait();
-    else {
-      current = waiting.shift();
-      await speak(current);
-      finished.push(current.requestId);
-      if (finished.length > FINISHED_KEPT) finished.shift();
-      current = null;
-      if (waiting.length === 0) setState("idle");
-      void reportPosition();
-    }
+    else await takeTurn(waiting.shift());
   }
 }
 
+async function takeTurn(utterance) {
+  current = utterance;
+  const { reason, failure } = await speak(utterance).catch((error) => {
+    debug.logError(error); // must not end the turns of others
+    return { reason: "lost", failure: null };
+  });
+  utterance.stop();
+  counters.utterances += 1;
+  const requestId = utterance.requestId;
+  post("speech_ended", { request_id: requestId, reason, played_s: utterance.position });
+  if (reason === "lost" || reason === "empty") {
+    const message = failure ?? "This could not be played.";
+    report({ code: "playback_failed", message, request_id: requestId });
+  }
+  finished.push(requestId);
+  if (finished.length > FINISHED_KEPT) finished.shift();
+  current = null;
+  if (waiting.length === 0) setState("idle");
+  void reportPosition();
+}
+
+/** Resolves to why it ended, and the browser's words for what failed, if there are any. */
 async function speak(utterance) {
   let reason = "lost";
   let failure = null;
@@ -136,16 +152,7 @@ async function speak(utterance) {
     await nextFrame(stage.idle, 100);
     talk.prepare();
   }
-  utterance.stop();
-  counters.utterances += 1;
-  post("speech_ended", { request_id: utterance.requestId, reason, played_s: utterance.position });
-  if (reason === "lost" || reason === "empty") {
-    report({
-      code: "playback_failed",
-      message: failure ?? "This could not be played.",
-      request_id: utterance.requestId,
-    });
-  }
+  return { reason, failure };
 }
 
 async function playOnce(utterance) {
@@ -191,7 +198,7 @@ function setSoundBlocked(isBlocked) {
 }
 
 function onTap() {
-  void stage.playIdle();
+  if (!stage.isSpeechShown) void stage.playIdle();
   talk.unblock(state === "speaking");
 }
 
@@ -203,11 +210,13 @@ function setConnected(isConnected) {
 }
 
 function report({ code = "error", message, request_id: requestId = null }) {
-  // What was said is the app's to say again; alone, the page can only begin afresh.
-  let onRetry = code === "playback_failed" ? () => location.reload() : null;
-  if (isEmbedded()) onRetry = () => post("retry", { request_id: requestId });
-  notice.showError(message, onRetry);
-  post("error", { code, message, request_id: requestId, retryable: onRetry !== null });
+  // What was said is the app's to say again; otherwise the page can only begin afresh.
+  const retryable = isEmbedded() && requestId !== null;
+  let onRetry = null;
+  if (retryable) onRetry = () => post("retry", { request_id: requestId });
+  else if (RELOAD_HELPS.includes(code)) onRetry = () => location.reload();
+  notice.showError(sentence(message), onRetry);
+  post("error", { code, message, request_id: requestId, retryable });
 }
 
 // Where the loop is, so that the server lets speech begin on the frame that will be on screen.
@@ -237,7 +246,8 @@ function close({ reason }) {
   for (const utterance of [current, ...waiting]) utterance?.stop();
   announced.notify();
   notice.showOver(OVER_TEXT[reason] ?? OVER_TEXT.gone, {
-    onReload: () => location.reload(),
+    // An unknown session may be a proxy's mistake; one that was ended stays so.
+    onReload: reason === "unknown" ? () => location.reload() : null,
     canStartNew: !isEmbedded(),
   });
   post("closed", { reason });
@@ -245,6 +255,7 @@ function close({ reason }) {
 
 async function start() {
   if (mediaSourceClass() === null) {
+    setState("unsupported");
     await showPlaceholder();
     report({
       code: "unsupported_browser",
@@ -265,19 +276,15 @@ async function start() {
 async function showPlaceholder() {
   try {
     await stage.start(() => notice.setTap("Tap to start", onTap));
-    backdrop.paint();
-    post("ready", { avatar_id: config.avatar.id });
-    if (state === "loading") setState("idle");
-    void reportPosition();
   } catch {
-    notice.showError("The avatar could not be loaded.", () => location.reload());
-    post("error", {
-      code: "placeholder_failed",
-      message: "The avatar could not be loaded.",
-      request_id: null,
-      retryable: true,
-    });
+    report({ code: "placeholder_failed", message: "The avatar could not be loaded." });
+    return;
   }
+  backdrop.paint();
+  if (state === "unsupported") return;
+  post("ready", { avatar_id: config.avatar.id });
+  if (state === "loading") setState("idle");
+  void reportPosition();
 }
 
 void start();

@@ -35,17 +35,27 @@ export class Stage {
 
   /**
    * Load the loop and show it with its first painted frame. `onBlocked()`: it may not even play
-   * muted without a gesture. Rejects if it can't be loaded.
+   * muted without a gesture. Rejects if it can't be loaded, or paints nothing for ten seconds.
    */
   async start(onBlocked) {
     const { idle } = this;
     const failed = new Promise((_, reject) => {
       idle.addEventListener("error", () => reject(new Error("placeholder")), { once: true });
     });
-    const painted = nextFrame(idle, FIRST_PAINT_TIMEOUT_MS);
+    let isBlocked = false;
+    let frame = null;
+    let painted = nextFrame(idle, FIRST_PAINT_TIMEOUT_MS);
     idle.src = this.#avatar.video_url;
-    void this.playIdle().then((isAllowed) => isAllowed || onBlocked());
-    await Promise.race([painted, failed]);
+    void this.playIdle().then((isAllowed) => {
+      isBlocked = !isAllowed;
+      if (isBlocked) onBlocked();
+    });
+    while ((frame = await Promise.race([painted, failed])) === null) {
+      // A hidden page paints nothing, and one that waits for a tap perhaps nothing yet.
+      if (document.hidden && idle.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) break;
+      if (!document.hidden && !isBlocked) throw new Error("nothing was painted");
+      painted = nextFrame(idle, FIRST_PAINT_TIMEOUT_MS);
+    }
     idle.classList.add("shown");
   }
 
@@ -102,6 +112,7 @@ export class Stage {
     // moment the speech covers it only almost.
     this.talk.classList.add("ending");
     if (this.#parked?.frame === frame) return;
+    this.idle.pause();
     const painted = nextFrame(this.idle, PAINT_TIMEOUT_MS);
     this.idle.currentTime = seekTime(frame, this.#avatar.fps);
     this.#parked = { frame, painted };
