@@ -10,6 +10,7 @@ const STATE_TEXT = {
   speaking: "Speaking",
   buffering: "Waiting for the network",
   closed: "Session ended",
+  unsupported: "Speech can't be played here",
 };
 
 export class Notice {
@@ -79,6 +80,7 @@ export class Notice {
     this.#parts.error.hidden = true;
   }
 
+  /** `onReload` null: the same page would only say the same. */
   showOver(text, { onReload, canStartNew }) {
     const { over, overText, overReload, overNew } = this.#parts;
     this.setTap(null);
@@ -86,8 +88,9 @@ export class Notice {
     this.clearError();
     overText.textContent = text;
     overReload.onclick = onReload;
+    overReload.hidden = onReload === null;
     overNew.hidden = !canStartNew;
     over.hidden = false;
-    overReload.focus({ preventScroll: true });
+    (canStartNew ? overNew : overReload).focus({ preventScroll: true });
   }
 }

@@ -1,5 +1,7 @@
 // An HTTP failure in words: the server's own (RFC 9457) where it sent them.
 
+import { sentence } from "./words.js";
+
 /** An error to show: `title`, `detail`, `code`, `status` (0: no answer), `retryable`. */
 export class Problem extends Error {
   constructor({ title, detail, code = "", status = 0, retryable = false }) {
@@ -12,7 +14,10 @@ export class Problem extends Error {
 export function parseProblem(status, text) {
   try {
     const { title, detail, code, retryable } = JSON.parse(text);
-    if (detail) return new Problem({ title: `${title}.`, detail, code, status, retryable });
+    if (detail) {
+      const words = { title: sentence(title), detail: sentence(detail) };
+      return new Problem({ ...words, code, status, retryable });
+    }
   } catch {
     // Not the server's words: a proxy's page, or nothing.
   }
