@@ -136,6 +136,43 @@ async def test_backoff_grows_to_fifteen_seconds_and_jitters(page: Any) -> None:
     assert await call(page, "events", "backoffMs", 0, 1) == pytest.approx(1200)
 
 
+async def test_a_connection_that_never_answers_is_given_up(browser: Any, server_url: str) -> None:
+    context = await browser.new_context()
+    page = await context.new_page()
+    await page.goto(server_url + "/static/phase.js")
+    await page.clock.install()
+    await page.route("**/never", lambda _: None)
+    await page.evaluate(
+        """async () => {
+            const { EventConnection } = await import("/static/events.js");
+            const nothing = () => {};
+            window.connection = new EventConnection({ url: "/never", sessionUrl: "/never",
+                onEvent: nothing, onConnected: nothing, onGone: nothing });
+            window.connection.open();
+        }"""
+    )
+    await page.clock.run_for(30_000)
+    assert await page.evaluate("window.connection.reconnects") == 0
+    await page.clock.run_for(15_000)
+    assert await page.evaluate("window.connection.reconnects") == 1
+    await page.evaluate("window.dispatchEvent(new Event('online'))")
+    assert await page.evaluate("window.connection.reconnects") == 2
+    await context.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("this is not a sound", "This is not a sound."),
+        ("This is a sentence.", "This is a sentence."),
+        ("fps: must be at most 60", "fps: must be at most 60."),
+        ("", ""),
+    ],
+)
+async def test_words_of_the_server_become_a_sentence(page: Any, text: str, expected: str) -> None:
+    assert await call(page, "words", "sentence", text) == expected
+
+
 @pytest.mark.parametrize(
     ("picture", "viewport", "expected"),
     [

@@ -77,6 +77,61 @@ async def test_events_that_it_does_not_know_are_ignored(open_player: OpenPlayer)
     await assert_played_once_in_order(player, request_id, seconds=0.6)
 
 
+async def test_an_utterance_that_the_server_lost_is_over(open_player: OpenPlayer) -> None:
+    player = await open_player(init_script=INJECT + APP)
+    lost = {"event": "state", "state": "speaking", "request_id": "lost", "position": 1}
+    await player.page.evaluate("(event) => window.inject(event)", lost)
+    await player.until("preparing")
+    forgotten = {"event": "state", "state": "idle", "request_id": None, "position": None}
+    await player.page.evaluate("(event) => window.inject(event)", forgotten)
+    await player.until("idle")
+    messages = await player.page.evaluate("window.appMessages")
+    ended = next(message for message in messages if message["type"] == "speech_ended")
+    assert (ended["request_id"], ended["reason"]) == ("lost", "empty")
+    request_id = await player.speak(tone(0.6))
+    await player.until_spoken(2)
+    await assert_played_once_in_order(player, request_id, seconds=0.6)
+
+
+async def test_what_no_utterance_caused_is_not_to_be_said_again(open_player: OpenPlayer) -> None:
+    player = await open_player(init_script=INJECT + APP)
+    event = {"event": "error", "code": "internal_error", "message": "something failed"}
+    await player.page.evaluate("(event) => window.inject(event)", event)
+    assert await player.page.inner_text("#error-text") == "Something failed."
+    assert not await player.page.is_visible("#error-retry")
+    messages = await player.page.evaluate("window.appMessages")
+    (error,) = [message for message in messages if message["type"] == "error"]
+    assert (error["retryable"], error["request_id"]) == (False, None)
+
+
+async def test_a_browser_that_can_not_play_speech_is_told_so(open_player: OpenPlayer) -> None:
+    old = "delete window.MediaSource; delete window.ManagedMediaSource;"
+    player = await open_player(init_script=old + APP, wait=False)
+    await player.until("unsupported")
+    await player.page.wait_for_selector("#error:not([hidden])")
+    assert not await player.page.is_visible("#error-retry")
+    messages = await player.page.evaluate("window.appMessages")
+    assert [message["type"] for message in messages] == ["state", "error"]
+    assert (messages[1]["code"], messages[1]["retryable"]) == ("unsupported_browser", False)
+
+
+NOTHING_PAINTED = """
+HTMLVideoElement.prototype.requestVideoFrameCallback = () => 0;
+const { setTimeout: later } = window;
+window.setTimeout = (act, ms, ...rest) => later(act, ms === 10_000 ? 100 : ms, ...rest);
+"""
+
+
+async def test_a_face_that_is_never_painted_is_reported(open_player: OpenPlayer) -> None:
+    player = await open_player(init_script=NOTHING_PAINTED + APP, wait=False)
+    await player.page.wait_for_selector("#error:not([hidden])")
+    messages = await player.page.evaluate("window.appMessages")
+    assert "ready" not in {message["type"] for message in messages}
+    error = next(message for message in messages if message["type"] == "error")
+    assert (error["code"], error["retryable"]) == ("placeholder_failed", False)
+    assert await player.page.is_visible("#error-retry")  # which loads the page again
+
+
 async def test_a_cancelled_utterance_stops_at_once(open_player: OpenPlayer) -> None:
     player = await open_player(init_script=INJECT)
     request_id = await player.speak(tone(4))
@@ -102,10 +157,27 @@ async def test_a_deleted_session_says_so(open_player: OpenPlayer) -> None:
         message for message in messages if message["type"] == "closed"
     ).items()
 
-    await player.page.click("#over-reload")
+    assert not await player.page.is_visible("#over-reload")
+    assert not await player.page.is_visible("#over-new")  # that is for the app
+
+    await player.page.reload()
     await player.page.wait_for_selector("h1")
-    assert "/player/session/" in player.page.url
-    assert await player.page.get_by_role("link", name="Start a new session").is_visible()
+    messages = await player.page.evaluate("window.appMessages")
+    closed = {"source": "musetalk-player", "type": "closed", "reason": "gone"}
+    assert messages == [{**closed, "session_id": player.session_id}]
+    assert not await player.page.get_by_role("link", name="Start a new session").is_visible()
+
+
+async def test_a_deleted_session_alone_offers_a_new_one(open_player: OpenPlayer) -> None:
+    player = await open_player()
+    await player.delete()
+    await player.page.locator("#over").wait_for(state="visible")
+    assert not await player.page.is_visible("#over-reload")
+    focused = await player.page.evaluate("document.activeElement.textContent")
+    assert focused == "Start a new one"
+    await player.page.reload()
+    await player.page.get_by_role("link", name="Start a new session").click()
+    await player.page.wait_for_url(re.compile(r"^http://[^/]+/$"))
 
 
 async def test_messages_are_those_of_the_document(open_player: OpenPlayer) -> None:

@@ -192,6 +192,32 @@ async def test_a_player_that_was_taken_away_is_rebuilt_where_it_was(
     assert (counters["recoveries"], counters["utterances"]) == (1, 1)
 
 
+KEEP_BUFFER = """
+const { addSourceBuffer } = MediaSource.prototype;
+MediaSource.prototype.addSourceBuffer = function (mime) {
+  window.speechBuffer = addSourceBuffer.call(this, mime);
+  return window.speechBuffer;
+};
+"""
+
+
+async def test_speech_that_the_browser_removed_is_fetched_again(open_player: OpenPlayer) -> None:
+    """As a managed source may at any time."""
+    player = await open_player(settings={"chunk_duration": 0.64}, init_script=KEEP_BUFFER)
+    await player.speak(tone(3))
+    await player.until_playing(0.5)
+    await player.page.wait_for_function(
+        "musetalkPlayer.buffered[0][1] > 2.9 && !speechBuffer.updating", polling=20
+    )
+    await player.page.evaluate("speechBuffer.remove(1.5, Infinity)")
+    await player.until_spoken()
+    frames = [f["media_time"] for f in await player.read("frames") if f["video"] == "talk"]
+    assert max(frames) >= 2.8
+    assert max(b - a for a, b in pairwise(frames)) < 0.8
+    counters = await player.read("counters")
+    assert (counters["recoveries"], counters["utterances"]) == (1, 1)
+
+
 async def test_a_second_upload_right_after_the_first(open_player: OpenPlayer) -> None:
     player = await open_player()
     first = await player.speak(tone(1))

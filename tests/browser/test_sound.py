@@ -11,6 +11,15 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 # Evaluating anything in the page counts as a gesture, so the page reports by itself.
 REPORT = """
+window.EventSource = class extends EventSource {
+  constructor(...args) {
+    super(...args);
+    this.addEventListener("message", ({ data }) => {
+      const { event, avatar_frame } = JSON.parse(data);
+      if (event === "complete") console.log(JSON.stringify({ type: event, avatar_frame }));
+    });
+  }
+};
 window.ReactNativeWebView = { postMessage: (message) => console.log(message) };
 document.addEventListener("DOMContentLoaded", () => {
   const talk = document.getElementById("talk");
@@ -60,6 +69,15 @@ async def test_blocked_sound_is_restored_by_a_tap(
     frames = await player.frames(str(ended["request_id"]))
     assert frames == sorted(set(frames))
     assert frames[-1] >= 95
+
+    # The loop stood still under the speech and goes on where that ended.
+    painted = await player.read("frames")
+    shown = max(i for i, frame in enumerate(painted) if frame["video"] == "talk")
+    after = next(frame for frame in painted[shown:] if frame["video"] == "idle")
+    resumed = round(after["media_time"] * 25) - int(
+        str((await heard(type="complete"))["avatar_frame"])
+    )
+    assert 0 <= resumed <= 2
 
     # One tap is enough: the next utterance is heard without another.
     messages.clear()
