@@ -13,7 +13,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from player_driver import PlayerPage, Proxy
-from playwright.async_api import Browser, Playwright, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Playwright, async_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 HAS_CHROMIUM = CHROMIUM.exists()
@@ -111,6 +111,7 @@ async def open_player(browser: Browser, api: httpx.AsyncClient) -> AsyncIterator
             origin: str | None = None,
             settings: dict[str, Any] | None = None,
             init_script: str | None = None,
+            on_console: Callable[[ConsoleMessage], None] | None = None,
             in_browser: Browser | None = None,
             wait: bool = True,
             **context_options: Any,
@@ -121,6 +122,8 @@ async def open_player(browser: Browser, api: httpx.AsyncClient) -> AsyncIterator
             page = await context.new_page()
             if init_script:
                 await page.add_init_script(init_script)
+            if on_console:
+                page.on("console", on_console)
             player = PlayerPage(page, api, session)
             players.append(player)
             await page.goto((origin or str(api.base_url)).rstrip("/") + session["player_url"])

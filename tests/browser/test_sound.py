@@ -34,11 +34,14 @@ document.addEventListener("DOMContentLoaded", () => {
 async def test_blocked_sound_is_restored_by_a_tap(
     open_player: OpenPlayer, strict_browser: Browser
 ) -> None:
-    player = await open_player(in_browser=strict_browser, init_script=REPORT, wait=False)
     messages: list[dict[str, object]] = []
 
     def record(message: ConsoleMessage) -> None:
         messages.append(json.loads(message.text))
+
+    player = await open_player(
+        in_browser=strict_browser, init_script=REPORT, on_console=record, wait=False
+    )
 
     async def heard(**wanted: object) -> dict[str, object]:
         def matches(message: dict[str, object]) -> bool:
@@ -48,7 +51,6 @@ async def test_blocked_sound_is_restored_by_a_tap(
             await player.page.wait_for_event("console", timeout=10_000)
         return next(message for message in messages if matches(message))
 
-    player.page.on("console", record)
     await heard(type="state", state="idle")
     await player.speak(tone(4))
     await heard(type="sound", blocked=True)
