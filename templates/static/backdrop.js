@@ -1,10 +1,15 @@
 // How the picture fills the viewport: cropped where that costs little, else whole, before a
-// blurred continuation of its edges.
+// blurred reflection of its edges, into which it fades.
 
 // A face fills the middle of a portrait: its sides can go, its top and bottom can not.
 const MIN_VISIBLE_WIDTH = 0.4;
 const MIN_VISIBLE_HEIGHT = 0.8;
-const EDGE = 0.06; // of the picture's width or height
+// What of the picture is reflected, of its width and of its height: there is background beside a
+// head, but soon hair below its upper edge.
+const SIDE = 0.1;
+const END = 0.03;
+const SIZE = 64; // px of the canvas: the browser smooths them, and the style blurs the rest
+const OVERLAP = 24; // px by which the canvas is larger than the viewport on every side
 
 /** "cover" or "contain" for a picture in a viewport; both arguments are `{width, height}`. */
 export function fit(picture, viewport) {
@@ -39,24 +44,46 @@ export class Backdrop {
   #update() {
     const { clientWidth: width, clientHeight: height } = this.#root;
     this.#root.dataset.fit = fit(this.#picture, { width, height });
-    if (this.#hasPicture) this.#paintEdges(width / height > this.#picture.width / this.#picture.height);
+    const isWide = width / height > this.#picture.width / this.#picture.height;
+    const isBare = !this.#hasPicture || this.#root.dataset.fit === "cover";
+    const { bar, length } = bars(this.#picture, { width, height }, isWide);
+    // The style fades the picture's edges where there is something beside it.
+    if (isBare || bar < 1) delete this.#root.dataset.bars;
+    else this.#root.dataset.bars = isWide ? "sides" : "ends";
+    this.#root.style.setProperty("--bar", `${bar}px`);
+    if (!isBare) this.#paint(isWide, (SIZE * (bar + OVERLAP)) / (length + 2 * OVERLAP));
   }
 
-  // What surrounds the picture goes on with the colours of its edges. A few pixels are enough:
-  // the browser smooths them, and the style blurs the rest.
-  #paintEdges(isWide) {
-    const { videoWidth: w, videoHeight: h } = this.#video;
+  // The picture at its place, and the strips along its edges reflected outwards: colours go on
+  // without a seam. `margin` is the room beside the picture, in pixels of the canvas.
+  #paint(isWide, margin) {
+    const { videoWidth, videoHeight } = this.#video;
     const canvas = this.#canvas;
-    canvas.width = 32;
-    canvas.height = 32;
+    canvas.width = SIZE;
+    canvas.height = SIZE;
     const context = canvas.getContext("2d");
-    const edge = (isWide ? w : h) * EDGE;
-    if (isWide) {
-      context.drawImage(this.#video, 0, 0, edge, h, 0, 0, 16, 32);
-      context.drawImage(this.#video, w - edge, 0, edge, h, 16, 0, 16, 32);
-    } else {
-      context.drawImage(this.#video, 0, 0, w, edge, 0, 0, 32, 16);
-      context.drawImage(this.#video, 0, h - edge, w, edge, 0, 16, 32, 16);
-    }
+    const length = isWide ? videoWidth : videoHeight;
+    const strip = length * (isWide ? SIDE : END);
+    const draw = (from, extent, to, room) => {
+      if (isWide) context.drawImage(this.#video, from, 0, extent, videoHeight, to, 0, room, SIZE);
+      else context.drawImage(this.#video, 0, from, videoWidth, extent, 0, to, SIZE, room);
+    };
+    draw(0, length, margin, SIZE - 2 * margin);
+    const reflect = (axis) => {
+      if (isWide) context.setTransform(-1, 0, 0, 1, 2 * axis, 0);
+      else context.setTransform(1, 0, 0, -1, 0, 2 * axis);
+    };
+    reflect(margin);
+    draw(0, strip, margin, margin);
+    reflect(SIZE - margin);
+    draw(length - strip, strip, SIZE - 2 * margin, margin);
   }
+}
+
+/** The room on either side of a picture shown whole, and the viewport's length there (px). */
+function bars(picture, viewport, isWide) {
+  const scale = isWide ? viewport.height / picture.height : viewport.width / picture.width;
+  const length = isWide ? viewport.width : viewport.height;
+  const shown = scale * (isWide ? picture.width : picture.height);
+  return { bar: Math.max(0, (length - shown) / 2), length };
 }
