@@ -13,10 +13,14 @@ export class SettingsForm {
       parts.avatar.append(new Option(name, id, id === preset, id === preset));
     }
     parts.options.append(...options.map(field));
-    const summarise = () => this.#summarise();
-    form.addEventListener("input", summarise);
-    form.addEventListener("reset", () => setTimeout(summarise)); // fields are reset afterwards
-    summarise();
+    this.onChange(() => this.#summarise());
+    this.#summarise();
+  }
+
+  /** `act()` whenever a field has another value. */
+  onChange(act) {
+    this.#form.addEventListener("input", act);
+    this.#form.addEventListener("reset", () => setTimeout(act)); // fields are reset afterwards
   }
 
   /** Settings for a new session; a field that was left empty is the server's to decide. */
@@ -42,8 +46,9 @@ export class SettingsForm {
   #summarise() {
     const { fps, chunk_duration: chunk } = this.#form.elements;
     const words = [this.#parts.avatar.selectedOptions[0]?.text];
-    if (fps) words.push(`${fps.value || fps.placeholder} fps`);
-    if (chunk) words.push(`${chunk.value || chunk.placeholder} s chunks`);
+    // A value that will be refused is no setting.
+    if (fps?.validity.valid) words.push(`${fps.value || fps.placeholder} fps`);
+    if (chunk?.validity.valid) words.push(`${chunk.value || chunk.placeholder} s chunks`);
     this.#parts.summary.textContent = words.filter(Boolean).join(" · ");
   }
 }

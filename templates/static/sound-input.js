@@ -2,11 +2,14 @@
 
 import { Problem } from "./problem.js";
 
-/** `onSound(file)` for each of them, `onProblem(problem)` when recording is not possible. */
-export function acceptSounds({ parts, frame, onSound, onProblem }) {
+/**
+ * `onSound(file)` for each of them, `onRecord()` when recording begins, `onProblem(problem)` when
+ * it is not possible.
+ */
+export function acceptSounds({ parts, frame, onSound, onRecord, onProblem }) {
   acceptChosen(parts.choose, parts.file, onSound);
   acceptDropped(parts.drop, frame, onSound);
-  new Recorder(parts.record, parts.recordLabel, onSound, onProblem);
+  new Recorder(parts.record, parts.recordLabel, { onSound, onRecord, onProblem });
 }
 
 function acceptChosen(button, input, onSound) {
@@ -50,14 +53,17 @@ class Recorder {
   #button;
   #label;
   #onSound;
+  #onRecord;
   #onProblem;
   #recorder = null;
+  #isStarting = false; // the browser is asking for the microphone
   #clock = 0;
 
-  constructor(button, label, onSound, onProblem) {
+  constructor(button, label, { onSound, onRecord, onProblem }) {
     this.#button = button;
     this.#label = label;
     this.#onSound = onSound;
+    this.#onRecord = onRecord;
     this.#onProblem = onProblem;
     if (!navigator.mediaDevices || !window.MediaRecorder) {
       button.disabled = true;
@@ -67,34 +73,44 @@ class Recorder {
   }
 
   async #start() {
+    if (this.#isStarting) return;
+    this.#isStarting = true;
+    this.#onRecord();
     let stream;
     try {
       stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+      this.#record(stream);
     } catch (error) {
+      for (const track of stream?.getTracks() ?? []) track.stop();
       const detail =
         error.name === "NotAllowedError"
           ? "The browser was not allowed to use it."
           : "There is none that can be used.";
       this.#onProblem(new Problem({ title: "No microphone.", detail, code: error.name }));
-      return;
+    } finally {
+      this.#isStarting = false;
     }
+  }
+
+  #record(stream) {
     const parts = [];
-    this.#recorder = new MediaRecorder(stream);
-    this.#recorder.ondataavailable = (event) => parts.push(event.data);
-    this.#recorder.onstop = () => {
+    const recorder = new MediaRecorder(stream);
+    recorder.ondataavailable = (event) => parts.push(event.data);
+    recorder.onstop = () => {
       for (const track of stream.getTracks()) track.stop();
-      const type = this.#recorder.mimeType;
       this.#recorder = null;
+      this.#show(false);
+      const type = recorder.mimeType;
       const name = type.includes("mp4") ? "recording.m4a" : "recording.webm";
       this.#onSound(new File(parts, name, { type }));
     };
-    this.#recorder.start();
+    recorder.start();
+    this.#recorder = recorder;
     this.#show(true);
   }
 
   #stop() {
-    this.#recorder.stop();
-    this.#show(false);
+    if (this.#recorder.state !== "inactive") this.#recorder.stop();
   }
 
   #show(isRecording) {

@@ -2,6 +2,7 @@
 
 import { curlLines, showCurlLines } from "./curl-lines.js";
 import { EventLog } from "./event-log.js";
+import { EventConnection } from "./events.js";
 import { Problem } from "./problem.js";
 import { createSession, deleteSession, getSession, uploadSound } from "./session-api.js";
 import { SettingsForm } from "./settings-form.js";
@@ -25,28 +26,39 @@ const form = new SettingsForm(
 );
 
 let session = null;
+let settings = null; // those that it was created with
+let opening = null; // the promise of the session that is being opened
 let events = null; // this page's own connection; the player has another
 let lastSound = null;
 let uploadedAt = null;
 
 // ---- the session ----
 
-async function openSession() {
+/** A new session in place of the one there is; asked again meanwhile, it is the same new one. */
+function openSession() {
+  opening ??= replaceSession().finally(() => {
+    opening = null;
+  });
+  return opening;
+}
+
+async function replaceSession() {
+  showProblem(null);
   await closeSession();
   showNoSession(null);
   try {
-    const settings = form.values;
+    settings = form.values;
     session = await createSession(settings);
-    const { origin } = location;
-    showCurlLines(part("curl"), curlLines(origin, session, settings, form.trailingSilence));
   } catch (problem) {
-    showNoSession(problem.detail);
+    endSession("No session could be opened.");
     showProblem(problem, openSession);
     return;
   }
   frame.src = session.player_url;
   part("open-player").href = session.player_url;
+  part("open-player").hidden = false;
   part("delete").disabled = false;
+  showCurl();
   follow();
   void pollStats();
 }
@@ -67,28 +79,51 @@ async function closeSession() {
 function follow() {
   log.clear();
   resetFigures();
-  events = new EventSource(session.events_url);
-  events.onmessage = (message) => {
-    const event = JSON.parse(message.data);
-    if (event.event === "ping") return;
-    log.add("server", event.event, event);
-    if (event.event === "started") part("figure-duration").textContent = seconds(event.duration);
-    if (event.event === "chunk") part("figure-chunks").textContent = String(event.index + 1);
-  };
+  events = new EventConnection({
+    url: session.events_url,
+    sessionUrl: `/sessions/${session.session_id}`,
+    onEvent: take,
+    onConnected: (isConnected) => isConnected || log.add("page", "disconnected", {}),
+    onGone: ({ reason }) => {
+      log.add("server", "closed", { reason });
+      onSessionOver(reason);
+    },
+  });
+  events.open();
+}
+
+function take(event) {
+  if (event.event === "ping") return;
+  log.add("server", event.event, event);
+  if (event.event === "started") {
+    resetFigures();
+    part("figure-duration").textContent = seconds(event.duration);
+  }
+  if (event.event === "chunk") part("figure-chunks").textContent = String(event.index + 1);
 }
 
 function onSessionOver(reason) {
   events.close();
   session = null;
+  showProblem(null);
+  endSession(OVER_TEXT[reason] ?? "This session has ended.");
+}
+
+/** Nothing of a session that isn't there stays in sight, but the log. */
+function endSession(text) {
   setState("closed");
+  part("open-player").hidden = true;
   part("delete").disabled = true;
-  showNoSession(OVER_TEXT[reason] ?? "This session has ended.");
+  part("stats").replaceChildren();
+  part("curl").replaceChildren();
+  showNoSession(text);
 }
 
 /** Cover the player with a reason and a way on; null uncovers it. */
 function showNoSession(text) {
   part("no-session").hidden = text === null;
   part("no-session-text").textContent = text ?? "";
+  frame.hidden = text !== null;
   if (text !== null) frame.removeAttribute("src");
 }
 
@@ -108,12 +143,12 @@ async function speak(file) {
   const tail = form.trailingSilence;
   const url = session.stream_url + (tail === "" ? "" : `?trailing_silence=${tail}`);
   uploadedAt = performance.now();
-  resetFigures();
   showProgress(0);
   try {
     const accepted = await uploadSound(url, file, showProgress);
     log.add("page", "uploaded", { ...accepted, name: file.name, bytes: file.size });
   } catch (problem) {
+    uploadedAt = null;
     log.add("page", "problem", { ...problem });
     showProblem(problem, problem.retryable ? () => speak(file) : null);
   }
@@ -135,12 +170,20 @@ window.addEventListener("message", ({ data, source }) => {
 // ---- what is shown ----
 
 async function pollStats() {
-  if (session === null || document.hidden) return;
+  const polled = session;
+  if (polled === null || document.hidden || !part("stats-details").open) return;
   try {
-    showFigures(part("stats"), await getSession(session.session_id));
+    const record = await getSession(polled.session_id);
+    if (polled === session) showFigures(part("stats"), record);
   } catch {
     // The event stream says what is wrong; the next poll may answer again.
   }
+}
+
+function showCurl() {
+  if (session === null) return;
+  const lines = curlLines(location.origin, session, settings, form.trailingSilence);
+  showCurlLines(part("curl"), lines);
 }
 
 function setState(state) {
@@ -171,6 +214,7 @@ function showProblem(problem, onRetry = null) {
     showProblem(null);
     onRetry();
   };
+  part("problem").scrollIntoView({ block: "nearest" });
 }
 
 function seconds(value) {
@@ -193,6 +237,7 @@ acceptSounds({
   },
   frame,
   onSound: speak,
+  onRecord: () => showProblem(null),
   onProblem: showProblem,
 });
 part("settings").addEventListener("submit", (event) => {
@@ -201,9 +246,12 @@ part("settings").addEventListener("submit", (event) => {
 });
 part("no-session-new").addEventListener("click", openSession);
 part("delete").addEventListener("click", async () => {
+  part("delete").disabled = true;
   await closeSession();
-  onSessionOver("deleted");
+  if (session === null && opening === null) onSessionOver("deleted");
 });
+form.onChange(showCurl);
+part("stats-details").addEventListener("toggle", pollStats);
 part("log-clear").addEventListener("click", () => log.clear());
 part("problem-dismiss").addEventListener("click", () => showProblem(null));
 window.addEventListener("pagehide", (event) => {

@@ -1,14 +1,23 @@
 // A nested record as a flat list of names and values.
 
+/** Writes only what changed, so that a selection of the rest stays. */
 export function showFigures(list, record) {
-  const rows = flatten(record).map(([name, value]) => {
-    const row = document.createElement("div");
-    const term = Object.assign(document.createElement("dt"), { textContent: name });
-    const figure = Object.assign(document.createElement("dd"), { textContent: value });
-    row.append(term, figure);
-    return row;
+  const figures = flatten(record);
+  const names = [...list.querySelectorAll("dt")].map((term) => term.textContent);
+  if (names.join() !== figures.map(([name]) => name).join()) {
+    list.replaceChildren(...figures.map(([name]) => row(name)));
+  }
+  const places = list.querySelectorAll("dd");
+  figures.forEach(([, value], i) => {
+    if (places[i].textContent !== value) places[i].textContent = value;
   });
-  list.replaceChildren(...rows);
+}
+
+function row(name) {
+  const pair = document.createElement("div");
+  const term = Object.assign(document.createElement("dt"), { textContent: name });
+  pair.append(term, document.createElement("dd"));
+  return pair;
 }
 
 /** `[["config.fps", "25"], …]`; null is a dash. */
