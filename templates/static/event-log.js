@@ -21,10 +21,15 @@ export class EventLog {
   #count;
   #began = performance.now();
   #total = 0;
+  #stop = null; // the one row that Tab stops at; arrow keys lead to the others
 
   constructor(list, count) {
     this.#list = list;
     this.#count = count;
+    list.addEventListener("keydown", (event) => this.#move(event));
+    list.addEventListener("focusin", ({ target }) => {
+      this.#stopAt(target.closest("li").querySelector("summary"));
+    });
   }
 
   clear() {
@@ -37,11 +42,34 @@ export class EventLog {
   /** `from`: "server", "player" or "page". */
   add(from, name, event) {
     const isAtEnd = this.#isAtEnd();
-    this.#list.append(this.#row(from, name, event));
+    const row = this.#row(from, name, event);
+    this.#list.append(row);
+    if (!this.#list.contains(document.activeElement)) this.#stopAt(row.querySelector("summary"));
     while (this.#list.children.length > MAX_ROWS) this.#list.firstElementChild.remove();
     this.#total += 1;
     this.#count.textContent = String(this.#total);
     if (isAtEnd) this.#list.scrollTop = this.#list.scrollHeight;
+  }
+
+  #stopAt(summary) {
+    if (this.#stop) this.#stop.tabIndex = -1;
+    this.#stop = summary;
+    summary.tabIndex = 0;
+  }
+
+  #move(event) {
+    const row = event.target.closest("li");
+    const to = {
+      ArrowDown: row.nextElementSibling?.querySelector("summary"),
+      ArrowUp: row.previousElementSibling?.querySelector("summary"),
+      Home: this.#list.querySelector("summary"),
+      End: this.#list.lastElementChild.querySelector("summary"),
+      ArrowRight: row.querySelector("a"),
+      ArrowLeft: row.querySelector("summary"),
+    }[event.key];
+    if (!to) return;
+    event.preventDefault();
+    to.focus();
   }
 
   #isAtEnd() {
@@ -50,11 +78,15 @@ export class EventLog {
   }
 
   #row(from, name, event) {
-    const row = element("li", { className: from, title: `from the ${from}` });
+    const row = element("li", { className: from });
     const details = element("details");
-    const summary = element("summary");
+    const summary = element("summary", { tabIndex: -1 });
     const at = ((performance.now() - this.#began) / 1000).toFixed(3);
-    summary.append(element("time", { textContent: at }), element("b", { textContent: name }));
+    summary.append(
+      element("time", { textContent: at }),
+      element("small", { textContent: from }),
+      element("b", { textContent: name }),
+    );
     if (event.url) summary.append(chunkLink(event));
     const words = OWN_WORDS[name]?.(event) ?? "";
     if (words) summary.append(element("span", { textContent: words }));
@@ -72,6 +104,7 @@ function chunkLink(event) {
     rel: "noopener",
     textContent: event.url.split("/").pop(),
     title: "Play this chunk alone",
+    tabIndex: -1,
   });
 }
 
