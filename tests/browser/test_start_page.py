@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from conftest import ALOUD, CHROMIUM, FLAGS
 from player_driver import tone
-from playwright.async_api import Browser, Page, Playwright
+from playwright.async_api import Browser, Page, Playwright, Route
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -134,9 +134,124 @@ async def test_a_file_that_is_no_sound_is_refused_in_words(start_page: Page) -> 
     await until_logged(start_page, "speech_ended")
 
 
+async def test_a_refused_upload_leaves_the_figures_of_the_last_one(start_page: Page) -> None:
+    sound = {"name": "hello.wav", "mimeType": "audio/wav", "buffer": tone(0.6)}
+    await start_page.set_input_files("#file", sound)  # type: ignore[arg-type]
+    await until_logged(start_page, "speech_ended")
+    before = await start_page.inner_text("#headline")
+    assert "ms" in before
+    text = {"name": "notes.mp3", "mimeType": "audio/mpeg", "buffer": b"only text" * 50}
+    await start_page.set_input_files("#file", text)  # type: ignore[arg-type]
+    await start_page.wait_for_selector("#problem:not([hidden])")
+    assert await start_page.inner_text("#headline") == before
+    # What went wrong before is nothing to the next session.
+    await start_page.click("#delete")
+    await start_page.click("#no-session-new")
+    await until_state(start_page, "idle")
+    assert not await start_page.is_visible("#problem")
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 800)])
+async def test_a_problem_is_in_sight(start_page: Page, width: int, height: int) -> None:
+    await start_page.set_viewport_size({"width": width, "height": height})
+    await start_page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    text = {"name": "notes.mp3", "mimeType": "audio/mpeg", "buffer": b"only text" * 50}
+    await start_page.set_input_files("#file", text)  # type: ignore[arg-type]
+    await start_page.wait_for_selector("#problem:not([hidden])")
+    box = await start_page.locator("#problem").bounding_box()
+    assert box is not None
+    assert box["y"] >= 0
+    assert box["y"] + box["height"] <= height
+
+
+async def test_two_clicks_open_one_session(start_page: Page) -> None:
+    created: list[str] = []
+    start_page.on(
+        "request", lambda it: created.append(it.url) if it.url.endswith("/create") else None
+    )
+    await start_page.click("#settings-details summary")
+    await start_page.dblclick("#settings button[type=submit]")
+    await until_logged(start_page, "ready")
+    assert len(created) == 1
+
+
+COUNT_STREAMS = """
+(() => {
+  window.streams = [];
+  const devices = navigator.mediaDevices;
+  const ask = devices.getUserMedia.bind(devices);
+  devices.getUserMedia = async (wanted) => {
+    const stream = await ask(wanted);
+    window.streams.push(stream);
+    return stream;
+  };
+})()
+"""
+
+
+async def test_two_clicks_make_one_recording(start_page: Page) -> None:
+    await start_page.evaluate(COUNT_STREAMS)
+    await start_page.evaluate(
+        "(id) => { for (const _ of [1, 2]) document.getElementById(id).click(); }", "record"
+    )
+    await start_page.wait_for_selector("#record[aria-pressed=true]")
+    await start_page.click("#record")
+    await start_page.wait_for_selector("#record[aria-pressed=false]")
+    states = await start_page.evaluate(
+        "streams.map((stream) => stream.getTracks().map((track) => track.readyState))"
+    )
+    assert states == [["ended"]]
+
+
+async def test_figures_that_do_not_change_can_be_selected(start_page: Page) -> None:
+    await start_page.click("#stats-details summary")
+    await start_page.wait_for_selector("#stats dd")
+    place = await start_page.query_selector("#stats dd")
+    assert place is not None
+    async with start_page.expect_response(lambda it: "/sessions/" in it.url):
+        pass
+    assert await place.evaluate("(place) => place.isConnected")
+
+
+async def test_the_command_line_follows_the_form(start_page: Page) -> None:
+    await start_page.click("#settings-details summary")
+    await start_page.fill("input[name=trailing_silence]", "0.5")
+    assert "trailing_silence=0.5" in await start_page.inner_text("#curl")
+    await start_page.fill("input[name=fps]", "5000")
+    assert "5000" not in await start_page.inner_text("#settings-summary")
+
+
+async def test_tab_stops_once_in_the_log_and_arrows_move_in_it(start_page: Page) -> None:
+    await until_logged(start_page, "ready")
+    stops = start_page.locator("#log summary[tabindex='0']")
+    assert await stops.count() == 1
+    await stops.focus()
+    await start_page.keyboard.press("Home")
+    first = start_page.locator("#log summary").first
+    assert await first.evaluate("(row) => row === document.activeElement")
+    assert await stops.count() == 1
+
+
+async def test_events_go_on_after_a_bad_gateway(start_page: Page) -> None:
+    async def refuse(route: Route) -> None:
+        await route.fulfill(status=502, body="bad gateway")
+
+    # Once for the page, once for the player in it.
+    await start_page.route("**/events*", refuse, times=2)
+    await start_page.click("#settings-details summary")
+    await start_page.click("#settings button[type=submit]")
+    await until_logged(start_page, "disconnected")
+    await start_page.wait_for_selector("#log li.server")
+    file = {"name": "hello.wav", "mimeType": "audio/wav", "buffer": tone(0.6)}
+    await start_page.set_input_files("#file", file)  # type: ignore[arg-type]
+    await until_logged(start_page, "complete")
+
+
 async def test_delete_and_begin_again(start_page: Page) -> None:
     await start_page.click("#delete")
     await start_page.wait_for_selector("#no-session:not([hidden])")
+    for gone in ("#player", "#open-player", "#curl li"):
+        assert not await start_page.is_visible(gone)
     await start_page.click("#no-session-new")
     await until_state(start_page, "idle")
     assert not await start_page.is_visible("#no-session")
