@@ -112,16 +112,18 @@ function utteranceFor({ request_id: requestId, event }, from = 0) {
 async function speakForEver() {
   while (!isOver) {
     if (waiting.length === 0) await announced.wait();
-    else await takeTurn(waiting.shift());
+    else {
+      await takeTurn(waiting.shift()).catch((error) => {
+        debug.logError(error); // the turns of others go on
+        current = null;
+      });
+    }
   }
 }
 
 async function takeTurn(utterance) {
   current = utterance;
-  const { reason, failure } = await speak(utterance).catch((error) => {
-    debug.logError(error); // must not end the turns of others
-    return { reason: "lost", failure: null };
-  });
+  const { reason, failure } = await speak(utterance);
   utterance.stop();
   counters.utterances += 1;
   const requestId = utterance.requestId;
@@ -148,11 +150,20 @@ async function speak(utterance) {
       utterance.queue.startFrom(utterance.position);
     }
     ({ reason, failure } = await playOnce(utterance));
-    await stage.showIdle(talk.resumeFrame(utterance, reason));
-    await nextFrame(stage.idle, 100);
-    talk.prepare();
+    await rest(talk.resumeFrame(utterance, reason));
   }
   return { reason, failure };
+}
+
+/** Show the loop, and be prepared to speak. */
+async function rest(frame) {
+  try {
+    await stage.showIdle(frame);
+    await nextFrame(stage.idle, 100);
+    talk.prepare();
+  } catch (error) {
+    debug.logError(error); // tried again for the next utterance, which says so if it fails
+  }
 }
 
 async function playOnce(utterance) {

@@ -93,6 +93,32 @@ async def test_an_utterance_that_the_server_lost_is_over(open_player: OpenPlayer
     await assert_played_once_in_order(player, request_id, seconds=0.6)
 
 
+NO_SOURCE_ONCE = """
+() => {
+  const { createObjectURL } = URL;
+  URL.createObjectURL = () => {
+    URL.createObjectURL = createObjectURL;
+    throw new Error("not now");
+  };
+}
+"""
+
+
+async def test_a_failure_between_two_utterances_ends_none(open_player: OpenPlayer) -> None:
+    player = await open_player(init_script=APP)
+    await player.speak(tone(1))
+    await player.until_playing(0.2)
+    await player.page.evaluate(NO_SOURCE_ONCE)
+    await player.until_spoken()
+    assert await player.read("errors") == ["Error: not now"]
+    request_id = await player.speak(tone(0.6))
+    await player.until_spoken(2)
+    await assert_played_once_in_order(player, request_id, seconds=0.6)
+    messages = await player.page.evaluate("window.appMessages")
+    reasons = [message["reason"] for message in messages if message["type"] == "speech_ended"]
+    assert reasons == ["complete", "complete"]
+
+
 async def test_what_no_utterance_caused_is_not_to_be_said_again(open_player: OpenPlayer) -> None:
     player = await open_player(init_script=INJECT + APP)
     event = {"event": "error", "code": "internal_error", "message": "something failed"}
