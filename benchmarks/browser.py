@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from playwright.async_api import Page, async_playwright
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -14,8 +15,9 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
 ]
+# Pages may play sound unasked, as a WebView is configured to.
+ALOUD = "--autoplay-policy=no-user-gesture-required"
 
 # Upload from within the page, so that one clock measures everything.
 SPEAK = """async ([url, sound]) => {
@@ -33,7 +35,7 @@ SPEAK = """async ([url, sound]) => {
 async def player_page(url: str, session_id: str) -> AsyncIterator[Page]:
     """The player, with its placeholder on the screen."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, ALOUD])
         page = await browser.new_page(viewport={"width": 512, "height": 512})
         await page.goto(f"{url}/player/session/{session_id}")
         await page.wait_for_function("window.musetalkPlayer?.state === 'idle'")

@@ -15,18 +15,8 @@ import pytest_asyncio
 from player_driver import PlayerPage, Proxy
 from playwright.async_api import Browser, ConsoleMessage, Playwright, async_playwright
 
-CHROMIUM = Path("/usr/bin/chromium")
-HAS_CHROMIUM = CHROMIUM.exists()
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-ALOUD = "--autoplay-policy=no-user-gesture-required"
+from benchmarks.browser import ALOUD, CHROMIUM, FLAGS
+
 BLOCKED = "--autoplay-policy=user-gesture-required"
 
 OpenPlayer = Callable[..., Awaitable[PlayerPage]]
@@ -71,7 +61,7 @@ async def api(server_url: str) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def playwright() -> AsyncIterator[Playwright]:
-    if not HAS_CHROMIUM:
+    if not CHROMIUM.exists():
         pytest.skip("no Chromium here (apt-get install chromium)")
     async with async_playwright() as started:
         yield started

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import ALOUD, CHROMIUM, FLAGS, HAS_CHROMIUM
 from player_driver import tone
 from tabs import running_tabs
+
+from benchmarks.browser import ALOUD, CHROMIUM, FLAGS
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.skipif(not HAS_CHROMIUM, reason="no Chromium here"),
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium here"),
 ]
 
 RECORD = "window.ReactNativeWebView = { postMessage: (m) => (window.messages ??= []).push(m) };"

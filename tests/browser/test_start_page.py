@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 import pytest_asyncio
-from conftest import ALOUD, CHROMIUM, FLAGS
 from player_driver import tone
 from playwright.async_api import Browser, Page, Playwright, Route
+
+from benchmarks.browser import ALOUD, CHROMIUM, FLAGS
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
