@@ -80,7 +80,10 @@ class Batcher:
         with self._wake:
             self._calls.append((lambda: function(self._renderer), future))
             self._wake.notify()
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            del future  # as in render
 
     async def render(
         self, requests: Sequence[FrameRequest], *, deadline_s: float, per_turn: int
@@ -94,7 +97,12 @@ class Batcher:
         with self._wake:
             self._parts.append(part)
             self._wake.notify()
-        return await asyncio.wrap_future(part.future)
+        try:
+            return await asyncio.wrap_future(part.future)
+        finally:
+            # A future refers to its exception, that to the frames it went through, and this one
+            # to the future: a cycle that would keep the utterance's sound alive.
+            del part
 
     def statistics(self) -> BatcherStatistics:
         with self._wake:

@@ -211,6 +211,9 @@ class Session:
         if self._task:
             self._task.cancel()
             await asyncio.wait([self._task])
+            # Its CancelledError refers to frames that refer to this session and to the sound:
+            # a cycle of up to hundreds of megabytes that would wait for the garbage collector.
+            self._task = None
         self.events.close()
         for request_id in list(self._finished):  # housekeeping may be at it, too
             await self._engine.store.delete(request_id)

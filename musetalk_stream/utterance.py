@@ -77,20 +77,24 @@ async def perform(
         raise
     except Exception as exc:
         engine.stats.failed += 1
-        error = (
-            exc
-            if isinstance(exc, MuseTalkStreamError)
-            else RenderFailed("the server failed to make this video; its log says why")
-        )
-        log.error("%r failed: %s", utterance, exc, exc_info=error is not exc)
-        events.publish(
-            {
-                "event": "error",
-                "message": error.detail,
-                "code": error.code,
-                "request_id": utterance.request_id,
-            }
-        )
+        events.publish(_failure(utterance, exc))
+
+
+def _failure(utterance: Utterance, exc: Exception) -> Event:
+    """Log why an utterance failed; the event that says so. Records get texts only: what keeps
+    records (an error tracker) must not keep the utterance's sound."""
+    if isinstance(exc, MuseTalkStreamError):
+        error = exc
+        log.error("%s failed: %s", repr(utterance), error.detail)
+    else:
+        error = RenderFailed("the server failed to make this video; its log says why")
+        log.error("%s failed", repr(utterance), exc_info=exc)
+    return {
+        "event": "error",
+        "message": error.detail,
+        "code": error.code,
+        "request_id": utterance.request_id,
+    }
 
 
 async def run_utterance(

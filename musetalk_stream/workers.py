@@ -65,6 +65,10 @@ class Workers:
             if not future.cancel():
                 await asyncio.wait([outcome])
             raise
+        finally:
+            # A future refers to its exception, that to the frames it went through, and this one
+            # to the futures: a cycle that would keep what the work was done on alive.
+            del future, outcome
 
     def _work(self) -> None:
         if self._nice and sys.platform == "linux":  # where a thread has a priority of its own

@@ -2,12 +2,16 @@
 
 import asyncio
 import gc
+import logging
 import resource
 import threading
 from pathlib import Path
 
-from fakes import speech_like, tone, wav
+import pytest
+from fakes import NumberRenderer, speech_like, tone, wav
 from servers import ProcessServer, Serve, Server
+
+from musetalk_stream.audio import Pcm
 
 # What 200 lives may add to a process that has seen 40: fragments, while pools fill up.
 TOLERATED_GROWTH_BYTES = 24 << 20
@@ -60,6 +64,35 @@ async def test_in_this_process_nothing_stays(serve: Serve) -> None:
     kinds = [each.__name__ for each in ours]
     for kind in ("Session", "Utterance", "UtteranceEncoder", "MemoryEventLog", "Pcm"):
         assert kinds.count(kind) <= 1, f"{kinds.count(kind)} of {kind} are still alive"
+
+
+@pytest.mark.parametrize("how", ["deleted", "failed", "complete"])
+async def test_sound_is_let_go_without_the_collector(serve: Serve, how: str) -> None:
+    """Ten minutes of sound are 150 MB: they must not wait for a cycle to be found."""
+
+    def fails_on(avatar_id: str, frame: int) -> bool:
+        return how == "failed" and frame > 10
+
+    server = await serve(NumberRenderer(delay_s=0.01, fails_on=fails_on))
+    session_id = await server.create()
+    logging.disable()  # pytest keeps records, and they the frames of a failure
+    gc.collect()
+    gc.disable()
+    try:
+        if how == "deleted":
+            await server.upload(session_id, wav(tone(20.0)))
+            await server.until_state(session_id, "speaking")
+            await server.client.delete(f"/sessions/{session_id}")
+        else:
+            await server.speak(session_id, wav(tone(1.0)))
+
+        async def sound_is_gone() -> bool:
+            return not any(type(each) is Pcm for each in gc.get_objects())
+
+        await server.until(sound_is_gone)
+    finally:
+        gc.enable()
+        logging.disable(logging.NOTSET)
 
 
 async def test_200_lives_of_a_real_server(process_server: ProcessServer) -> None:
