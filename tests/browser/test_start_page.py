@@ -71,6 +71,15 @@ async def until_logged(page: Page, name: str) -> None:
     )
 
 
+async def until_another_session(page: Page, before: str | None) -> None:
+    """Until the player shows another page than `before`; the log is cleared with the change."""
+    await page.wait_for_function(
+        "(before) => document.getElementById('player').getAttribute('src') !== before",
+        arg=before,
+        polling=50,
+    )
+
+
 async def test_a_dropped_file_is_spoken(start_page: Page) -> None:
     assert await start_page.evaluate(DROP, [list(tone(1.2)), "hello.wav"])
     await until_state(start_page, "speaking")
@@ -101,9 +110,7 @@ async def test_a_chosen_file_and_new_settings(start_page: Page) -> None:
     await start_page.fill("input[name=fps]", "15")
     before = await start_page.get_attribute("#player", "src")
     await start_page.click("#settings button[type=submit]")
-    await start_page.wait_for_function(
-        "(before) => document.getElementById('player').getAttribute('src') !== before", arg=before
-    )
+    await until_another_session(start_page, before)
     await until_logged(start_page, "ready")
     file = {"name": "hello.wav", "mimeType": "audio/wav", "buffer": tone(0.8)}
     await start_page.set_input_files("#file", file)  # type: ignore[arg-type]
@@ -171,7 +178,9 @@ async def test_two_clicks_open_one_session(start_page: Page) -> None:
         "request", lambda it: created.append(it.url) if it.url.endswith("/create") else None
     )
     await start_page.click("#settings-details summary")
+    before = await start_page.get_attribute("#player", "src")
     await start_page.dblclick("#settings button[type=submit]")
+    await until_another_session(start_page, before)
     await until_logged(start_page, "ready")
     assert len(created) == 1
 
