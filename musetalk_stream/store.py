@@ -7,7 +7,7 @@ import logging
 import re
 import shutil
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -69,8 +69,11 @@ class DiskChunkStore:
     Lookups go through an index in memory: nothing that a client sends ever becomes a path.
     """
 
-    def __init__(self, folder: Path, *, max_bytes: int) -> None:
+    def __init__(
+        self, folder: Path, *, max_bytes: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._folder = folder
+        self._clock = clock
         self._max_bytes = max_bytes
         self._chunks: dict[str, dict[str, Chunk]] = {}
         self._bytes = 0
@@ -83,7 +86,7 @@ class DiskChunkStore:
         await self._make_room(len(body))
         if self._bytes + len(body) > self._max_bytes:
             raise StorageFull(
-                f"the chunk store is full ({self._max_bytes >> 20} MB): "
+                f"the chunk store is full ({self._max_bytes // 10**6} MB): "
                 "delete sessions that are no longer needed or raise chunk_store_mb"
             )
         name = chunk_name(index)
@@ -105,13 +108,13 @@ class DiskChunkStore:
         return name
 
     def finish(self, request_id: str) -> None:
-        self._finished[request_id] = time.monotonic()
+        self._finished[request_id] = self._clock()
 
     async def _make_room(self, num_bytes: int) -> None:
         """Delete the oldest finished utterances that nobody can still be watching."""
         while self._bytes + num_bytes > self._max_bytes and self._finished:
             request_id, finished_s = next(iter(self._finished.items()))
-            if time.monotonic() - finished_s < _WATCHED_FOR_S:
+            if self._clock() - finished_s < _WATCHED_FOR_S:
                 return
             await self.delete(request_id)
 

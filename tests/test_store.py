@@ -127,3 +127,26 @@ def test_sweep_takes_only_what_is_old_and_ours(tmp_path: Path) -> None:
 def test_sweep_makes_the_store(tmp_path: Path) -> None:
     sweep(tmp_path / "a" / "b", older_than_s=1)
     assert (tmp_path / "a" / "b").is_dir()
+
+
+async def test_what_has_been_watched_makes_room_oldest_first(tmp_path: Path) -> None:
+    now_s = [0.0]
+    store = DiskChunkStore(tmp_path, max_bytes=3_000_000, clock=lambda: now_s[0])
+    for request_id in ("old", "newer", "running"):
+        await store.put(request_id, 0, bytes(1_000_000), "video/mp4")
+    store.finish("old")
+    now_s[0] = 50.0
+    store.finish("newer")
+    with pytest.raises(StorageFull, match=r"\(3 MB\)"):  # both may still be watched
+        await store.put("running", 1, bytes(1_000_000), "video/mp4")
+    now_s[0] = 70.0
+    await store.put("running", 1, bytes(1_000_000), "video/mp4")
+    with pytest.raises(ChunkNotFound):
+        store.get("old", "chunk_0000.mp4")
+    assert files(tmp_path) == [
+        "newer/chunk_0000.mp4",
+        "running/chunk_0000.mp4",
+        "running/chunk_0001.mp4",
+    ]
+    with pytest.raises(StorageFull):  # the newer is not old enough, and what runs never goes
+        await store.put("running", 2, bytes(1_000_000), "video/mp4")
