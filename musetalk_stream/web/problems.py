@@ -43,7 +43,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return await handler(request)
     except MuseTalkStreamError as exc:
         if exc.status >= 500:
-            log.error("%s %s: %s", request.method, request.rel_url.path, exc)
+            log.error("%s %s: %s", request.method, _route(request), exc)
         retry_after_s = exc.retry_after_s if isinstance(exc, Busy) else None
         return _answer(
             request, exc.status, exc.title, exc.detail, exc.code, exc.retryable, retry_after_s
@@ -60,9 +60,15 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except (ConnectionError, asyncio.CancelledError):
         raise  # the client has gone: there is nobody to answer
     except Exception:
-        log.exception("%s %s", request.method, request.rel_url.path)
+        log.exception("%s %s", request.method, _route(request))
         detail = "the server made a mistake; its log says which"
         return _answer(request, 500, "Internal error", detail, "internal_error", False, None)
+
+
+def _route(request: web.Request) -> str:
+    """The route for the log, without the session id in the path: whoever has it has the session."""
+    resource = request.match_info.route.resource
+    return "no route" if resource is None else resource.canonical
 
 
 def _detail(request: web.Request, exc: web.HTTPException) -> str:
