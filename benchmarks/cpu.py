@@ -53,7 +53,7 @@ def write_frames(path: Path, avatar: Avatar, samples: np.ndarray) -> None:
         for k in range(len(samples) * FPS // RATE):
             window = renderer.audio_windows(pcm, Fraction(FPS), k, 1)[0]
             index = avatar.picture(k)
-            (region,) = renderer.render([FrameRequest(avatar, index, window)])
+            (region,) = renderer.submit([FrameRequest(avatar, index, window)]).regions()
             compose(planes, i420_planes(avatar.frames[index]), region)
             out.write(picture.data)
 

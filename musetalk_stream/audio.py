@@ -48,7 +48,7 @@ _FIRST_CAPACITY = 1 << 18  # audio samples; 1 MB, which malloc gives back when i
 _FULL_SCALE = 2.0**-31  # 32-bit audio samples to ±1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Pcm:
     """Mono speech, full scale ±1, at both rates; sample 0 of each is the same instant.
 

@@ -110,7 +110,7 @@ def is_avatar_id(text: str) -> bool:
     return _ID.match(text) is not None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Avatar:
     """An opened avatar, shared by all sessions that show it. Nothing in it is ever written.
 
@@ -118,16 +118,21 @@ class Avatar:
                page cache
     landmarks  float32 `[N, 68, 2]`: x, y in pixels, in the order of iBUG 300-W (0-16 jaw, 27-35
                nose, 36-47 eyes, 48-59 outer lips, 60-67 inner lips); NaN where no face was found
+    derived    the folder of what was made from the above
     """
 
     manifest: Manifest
     frames: npt.NDArray[np.uint8]
     landmarks: npt.NDArray[np.float32]
-    placeholder: Path
+    derived: Path
 
     @property
     def id(self) -> str:
         return self.manifest.id
+
+    @property
+    def placeholder(self) -> Path:
+        return self.derived / "placeholder.mp4"
 
     def picture(self, cycle_frame: int) -> int:
         """The index into `frames` and `landmarks` for a place on the cycle."""
@@ -156,7 +161,7 @@ def open_avatar(folder: Path, derived: Path | None = None) -> Avatar:
     if landmarks.shape != (manifest.num_frames, NUM_LANDMARKS, 2):
         raise SetupError(f"{folder}/landmarks.npy has shape {landmarks.shape}")
     # As a plain array: slicing a memmap object is several times slower.
-    return Avatar(manifest, mapped.view(np.ndarray), landmarks, derived / "placeholder.mp4")
+    return Avatar(manifest, mapped.view(np.ndarray), landmarks, derived)
 
 
 class AvatarShelf:

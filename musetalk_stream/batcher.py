@@ -10,15 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from .blend import MouthRegion
+from .blend import Region
 from .errors import RenderFailed
-from .renderers import FrameRequest, Renderer
+from .renderers import FrameRequest, Regions, Renderer
 from .schedule import Job, next_batch
 
 log = logging.getLogger(__name__)
 
 R = TypeVar("R")
-Regions = list[MouthRegion | None]
 
 
 @dataclass(eq=False)
@@ -157,13 +156,11 @@ class Batcher:
                 else:
                     part.future.set_result(part.done)
 
-    def _render_each(
-        self, batch: list[FrameRequest]
-    ) -> Sequence[MouthRegion | RenderFailed | None]:
+    def _render_each(self, batch: list[FrameRequest]) -> Sequence[Region | RenderFailed | None]:
         """Render a batch; if it fails, frame by frame, so that one utterance's bad input fails
         only itself."""
         try:
-            regions = self._renderer.render(batch)
+            regions = self._renderer.submit(batch).regions()
             if len(regions) != len(batch):
                 raise ValueError(f"{len(regions)} regions for {len(batch)} frames")
             return regions

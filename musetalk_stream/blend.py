@@ -5,11 +5,29 @@ whole pictures costs more than encoding them.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Plane = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """Writable views of the three planes of one I420 picture; strides may exceed the width."""
+
+    luma: Plane  # [H, W]
+    cb: Plane  # [H/2, W/2]
+    cr: Plane  # [H/2, W/2]
+
+
+class Region(Protocol):
+    """The part of a picture that a renderer has changed."""
+
+    def paste(self, into: Picture) -> None:
+        """Change `into`, a copy of the source picture. On any thread, at most once."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,14 +45,13 @@ class MouthRegion:
     cb: Plane
     cr: Plane
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """Writable views of the three planes of one I420 picture; strides may exceed the width."""
-
-    luma: Plane  # [H, W]
-    cb: Plane  # [H/2, W/2]
-    cr: Plane  # [H/2, W/2]
+    def paste(self, into: Picture) -> None:
+        height, width = self.luma.shape
+        x, y = self.x, self.y
+        into.luma[y : y + height, x : x + width] = self.luma
+        half = np.s_[y // 2 : (y + height) // 2, x // 2 : (x + width) // 2]
+        into.cb[half] = self.cb
+        into.cr[half] = self.cr
 
 
 def i420_planes(frame: Plane) -> Picture:
@@ -50,16 +67,10 @@ def i420_planes(frame: Plane) -> Picture:
     )
 
 
-def compose(into: Picture, source: Picture, region: MouthRegion | None) -> None:
+def compose(into: Picture, source: Picture, region: Region | None) -> None:
     """Copy the source picture, then paste the region (None: the face is the source face)."""
     into.luma[:] = source.luma
     into.cb[:] = source.cb
     into.cr[:] = source.cr
-    if region is None:
-        return
-    height, width = region.luma.shape
-    x, y = region.x, region.y
-    into.luma[y : y + height, x : x + width] = region.luma
-    half = np.s_[y // 2 : (y + height) // 2, x // 2 : (x + width) // 2]
-    into.cb[half] = region.cb
-    into.cr[half] = region.cr
+    if region is not None:
+        region.paste(into)

@@ -144,8 +144,13 @@ class EncoderConfig(_Checked):
 
 @dataclass(frozen=True)
 class EngineConfig(_Checked):
-    renderer: str = setting("builtin", "what moves the lips", choices=("builtin",))
+    renderer: str = setting("builtin", "what moves the lips", choices=("builtin", "musetalk"))
     max_batch: int = setting(16, "frames in one render batch", minimum=1, maximum=256)
+    capacity_fps: float = setting(
+        0.0,
+        "frames per second that all sessions may ask for together; 0: what is measured at start",
+        minimum=0,
+    )
     max_lead_s: float = setting(
         6.0, "seconds that generation may run ahead of playback", minimum=0.5
     )
@@ -158,6 +163,25 @@ class EngineConfig(_Checked):
 
 
 @dataclass(frozen=True)
+class MuseTalkConfig(_Checked):
+    models_dir: Path = setting(
+        lambda: data_folder("models"), "folder of the MuseTalk weights (musetalk-stream weights)"
+    )
+    musetalk_version: str = setting("v15", "which MuseTalk", choices=("v15", "v1"))
+    device: str = setting("cuda", "what MuseTalk runs on: cuda, cuda:1, … or cpu")
+    precision: str = setting(
+        "auto",
+        "number format of the networks; auto: bf16 or fp16 on a GPU, fp32 on a CPU",
+        choices=("auto", "fp32", "bf16", "fp16"),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+            raise SetupError(f"device must be cpu, cuda or cuda:N, not {self.device!r}")
+
+
+@dataclass(frozen=True)
 class Config:
     http: HttpConfig = field(default_factory=HttpConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
@@ -165,6 +189,7 @@ class Config:
     upload: UploadConfig = field(default_factory=UploadConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
+    musetalk: MuseTalkConfig = field(default_factory=MuseTalkConfig)
 
 
 SECTIONS: dict[str, type[_Checked]] = {
@@ -174,6 +199,7 @@ SECTIONS: dict[str, type[_Checked]] = {
     "upload": UploadConfig,
     "encoder": EncoderConfig,
     "engine": EngineConfig,
+    "musetalk": MuseTalkConfig,
 }
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from .audio import Pcm
 from .avatar import Avatar
 from .batcher import Batcher
-from .blend import MouthRegion, i420_planes
+from .blend import Region, i420_planes
 from .config import EncoderConfig
 from .delivery import Delivery
 from .encode import UtteranceEncoder
@@ -200,7 +200,7 @@ async def _frame_requests(
 def _encode(
     encoder: UtteranceEncoder,
     requests: Sequence[FrameRequest],
-    regions: Sequence[MouthRegion | None],
+    regions: Sequence[Region | None],
 ) -> None:
     for request, region in zip(requests, regions, strict=True):
         encoder.add(i420_planes(request.avatar.frames[request.picture]), region)

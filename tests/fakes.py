@@ -6,7 +6,7 @@ import json
 import struct
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +20,7 @@ from musetalk_stream.avatar import FORMAT, Avatar, open_avatar
 from musetalk_stream.blend import MouthRegion
 from musetalk_stream.config import EncoderConfig
 from musetalk_stream.prepare import derive
-from musetalk_stream.renderers import FrameRequest
+from musetalk_stream.renderers import FrameRequest, Rendered
 
 Samples = npt.NDArray[np.float32]
 Plane = npt.NDArray[np.uint8]
@@ -47,7 +47,17 @@ class NumberRenderer:
     fails_on: Callable[[str, int], bool] = lambda avatar_id, frame: False
     fails_to_hear: bool = False
     name: str = "number"
+    batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 16)
     batches: list[int] = field(default_factory=list)
+
+    def load(self, progress: Callable[[str], None]) -> None:
+        progress("counting")
+
+    def is_prepared(self, avatar: Avatar) -> bool:
+        return True
+
+    def prepare(self, avatar: Avatar) -> Iterator[float]:
+        return iter(())
 
     def audio_windows(
         self, pcm: Pcm, fps: Fraction, first: int, count: int
@@ -62,17 +72,19 @@ class NumberRenderer:
             windows[row] = frame, float(np.sqrt(np.mean(heard**2))) if len(heard) else 0.0
         return windows
 
-    def render(self, batch: Sequence[FrameRequest]) -> list[MouthRegion | None]:
+    def submit(self, batch: Sequence[FrameRequest]) -> Rendered:
         self.batches.append(len(batch))
         if self.delay_s:
             time.sleep(self.delay_s * len(batch))
         for request in batch:
             if self.fails_on(request.avatar.id, int(request.audio_window[0])):
                 raise ValueError("broken on purpose")
-        return [
-            _marker(int(request.audio_window[0])) if request.audio_window[1] > 1e-3 else None
-            for request in batch
-        ]
+        return Rendered(
+            [
+                _marker(int(request.audio_window[0])) if request.audio_window[1] > 1e-3 else None
+                for request in batch
+            ]
+        )
 
 
 def _marker(number: int) -> MouthRegion:

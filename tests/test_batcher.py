@@ -13,7 +13,7 @@ from musetalk_stream.avatar import Avatar
 from musetalk_stream.batcher import Batcher
 from musetalk_stream.blend import MouthRegion
 from musetalk_stream.errors import RenderFailed
-from musetalk_stream.renderers import FrameRequest
+from musetalk_stream.renderers import FrameRequest, Regions, Rendered
 
 
 @pytest.fixture(scope="module")
@@ -30,21 +30,21 @@ class Gate(NumberRenderer):
         self.entered = threading.Event()
         self.seen: list[list[int]] = []
 
-    def render(self, batch: Sequence[FrameRequest]) -> list[MouthRegion | None]:
+    def submit(self, batch: Sequence[FrameRequest]) -> Rendered:
         self.seen.append([int(request.audio_window[0]) for request in batch])
         self.entered.set()
         self.open.wait(10)
-        return super().render(batch)
+        return super().submit(batch)
 
 
 def frames(avatar: Avatar, *numbers: int) -> list[FrameRequest]:
     return [FrameRequest(avatar, 0, np.array([k, 1.0], np.float32)) for k in numbers]
 
 
-def numbers(regions: Sequence[MouthRegion | None]) -> list[int]:
+def numbers(regions: Regions) -> list[int]:
     found = []
     for region in regions:
-        assert region is not None
+        assert isinstance(region, MouthRegion)
         luma = np.zeros((128, 128), np.uint8)
         height, width = region.luma.shape
         luma[region.y : region.y + height, region.x : region.x + width] = region.luma

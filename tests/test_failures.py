@@ -12,8 +12,7 @@ import pytest
 from fakes import NumberRenderer, make_avatar_folder, silence, tone, wav
 from servers import Json, Serve, Server
 
-from musetalk_stream.blend import MouthRegion
-from musetalk_stream.renderers import FrameRequest
+from musetalk_stream.renderers import FrameRequest, Rendered
 
 
 def check_error(heard: list[Json], code: str) -> None:
@@ -67,8 +66,8 @@ async def test_a_renderer_that_can_not_hear(serve: Serve) -> None:
 
 async def test_a_renderer_that_forgets_a_frame(serve: Serve) -> None:
     class Forgetful(NumberRenderer):
-        def render(self, batch: Sequence[FrameRequest]) -> list[MouthRegion | None]:
-            return super().render(batch)[1:]
+        def submit(self, batch: Sequence[FrameRequest]) -> Rendered:
+            return Rendered(super().submit(batch).regions()[1:])
 
     server = await serve(Forgetful())
     session_id = await server.create()
@@ -79,7 +78,7 @@ async def test_a_renderer_that_forgets_a_frame(serve: Serve) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_a_lost_device_turns_ready_red(serve: Serve) -> None:
     class Lost(NumberRenderer):
-        def render(self, batch: Sequence[FrameRequest]) -> list[MouthRegion | None]:
+        def submit(self, batch: Sequence[FrameRequest]) -> Rendered:
             raise SystemExit("the device is gone")
 
     server = await serve(Lost())

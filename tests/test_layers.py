@@ -20,7 +20,7 @@ LAYERS = [
     {"batcher", "store", "events", "stats", "workers"},
     {"renderers", "prepare"},
     {"encode", "blend"},
-    {"audio", "avatar"},
+    {"audio", "avatar", "models"},
     {"timeline", "session_state", "schedule", "sse", "fmp4", "config", "errors", "options",
      "delivery", "mp3"},
 ]  # fmt: skip
@@ -30,11 +30,12 @@ SIDEWAYS = {0, 5, 6, 7, 8}
 OWNERS = {
     "av": {"audio", "encode", "prepare", "doctor"},
     "cv2": {"renderers"},
-    "torch": set(),
+    "torch": {"models", "renderers"},
+    "safetensors": {"models", "renderers"},
     "aiohttp": {"web", "cli"},
     "jinja2": {"web"},
     "argparse": {"cli"},
-    "numpy": {"audio", "avatar", "blend", "encode", "prepare", "renderers"},
+    "numpy": {"audio", "avatar", "blend", "encode", "prepare", "renderers", "models"},
     "asyncio": {"cli", "web", "sessions", "utterance", "batcher", "store", "events", "workers"},
     "threading": {"batcher", "workers"},
     "subprocess": set(),

@@ -1,7 +1,7 @@
 """The built-in renderer, to the contract that all renderers keep."""
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
 import cv2
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ...audio import Pcm
 from ...avatar import Avatar
 from ...blend import MouthRegion
-from .. import FrameRequest
+from .. import FrameRequest, Rendered
 from .face import Face, study
 from .hearing import OPEN, listen
 from .pose import pose
@@ -27,6 +27,7 @@ class BuiltinRenderer:
     """
 
     name = "builtin"
+    batch_sizes = (1,)  # frames cost the same in any company
 
     def __init__(self) -> None:
         # A frame takes less than half a millisecond: spread over threads it takes more.
@@ -34,15 +35,24 @@ class BuiltinRenderer:
         # By the identity of the pictures, and with a weak reference to tell that it still holds.
         self._faces: dict[int, tuple[weakref.ref[npt.NDArray[np.uint8]], Face | None]] = {}
 
+    def load(self, progress: Callable[[str], None]) -> None:
+        """There is nothing to load."""
+
+    def is_prepared(self, avatar: Avatar) -> bool:
+        return True
+
+    def prepare(self, avatar: Avatar) -> Iterator[float]:
+        return iter(())
+
     def audio_windows(
         self, pcm: Pcm, fps: Fraction, first: int, count: int
     ) -> npt.NDArray[np.float32]:
         """Openness, spread, rounding and teeth, 0 to 1: float32 `[count, 4]`; zeros are silence."""
         return listen(pcm.model, fps, first, count)
 
-    def render(self, batch: Sequence[FrameRequest]) -> list[MouthRegion | None]:
+    def submit(self, batch: Sequence[FrameRequest]) -> Rendered:
         """None in silence, and where a picture shows no face."""
-        return [self._render(request) for request in batch]
+        return Rendered([self._render(request) for request in batch])
 
     def _render(self, request: FrameRequest) -> MouthRegion | None:
         if not request.audio_window[OPEN] > 0:

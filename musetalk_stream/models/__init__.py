@@ -1,0 +1,1 @@
+"""The networks of MuseTalk in plain PyTorch, loadable with the official weights."""

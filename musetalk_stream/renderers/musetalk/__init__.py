@@ -1,0 +1,1 @@
+"""The MuseTalk renderer: official weights, one device shared by all sessions."""
