@@ -1,0 +1,1 @@
+"""Our code against what the official code computed: vectors in, the largest error per array out."""
