@@ -28,7 +28,7 @@ KINDS: list[tuple[tuple[str, ...], Callable[[Arrays], list[Comparison]]]] = [
 
 
 def compare(path: Path) -> list[Comparison]:
-    """Every array of a vector file against ours. ValueError if it is no vector file that we know."""
+    """Every array of a vector file against ours. ValueError if its kind is not known."""
     arrays = _read(path)
     for names, kind in KINDS:
         if all(_has(arrays, name) for name in names):
