@@ -1,4 +1,4 @@
-"""The command line: `musetalk-stream serve` and `musetalk-stream doctor`."""
+"""The command line: `musetalk-stream serve`, `doctor` and `weights`."""
 
 import argparse
 import asyncio
@@ -14,6 +14,7 @@ from . import __version__
 from .config import ENV_PREFIX, Config, default_of, load, settings
 from .doctor import Verdict, examine
 from .errors import SetupError
+from .weights import HUB
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,18 +25,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = {
         spec.name: getattr(args, spec.name)
         for _, spec in settings()
-        if getattr(args, spec.name) is not None
+        if getattr(args, spec.name, None) is not None
     }
     try:
         config = load(flags)
         if args.command == "doctor":
             return _doctor(config)
+        if args.command == "weights":
+            return _weights(config, args)
         if args.check:
             return _check(config)
         return asyncio.run(_serve(config))
     except SetupError as exc:
         print(f"musetalk-stream: {exc}", file=sys.stderr)
-        return 1
+        return exc.exit_status
     except KeyboardInterrupt:
         return 130
 
@@ -53,6 +56,20 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="say what is installed and what is missing")
     for command in (serve, doctor):
         _add_settings(command)
+    weights = commands.add_parser("weights", help="fetch and check the files of the MuseTalk model")
+    weights.add_argument(
+        "--dir", dest="models_dir", metavar="DIR", help="folder of the files (default models_dir)"
+    )
+    weights.add_argument(
+        "--version", dest="musetalk_version", metavar="v15|v1", help="which MuseTalk"
+    )
+    weights.add_argument("--list", action="store_true", help="only look; no network")
+    weights.add_argument(
+        "--source",
+        default=HUB,
+        metavar="URL",
+        help="the hub or a mirror of it (default %(default)s)",
+    )
     return parser
 
 
@@ -91,6 +108,17 @@ def _doctor(config: Config) -> int:
         if finding.advice:
             print(f"{'':8} -> {finding.advice}")
     return max(finding.verdict.exit_status for finding in findings)
+
+
+def _weights(config: Config, args: argparse.Namespace) -> int:
+    from . import weights_command  # and with it an HTTP client that no other command needs
+
+    return weights_command.run(
+        config.musetalk.models_dir,
+        config.musetalk.musetalk_version,
+        args.source,
+        look_only=args.list,
+    )
 
 
 async def _serve(config: Config) -> int:

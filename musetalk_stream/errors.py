@@ -18,10 +18,15 @@
     ├── StreamActive               409  stream_active
     ├── Busy                            the same request may succeed later
     │   ├── TooManySessions        429  too_many_sessions
-    │   └── NotReady               503  not_ready
+    │   ├── AtCapacity             429  capacity
+    │   ├── AvatarNotPrepared      409  avatar_not_prepared
+    │   ├── NotReady               503  not_ready
+    │   └── RendererLost           503  renderer_lost
     ├── StorageFull                507  storage_full
     ├── RenderFailed               500  render_failed
     └── SetupError                      the server can't start as configured
+        ├── WeightsMissing         500  weights_missing
+        └── WeightsError           500  weights_error
 
 `status` and `code` are the HTTP face of an error (RFC 9457); `code` is stable and is what a client
 switches on. `retryable` says whether the same request may succeed later without being changed.
@@ -156,9 +161,32 @@ class TooManySessions(Busy):
     title = "Too many sessions"
 
 
+class AtCapacity(Busy):
+    """Another session would make all of them stall."""
+
+    status = 429
+    code = "capacity"
+    title = "At capacity"
+
+
+class AvatarNotPrepared(Busy):
+    """The renderer is still making what it needs of this avatar; the message says how far it is."""
+
+    status = 409
+    code = "avatar_not_prepared"
+    title = "Avatar not prepared"
+
+
 class NotReady(Busy):
     code = "not_ready"
     title = "Not ready"
+
+
+class RendererLost(Busy):
+    """Nothing is rendered any more until the server is started again."""
+
+    code = "renderer_lost"
+    title = "Renderer lost"
 
 
 class StorageFull(MuseTalkStreamError):
@@ -178,3 +206,19 @@ class SetupError(MuseTalkStreamError):
 
     code = "setup_error"
     title = "Setup error"
+    exit_status: ClassVar[int] = 1  # of the command that it ends
+
+
+class WeightsMissing(SetupError):
+    """Files that the model needs are not there; the message names the command that gets them."""
+
+    code = "weights_missing"
+    title = "Weights missing"
+    exit_status = 2
+
+
+class WeightsError(SetupError):
+    """A weight file can't be fetched, read or used; the message says what it is and should be."""
+
+    code = "weights_error"
+    title = "Weights error"

@@ -13,14 +13,14 @@ PACKAGE = Path(__file__).parents[1] / "musetalk_stream"
 
 # Top first; a module imports only from rows below its own, or from its own package.
 LAYERS = [
-    {"cli", "__main__", "doctor"},
+    {"cli", "__main__", "doctor", "weights_command"},
     {"web"},
     {"sessions"},
     {"utterance"},
     {"batcher", "store", "events", "stats", "workers"},
     {"renderers", "prepare"},
     {"encode", "blend"},
-    {"audio", "avatar", "models"},
+    {"audio", "avatar", "models", "weights", "download"},
     {"timeline", "session_state", "schedule", "sse", "fmp4", "config", "errors", "options",
      "delivery", "mp3"},
 ]  # fmt: skip
@@ -30,7 +30,7 @@ SIDEWAYS = {0, 5, 6, 7, 8}
 OWNERS = {
     "av": {"audio", "encode", "prepare", "doctor"},
     "cv2": {"renderers"},
-    "torch": {"models", "renderers"},
+    "torch": {"models", "renderers", "doctor"},
     "safetensors": {"models", "renderers"},
     "aiohttp": {"web", "cli"},
     "jinja2": {"web"},
