@@ -1,7 +1,6 @@
 """What this machine has, what it lacks, and how to get it."""
 
 import importlib
-import importlib.metadata
 import os
 import platform
 import shutil
@@ -10,7 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from .config import Config, bundled
+from .config import Config, MuseTalkConfig, bundled
+from .weights import command, gigabytes, missing
 
 _LIBRARIES = ("aiohttp", "av", "cv2", "jinja2", "numpy")
 _LOW_SPACE_BYTES = 2 * 10**9
@@ -40,7 +40,7 @@ def examine(config: Config) -> list[Finding]:
         Finding(Verdict.OK, f"Python {platform.python_version()}"),
         *_libraries(),
         *_encoders(),
-        _torch(),
+        *_musetalk(config),
         *_avatars(config),
         _folder("avatars", config.storage.avatars_dir, "--avatars-dir"),
         _folder("chunks", config.storage.chunks_dir, "--chunks-dir"),
@@ -76,13 +76,53 @@ def _encoders() -> Iterator[Finding]:
             )
 
 
-def _torch() -> Finding:
+def _musetalk(config: Config) -> Iterator[Finding]:
+    """What only the MuseTalk renderer needs."""
+    chosen = config.engine.renderer == "musetalk"
+    lacking = Verdict.MISSING if chosen else Verdict.OPTIONAL
+    yield from _extras(lacking)
+    yield from _device(config.musetalk.device, lacking)
+    yield _weights(config.musetalk, lacking)
+
+
+def _extras(lacking: Verdict) -> Iterator[Finding]:
+    for name in ("torch", "safetensors"):
+        try:
+            module = importlib.import_module(name)
+        except (ImportError, OSError) as exc:  # OSError: one of its libraries can't be loaded
+            advice = "pip install -e .[musetalk] in the checkout"
+            yield Finding(lacking, f"{name} (only MuseTalk needs it): {exc}", advice)
+        else:
+            yield Finding(Verdict.OK, f"{name} {module.__version__}")
+
+
+def _device(device: str, lacking: Verdict) -> Iterator[Finding]:
     try:
-        return Finding(Verdict.OK, f"torch {importlib.metadata.version('torch')}")
-    except importlib.metadata.PackageNotFoundError:
-        return Finding(
-            Verdict.OPTIONAL, "torch is not installed (the built-in renderer does not need it)"
+        import torch
+    except (ImportError, OSError):
+        return  # said already, with the libraries
+    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    for index in range(num_gpus):
+        gpu = torch.cuda.get_device_properties(index)
+        yield Finding(Verdict.OK, f"cuda:{index} is {gpu.name}, {gpu.total_memory / 1e9:.0f} GB")
+    if device != "cpu" and int(device.partition(":")[2] or 0) >= num_gpus:
+        yield Finding(
+            lacking,
+            f"no GPU {device} that torch can use (only MuseTalk needs it)",
+            "choose another by --device; --device cpu works without one, slower than real time",
         )
+
+
+def _weights(config: MuseTalkConfig, lacking: Verdict) -> Finding:
+    what = f"MuseTalk {config.musetalk_version} weights in {config.models_dir}"
+    absent = missing(config.models_dir, config.musetalk_version)
+    if not absent:
+        return Finding(Verdict.OK, what)
+    return Finding(
+        lacking,
+        f"{what}: {', '.join(file.path for file in absent)} missing ({gigabytes(absent)})",
+        command(config.models_dir, config.musetalk_version),
+    )
 
 
 def _avatars(config: Config) -> Iterator[Finding]:

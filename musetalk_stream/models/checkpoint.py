@@ -36,11 +36,12 @@ def load_state(path: Path) -> dict[str, Tensor]:
             head = file.read(512)
     except OSError as exc:
         raise WeightsError(f"can't read {path}: {exc.strerror}") from exc
+    is_safetensors = path.suffix == ".safetensors"
+    if wrong := _wrong_from_the_start(head, is_safetensors):
+        raise _unusable(path, wrong)
     try:
-        if path.suffix == ".safetensors":
+        if is_safetensors:
             return load_file(path)
-        if not head.startswith((_ZIP, _LEGACY)):
-            raise _unusable(path, _looks_like(head))
         # Files in the old format can't be mapped.
         content = torch.load(
             path, map_location="cpu", weights_only=True, mmap=head.startswith(_ZIP)
@@ -86,13 +87,15 @@ def fill(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     module.load_state_dict(state, assign=True)
 
 
-def _looks_like(head: bytes) -> str:
+def _wrong_from_the_start(head: bytes, is_safetensors: bool) -> str:
+    """What is wrong with a file that begins like this; nothing if it may be a checkpoint."""
     if not head:
         return "is empty"
-    start = head.lstrip().lower()
-    stranger = next((what for how, what in _STRANGERS.items() if start.startswith(how)), None)
-    if stranger:
-        return f"is {stranger}"
+    for beginning, what in _STRANGERS.items():
+        if head.lstrip().lower().startswith(beginning):
+            return f"is {what}"
+    if is_safetensors or head.startswith((_ZIP, _LEGACY)):
+        return ""
     return "is a text file" if head.isascii() else "is no PyTorch checkpoint"
 
 
