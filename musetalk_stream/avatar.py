@@ -29,6 +29,7 @@ class Cycle(StrEnum):
 
     FORWARD = "forward"  # the last picture leads into the first
     PING_PONG = "ping-pong"  # to the end and back, each end shown once
+    MIRROR = "mirror"  # to the end and back, each end shown twice, as in official MuseTalk avatars
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class Manifest:
     @property
     def cycle_length(self) -> int:
         """Frames in one cycle."""
+        if self.cycle is Cycle.MIRROR:
+            return 2 * self.num_frames
         if self.cycle is Cycle.FORWARD or self.num_frames < 3:
             return self.num_frames
         return 2 * self.num_frames - 2
@@ -139,7 +142,8 @@ class Avatar:
         place = cycle_frame % self.manifest.cycle_length
         if place < self.manifest.num_frames:
             return place
-        return self.manifest.cycle_length - place
+        back = self.manifest.cycle_length - place
+        return back - 1 if self.manifest.cycle is Cycle.MIRROR else back
 
     def __repr__(self) -> str:
         return f"<Avatar {self.id} {self.manifest.num_frames} frames>"

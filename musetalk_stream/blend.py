@@ -74,3 +74,25 @@ def compose(into: Picture, source: Picture, region: Region | None) -> None:
     into.cr[:] = source.cr
     if region is not None:
         region.paste(into)
+
+
+def mix(source: Plane, face: Plane, mask: Plane) -> Plane:
+    """`source` where the mask is 0, `face` where it is 255, and in between as Pillow's `paste`.
+
+    source, face  uint8 `[h, w]` or `[h, w, C]`
+    mask          uint8 `[h, w]`
+
+    The official code blends by this formula: t = source*(255-m) + face*m + 128, and then
+    (t + t/256) / 256. 16 bits hold all of it: t is at most 255*255 + 128 = 65153, and t + t/256 at
+    most 65407.
+    """
+    if source.ndim > mask.ndim:
+        mask = mask[..., None]
+    total = np.multiply(face, mask, dtype=np.uint16)
+    part = np.multiply(source, ~mask, dtype=np.uint16)
+    total += part
+    total += 128
+    np.right_shift(total, 8, out=part)
+    total += part
+    total >>= 8
+    return total.astype(np.uint8)
