@@ -14,7 +14,7 @@ from . import __version__
 from .config import ENV_PREFIX, Config, default_of, load, settings
 from .doctor import Verdict, examine
 from .errors import SetupError
-from .weights import HUB
+from .weights import HUB, files_for
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,12 +113,9 @@ def _doctor(config: Config) -> int:
 def _weights(config: Config, args: argparse.Namespace) -> int:
     from . import weights_command  # and with it an HTTP client that no other command needs
 
-    return weights_command.run(
-        config.musetalk.models_dir,
-        config.musetalk.musetalk_version,
-        args.source,
-        look_only=args.list,
-    )
+    folder, version = config.musetalk.models_dir, config.musetalk.musetalk_version
+    files = files_for(version)
+    return weights_command.run(files, folder, version, args.source, look_only=args.list)
 
 
 async def _serve(config: Config) -> int:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from .download import check_source, check_space, fetch
 from .errors import WeightsError
-from .weights import OfficialFile, Progress, State, command, examine, files_for, gigabytes
+from .weights import OfficialFile, Progress, State, command, examine, gigabytes
 
 
-def run(models_dir: Path, version: str, source: str, *, look_only: bool) -> int:
-    """The exit status: 0 if every needed file is good."""
+def run(
+    files: list[OfficialFile], models_dir: Path, version: str, source: str, *, look_only: bool
+) -> int:
+    """Fetch (or only look at) the files of a version: 0 if every needed one is good, else 1."""
     source = check_source(source)
-    files = files_for(version)
     states = {}
     for file in files:
         with _line(f"checking {file.path}") as progress:

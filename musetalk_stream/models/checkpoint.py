@@ -1,6 +1,7 @@
 """How tensors come out of a file and into a network."""
 
 import pickle
+import struct
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ _STRANGERS = {  # what is found under the name of a checkpoint, and how it begin
 # All of these come out of torch.load when bytes of a checkpoint are changed at random.
 _DAMAGED = (
     OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError,
-    AssertionError, SafetensorError,
+    AssertionError, struct.error, SafetensorError,
 )  # fmt: skip
 
 
@@ -66,7 +67,8 @@ def fill(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     """Make the tensors of `state`, read from `path`, the parameters and buffers of `module`.
 
     They are taken over, not copied, so a module built on the meta device never holds its weights
-    twice. Raises WeightsError unless names and shapes are exactly those of the module.
+    twice; only what has another number format than the module is converted. Raises WeightsError
+    unless names and shapes are exactly those of the module.
     """
     wanted = module.state_dict()
     lacking = sorted(wanted.keys() - state.keys())
@@ -84,7 +86,8 @@ def fill(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
         wrongs.append(f"{len(reshaped)} keys have another shape (such as {shapes})")
     if wrongs:
         raise _unusable(path, f"does not fit {type(module).__name__}: {', '.join(wrongs)}")
-    module.load_state_dict(state, assign=True)
+    same_format = {key: tensor.to(wanted[key].dtype) for key, tensor in state.items()}
+    module.load_state_dict(same_format, assign=True)
 
 
 def _wrong_from_the_start(head: bytes, is_safetensors: bool) -> str:
