@@ -134,15 +134,15 @@ def test_tokens_are_row_by_row_and_layer_by_layer() -> None:
 # --- features of a whole utterance
 
 
-def test_short_speech_is_one_segment_padded_with_silence() -> None:
-    samples, ear = noise(4.01), Ear()
+@pytest.mark.parametrize("seconds", [4.01, 29.99, 30.0])
+def test_up_to_30_seconds_are_one_segment_padded_with_silence(seconds: float) -> None:
+    samples, ear = noise(seconds), Ear()
     features = SpeechFeatures(samples, ear)
-    assert features.num_rows == 200
-    found = features.rows(0, 200)
+    found = features.rows(0, features.num_rows)
+    assert found.shape == (int(seconds * 50), LAYERS, WIDTH)
     assert np.array_equal(ear.heard[0][: samples.size], samples)
     assert not ear.heard[0][samples.size :].any()
-    assert np.array_equal(found, Ear()(ear.heard[0])[:200])
-    assert found.shape == (200, LAYERS, WIDTH)
+    assert np.array_equal(found, Ear()(ear.heard[0])[: len(found)])
     features.rows(3, 90)
     assert len(ear.heard) == 1
 
