@@ -50,6 +50,8 @@ def test_a_prepared_avatar(tmp_path: Path) -> None:
         (4, "ping-pong", 6, [0, 1, 2, 3, 2, 1, 0]),
         (2, "ping-pong", 2, [0, 1, 0]),
         (1, "ping-pong", 1, [0, 0]),
+        (3, "mirror", 6, [0, 1, 2, 2, 1, 0, 0, 1]),
+        (1, "mirror", 2, [0, 0, 0]),
     ],
 )
 def test_cycles(tmp_path: Path, num_frames: int, cycle: str, length: int, order: list[int]) -> None:
