@@ -135,7 +135,7 @@ def _continue(out: BinaryIO, file: OfficialFile, url: str, progress: Progress | 
     """One request for the rest. Raises _Broken, or WeightsError if trying again is no use."""
     done = out.tell()
     with _open(url, done) as response:
-        if response.status == http.client.OK:  # the server knows no ranges
+        if done and response.status == http.client.OK:  # the server knows no ranges
             done = out.seek(0)
             out.truncate()
         total = done + int(response.headers.get("Content-Length") or file.num_bytes - done)
