@@ -71,6 +71,15 @@ def test_the_list_knows_the_official_configuration() -> None:
     assert (file.num_bytes, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
 
 
+def test_the_documented_files_are_those_of_the_list() -> None:
+    text = (Path(__file__).parents[1] / "docs/weights.md").read_text()
+    rows = re.findall(r"^\| `(\S+)` \| (\w+) \| ([\d,]+) \|", text, re.MULTILINE)
+    assert rows == [
+        (file.path, "both" if len(file.versions) == 2 else file.versions[0], f"{file.num_bytes:,}")
+        for file in OFFICIAL_FILES
+    ]
+
+
 # A folder
 
 
