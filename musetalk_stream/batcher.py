@@ -10,14 +10,34 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from .avatar import Avatar
 from .blend import Region
-from .errors import RenderFailed
-from .renderers import FrameRequest, Regions, Renderer
-from .schedule import Job, next_batch
+from .errors import MuseTalkStreamError, RendererLost, RenderFailed
+from .renderers import (
+    DeviceLost,
+    FrameRequest,
+    OutOfDeviceMemory,
+    Regions,
+    Rendered,
+    Renderer,
+    Rendering,
+)
+from .renderers.measure import frames_per_second
+from .schedule import (
+    MAX_IN_FLIGHT,
+    Job,
+    batch_size,
+    capacity,
+    next_batch,
+    padded_size,
+    usable_sizes,
+)
 
 log = logging.getLogger(__name__)
 
 R = TypeVar("R")
+
+_RESTART_S = 10  # what whoever meets a lost renderer is told to wait
 
 
 @dataclass(eq=False)
@@ -29,31 +49,61 @@ class _Part(Job[FrameRequest]):
     future: "Future[Regions]" = field(default_factory=Future)
 
 
+_Turns = list[tuple[_Part, list[FrameRequest]]]
+_Outcomes = Sequence[Region | RenderFailed | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Flight:
+    """A batch that has been submitted and not been waited for."""
+
+    turns: _Turns
+    batch: list[FrameRequest]
+    rendering: Rendering | Exception  # or why it could not be submitted
+
+    @property
+    def has_landed(self) -> bool:
+        """Whether there is nothing to wait for."""
+        return isinstance(self.rendering, (Rendered, Exception))
+
+
 @dataclass(frozen=True, slots=True)
 class BatcherStatistics:
     frames_rendered: int
     batches: int
     frames_waiting: int
+    in_flight: int
     mean_batch: float
+    batch_fill: float
+    max_batch: int
+    capacity_fps: float
+    frames_per_second_by_batch: dict[int, float]
 
 
 class Batcher:
     """Renders frames in the order of their deadlines.
 
     Its queue is bounded by its callers: each utterance waits for one part before it asks for the
-    next, and sessions are limited.
+    next, and sessions are limited. Frames leave the queue when their batch is submitted, and at
+    most MAX_IN_FLIGHT batches are: a frame with an early deadline waits for no more than these.
     """
 
-    def __init__(self, renderer: Renderer, *, max_batch: int) -> None:
+    def __init__(self, renderer: Renderer, *, max_batch: int, capacity_fps: float = 0.0) -> None:
+        """`capacity_fps`: what sessions may ask for together; 0 is what `measure` finds."""
         self._renderer = renderer
-        self._max_batch = max_batch
+        self._max_batch = max_batch  # as told; less once larger batches were found not to be good
+        self._capacity_fps = capacity_fps
+        self._speeds: dict[int, float] = {}
         self._wake = threading.Condition()
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._parts: list[_Part] = []
+        self._flights: deque[_Flight] = deque()
         self._stopping = False
+        self._lost: str | None = None
         self._thread = threading.Thread(target=self._run, name="renderer")
         self._frames_rendered = 0
         self._batches = 0
+        self._padded_frames = 0
 
     @contextmanager
     def running(self) -> Iterator["Batcher"]:
@@ -69,14 +119,45 @@ class Batcher:
             for future in [part.future for part in self._parts] + [f for _, f in self._calls]:
                 future.cancel()
 
-    @property
-    def is_alive(self) -> bool:
-        return self._thread.is_alive()
+    # --- getting ready
+
+    async def load(self, progress: Callable[[str], None]) -> None:
+        """`Renderer.load`; ends at its next word of progress if the batcher is stopped."""
+        tell = self._teller(progress)
+        await self.call(lambda renderer: renderer.load(tell))
+
+    def is_prepared(self, avatar: Avatar) -> bool:
+        return self._renderer.is_prepared(avatar)
+
+    async def measure(self, avatar: Avatar, progress: Callable[[str], None]) -> None:
+        """Find out how fast each batch size is, with an avatar that is prepared.
+
+        From then on no batch is larger than the fastest: it would only make everyone wait.
+        """
+        tell, sizes = self._teller(progress), self._sizes
+        speeds = await self.call(lambda its: frames_per_second(its, avatar, sizes, tell))
+        with self._wake:
+            self._speeds = speeds
+            self._max_batch = max(speeds, key=lambda size: speeds[size])
+
+    def _teller(self, progress: Callable[[str], None]) -> Callable[[str], None]:
+        """`progress`, on the event loop instead of the render thread."""
+        loop = asyncio.get_running_loop()
+
+        def tell(doing: str) -> None:
+            if self._stopping:
+                raise asyncio.CancelledError
+            loop.call_soon_threadsafe(progress, doing)
+
+        return tell
+
+    # --- rendering
 
     async def call(self, function: Callable[[Renderer], R]) -> R:
         """Run `function` with the renderer on its thread, before the next batch."""
         future: Future[R] = Future()
         with self._wake:
+            self.raise_if_lost()
             self._calls.append((lambda: function(self._renderer), future))
             self._wake.notify()
         try:
@@ -87,13 +168,15 @@ class Batcher:
     async def render(
         self, requests: Sequence[FrameRequest], *, deadline_s: float, per_turn: int
     ) -> Regions:
-        """One region per request, in order; RenderFailed if one of them can't be rendered.
+        """One region per request, in order; RenderFailed if one of them can't be rendered,
+        RendererLost if nothing can.
 
         deadline_s  the instant (monotonic clock) at which the viewer runs out of frames
         per_turn    how many of these frames may ride in one batch
         """
         part = _Part(deadline_s, per_turn, list(requests), size=len(requests))
         with self._wake:
+            self.raise_if_lost()
             self._parts.append(part)
             self._wake.notify()
         try:
@@ -103,41 +186,93 @@ class Batcher:
             # to the future: a cycle that would keep the utterance's sound alive.
             del part
 
+    @property
+    def lost(self) -> str | None:
+        """Why nothing is rendered any more, if so."""
+        return self._lost
+
+    def raise_if_lost(self) -> None:
+        if self._lost:
+            raise RendererLost(self._lost, retry_after_s=_RESTART_S)
+
+    @property
+    def capacity_fps(self) -> float:
+        """Frames per second that sessions may ask for together."""
+        return self._capacity_fps or capacity(self._speeds, self._max_batch)
+
     def statistics(self) -> BatcherStatistics:
         with self._wake:
             return BatcherStatistics(
                 frames_rendered=self._frames_rendered,
                 batches=self._batches,
                 frames_waiting=sum(len(part.waiting) for part in self._parts),
+                in_flight=len(self._flights),
                 mean_batch=self._frames_rendered / self._batches if self._batches else 0.0,
+                batch_fill=self._frames_rendered / self._padded_frames if self._batches else 0.0,
+                max_batch=self._sizes[-1],
+                capacity_fps=round(self.capacity_fps, 1),
+                frames_per_second_by_batch={k: round(v, 1) for k, v in self._speeds.items()},
             )
 
+    # --- the render thread
+
     def _run(self) -> None:
-        while self._work_once():
-            pass
+        try:
+            while self._work_once():
+                pass
+        except BaseException as exc:  # nobody else would tell those who wait
+            log.critical("the renderer is lost", exc_info=True)
+            self._lose(f"the renderer has stopped: {str(exc) or repr(exc)}; restart the server")
 
     def _work_once(self) -> bool:
-        """Wait for work and do a batch of it; False when it is time to stop. What was worked on is
-        let go with the return: a thread that waits must not keep an utterance's sound alive."""
+        """Wait for work and do one thing; False when it is time to stop. What was worked on is let
+        go with the return: a thread that waits must not keep an utterance's sound alive."""
         with self._wake:
-            self._wake.wait_for(lambda: self._stopping or self._calls or self._parts)
+            self._wake.wait_for(self._has_work)
             if self._stopping:
                 return False
-            call = self._calls.popleft() if self._calls else None
             # A cancelled part is one whose utterance has gone.
             self._parts = [part for part in self._parts if not part.future.cancelled()]
-            turns = [] if call else next_batch(self._parts, self._max_batch)
+            landed = bool(self._flights) and self._flights[0].has_landed
+            # It stays in the queue until it is done: there `_lose` finds who waits for it.
+            call = self._calls[0] if self._calls and not landed else None
+            turns = [] if landed or call else self._next_turns()
         if call:
-            _resolve(call[1], call[0])
+            _resolve(*call)
+            self._calls.popleft()
         elif turns:
-            self._render(turns)
+            batch = [request for _, frames in turns for request in frames]
+            self._flights.append(_Flight(turns, batch, self._submit(batch)))
+        elif self._flights:
+            self._land(self._flights.popleft())
         return True
 
-    def _render(self, turns: list[tuple[Job[FrameRequest], list[FrameRequest]]]) -> None:
-        outcomes = iter(self._render_each([request for _, frames in turns for request in frames]))
-        failed: dict[int, RenderFailed] = {}
-        for part, frames in turns:
+    def _has_work(self) -> bool:
+        waiting = any(part.waiting for part in self._parts)
+        return bool(self._stopping or self._calls or self._flights or waiting)
+
+    @property
+    def _sizes(self) -> Sequence[int]:
+        return usable_sizes(self._renderer.batch_sizes, self._max_batch)
+
+    def _next_turns(self) -> _Turns:
+        waiting = sum(len(part.waiting) for part in self._parts)
+        if not waiting or len(self._flights) == MAX_IN_FLIGHT:
+            return []
+        turns: _Turns = []
+        for part, frames in next_batch(self._parts, batch_size(waiting, self._sizes)):
             assert isinstance(part, _Part)
+            turns.append((part, frames))
+        return turns
+
+    def _submit(self, batch: list[FrameRequest]) -> Rendering | Exception:
+        return _attempt(lambda: self._renderer.submit(batch))
+
+    def _land(self, flight: _Flight) -> None:
+        """Wait for a batch and hand out what it has become."""
+        outcomes = iter(self._outcomes(flight.batch, flight.rendering))
+        failed: dict[int, RenderFailed] = {}
+        for part, frames in flight.turns:
             for _ in frames:
                 outcome = next(outcomes)
                 if isinstance(outcome, RenderFailed):
@@ -146,7 +281,8 @@ class Batcher:
                     part.done.append(outcome)
         with self._wake:
             self._batches += 1
-            self._frames_rendered += sum(len(frames) for _, frames in turns)
+            self._frames_rendered += len(flight.batch)
+            self._padded_frames += padded_size(len(flight.batch), self._renderer.batch_sizes)
             finished = [p for p in self._parts if id(p) in failed or len(p.done) == p.size]
             self._parts = [part for part in self._parts if part not in finished]
         for part in finished:
@@ -156,26 +292,69 @@ class Batcher:
                 else:
                     part.future.set_result(part.done)
 
-    def _render_each(self, batch: list[FrameRequest]) -> Sequence[Region | RenderFailed | None]:
-        """Render a batch; if it fails, frame by frame, so that one utterance's bad input fails
-        only itself."""
-        try:
-            regions = self._renderer.submit(batch).regions()
-            if len(regions) != len(batch):
-                raise ValueError(f"{len(regions)} regions for {len(batch)} frames")
-            return regions
-        except Exception as exc:
-            if len(batch) > 1:
-                return [outcome for request in batch for outcome in self._render_each([request])]
-            log.exception("avatar %s picture %d", batch[0].avatar.id, batch[0].picture)
-            return [RenderFailed(f"the renderer failed: {exc!r}")]
+    def _outcomes(self, batch: list[FrameRequest], rendering: Rendering | Exception) -> _Outcomes:
+        """What has become of a batch. One that doesn't fit is rendered in halves; one that fails,
+        frame by frame, so that one utterance's bad input fails only itself."""
+        regions = rendering if isinstance(rendering, Exception) else _attempt(rendering.regions)
+        if not isinstance(regions, Exception):
+            if len(regions) == len(batch):
+                return regions
+            regions = ValueError(f"{len(regions)} regions for {len(batch)} frames")
+        if isinstance(regions, OutOfDeviceMemory):
+            self._halve(len(batch), str(regions))
+        if len(batch) == 1:
+            who = f"avatar {batch[0].avatar.id} picture {batch[0].picture}"
+            log.error("%s can't be rendered", who, exc_info=regions)
+            return [RenderFailed(f"the renderer failed: {regions!r}")]
+        step = (len(batch) + 1) // 2 if isinstance(regions, OutOfDeviceMemory) else 1
+        pieces = [batch[start : start + step] for start in range(0, len(batch), step)]
+        return [each for piece in pieces for each in self._outcomes(piece, self._submit(piece))]
+
+    def _halve(self, size: int, why: str) -> None:
+        """A batch of `size` frames didn't fit: no further one is larger than half of it."""
+        half = max(1, padded_size(size, self._renderer.batch_sizes) // 2)
+        with self._wake:
+            if half >= self._max_batch:
+                return
+            self._max_batch = half
+        log.warning(
+            "a batch of %d frames does not fit into the device's memory (%s): at most %d from now "
+            "on, for %.0f frames per second", size, why, half, self.capacity_fps,
+        )  # fmt: skip
+
+    def _lose(self, why: str) -> None:
+        """Fail everyone who waits, and all who come."""
+        with self._wake:
+            self._lost = why
+            waiting = [part.future for part in self._parts] + [future for _, future in self._calls]
+            self._parts, self._calls = [], deque()
+            self._flights.clear()
+        for future in waiting:
+            if future.running() or future.set_running_or_notify_cancel():
+                future.set_exception(RendererLost(why, retry_after_s=_RESTART_S))
 
 
-def _resolve(future: "Future[Any]", function: Callable[[], Any]) -> None:
+def _attempt(function: Callable[[], R]) -> R | Exception:
+    """What `function` gives, or the error that it raises; DeviceLost is raised all the same."""
+    try:
+        return function()
+    except DeviceLost:
+        raise
+    except OutOfDeviceMemory as exc:
+        return OutOfDeviceMemory(str(exc))  # another one: its traceback keeps the memory taken
+    except Exception as exc:
+        return exc
+
+
+def _resolve(function: Callable[[], Any], future: "Future[Any]") -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:
         future.set_result(function())
+    except DeviceLost:
+        raise
+    except (MuseTalkStreamError, asyncio.CancelledError) as exc:
+        future.set_exception(exc)
     except Exception as exc:
         log.exception("renderer call")
         future.set_exception(RenderFailed(f"the renderer failed: {exc!r}"))

@@ -1,7 +1,7 @@
 """Who is served next, and how much: decisions without clocks, threads or torch."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Generic, TypeVar
@@ -19,6 +19,13 @@ _STARTING_SPEED = 2.0
 MIN_TAIL_S = Fraction(1, 5)
 # Fewer frames than this may have no whole AAC frame under them.
 _MIN_FRAMES = PART_FRAMES // 2
+# Batches handed to the device and not yet waited for: one that is rendered, one that is ready.
+MAX_IN_FLIGHT = 2
+# A batch is padded to a larger size only if it fills this share of it.
+_MIN_FILL = Fraction(3, 4)
+# Sessions may ask for this share of what the renderer was measured to make: the rest is for audio
+# windows, smaller batches than the fastest, and avatars that are being prepared.
+CAPACITY_SHARE = 0.9
 
 
 def next_chunk_frames(
@@ -73,8 +80,8 @@ class Job(Generic[T]):
 def next_batch(jobs: Iterable[Job[T]], max_batch: int) -> list[tuple[Job[T], list[T]]]:
     """Take up to `max_batch` frames off the jobs: earliest deadline first, `per_turn` of each.
 
-    When every job has had its turn and there is room left, the earliest get another: a batch is
-    never smaller than the work at hand allows.
+    When every job has had its turn and there is room left, the earliest get another: as many
+    frames are taken as there are, up to `max_batch`.
     """
     order = sorted((job for job in jobs if job.waiting), key=lambda job: job.deadline_s)
     taken: dict[int, list[T]] = {}
@@ -86,3 +93,43 @@ def next_batch(jobs: Iterable[Job[T]], max_batch: int) -> list[tuple[Job[T], lis
             del job.waiting[:count]
             room -= count
     return [(job, taken[id(job)]) for job in order if taken.get(id(job))]
+
+
+def usable_sizes(sizes: Sequence[int], limit: int) -> Sequence[int]:
+    """The batch sizes up to a limit; the limit itself if all are larger."""
+    return [size for size in sizes if size <= limit] or [limit]
+
+
+def padded_size(count: int, sizes: Sequence[int]) -> int:
+    """What a batch of `count` frames costs: as much as the next larger size, if there is one."""
+    return next((size for size in sizes if size >= count), count)
+
+
+def batch_size(waiting: int, sizes: Sequence[int]) -> int:
+    """How many of the waiting frames make the next batch.
+
+    With sizes 8 and 16, 9 frames are a full batch of 8 and one more, but 12 are a batch of 16 with
+    a little room: that costs less than 8 and 4.
+
+    waiting  at least 1
+    sizes    ascending; a batch in between costs as much as the next larger one
+    """
+    larger = next((size for size in sizes if size >= waiting), None)
+    if larger is not None and (waiting >= _MIN_FILL * larger or larger == sizes[0]):
+        return waiting
+    return max(size for size in sizes if size <= waiting)
+
+
+def capacity(speeds: Mapping[int, float], max_batch: int) -> float:
+    """Frames per second that sessions may ask for together, given the measured frames per second
+    of each batch size; 0 if none of the usable sizes was measured."""
+    usable = [speed for size, speed in speeds.items() if size <= max_batch]
+    return CAPACITY_SHARE * max(usable, default=0.0)
+
+
+def admits(capacity_fps: float, reserved_fps: float, fps: float) -> bool:
+    """Whether a session that plays `fps` can be taken beside those that have reserved theirs.
+
+    The first one always is: a machine that is too slow even for one can still show what it does.
+    """
+    return reserved_fps == 0 or reserved_fps + fps <= capacity_fps

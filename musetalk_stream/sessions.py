@@ -14,9 +14,10 @@ from .audio import decode
 from .avatar import Avatar
 from .config import SessionConfig
 from .delivery import Delivery
-from .errors import SessionGone, SessionNotFound, StreamActive, TooManySessions
+from .errors import AtCapacity, SessionGone, SessionNotFound, StreamActive, TooManySessions
 from .events import MemoryEventLog, Missed
-from .options import SessionOptions
+from .options import SessionOptions, number
+from .schedule import admits
 from .session_state import State, Trigger, advance
 from .sse import Event
 from .timeline import CyclePhase, frames_covering
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 _REMEMBERED = 10_000  # ids of closed sessions that still answer 410; the oldest then answer 404
 _HOUSEKEEPING_S = 1.0
 _DELIVERIES_KEPT = 16
+_TRY_AGAIN_S = 5  # what whoever finds the server full is told to wait
 
 
 def mint_id() -> str:
@@ -65,7 +67,8 @@ class Session:
 
     @contextmanager
     def receiving(self) -> Iterator[None]:
-        """Holds the session while an upload arrives; StreamActive if it is taken.
+        """Holds the session while an upload arrives; StreamActive if it is taken, RendererLost if
+        nothing can be spoken any more.
 
         Whatever goes wrong inside the block leaves the session idle.
         """
@@ -74,6 +77,7 @@ class Session:
         if self.state is State.RECEIVING:
             raise StreamActive("another upload to this session is still arriving")
         self._check_open()
+        self._engine.batcher.raise_if_lost()
         self.state = advance(self.state, Trigger.UPLOAD)
         try:
             yield
@@ -268,12 +272,21 @@ class SessionRegistry:
             await self._close_all("shutdown")
 
     def create(self, avatar: Avatar, options: SessionOptions, user_id: str | None) -> Session:
-        """Raises TooManySessions."""
+        """Raises TooManySessions, AtCapacity, RendererLost."""
+        self._engine.batcher.raise_if_lost()
         if len(self._sessions) >= self._config.max_sessions:
             raise TooManySessions(
                 f"this server takes {self._config.max_sessions} sessions and has as many: "
                 "delete one or try again later",
-                retry_after_s=5,
+                retry_after_s=_TRY_AGAIN_S,
+            )
+        capacity_fps = self._engine.batcher.capacity_fps
+        if not admits(capacity_fps, self.reserved_fps, float(options.playback_fps)):
+            raise AtCapacity(
+                f"this server makes {capacity_fps:.0f} frames per second; its sessions play "
+                f"{self.reserved_fps:g}, and {number(options.playback_fps)} more would make them "
+                "stall: delete one, ask for less or try again later",
+                retry_after_s=_TRY_AGAIN_S,
             )
         session = Session(avatar, options, user_id, self._engine)
         self._sessions[session.id] = session
@@ -293,6 +306,12 @@ class SessionRegistry:
 
     def all(self) -> list[Session]:
         return list(self._sessions.values())
+
+    @property
+    def reserved_fps(self) -> float:
+        """Frames per second that the sessions play when all of them speak. Each is rendered, at
+        `playback_fps`: the picture under held lips is another one."""
+        return float(sum(session.options.playback_fps for session in self._sessions.values()))
 
     async def close(self, session_id: str, reason: str) -> None:
         """Close a session, to the end even if the caller is cancelled. Raises what `get` raises."""

@@ -34,6 +34,7 @@ async def serve(avatar_store: Path, tmp_path: Path) -> AsyncIterator[Serve]:
                 "avatars_dir": str(avatar_store),
                 "chunks_dir": str(chunks_dir),
                 "avatar": "tiny",
+                "capacity_fps": "100000",  # not measured, unless a test is about that
                 **{name: str(value) for name, value in settings.items()},
             }
             app = build_app(load(flags, environ={}), renderer or NumberRenderer())

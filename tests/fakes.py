@@ -20,7 +20,14 @@ from musetalk_stream.avatar import FORMAT, Avatar, open_avatar
 from musetalk_stream.blend import MouthRegion
 from musetalk_stream.config import EncoderConfig
 from musetalk_stream.prepare import derive
-from musetalk_stream.renderers import FrameRequest, Rendered
+from musetalk_stream.renderers import (
+    DeviceLost,
+    FrameRequest,
+    OutOfDeviceMemory,
+    Regions,
+    Rendered,
+    Rendering,
+)
 
 Samples = npt.NDArray[np.float32]
 Plane = npt.NDArray[np.uint8]
@@ -41,11 +48,19 @@ class NumberRenderer:
     delay_s        how long each frame takes
     fails_on       says of which (avatar id, frame number) it can't render
     fails_to_hear  audio_windows raises
+    works_later    a batch is only rendered when it is waited for, as if on a device
+    fits           frames that fit into its memory at once
+    lost           what its device says instead of rendering
+    unprepared     ids of the avatars that must be prepared first, in four steps
     """
 
     delay_s: float = 0
     fails_on: Callable[[str, int], bool] = lambda avatar_id, frame: False
     fails_to_hear: bool = False
+    works_later: bool = False
+    fits: int = 1000
+    lost: str = ""
+    unprepared: set[str] = field(default_factory=set)
     name: str = "number"
     batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 16)
     batches: list[int] = field(default_factory=list)
@@ -54,10 +69,12 @@ class NumberRenderer:
         progress("counting")
 
     def is_prepared(self, avatar: Avatar) -> bool:
-        return True
+        return avatar.id not in self.unprepared
 
     def prepare(self, avatar: Avatar) -> Iterator[float]:
-        return iter(())
+        for step in range(1, 5):
+            yield step / 4
+        self.unprepared.discard(avatar.id)
 
     def audio_windows(
         self, pcm: Pcm, fps: Fraction, first: int, count: int
@@ -72,22 +89,38 @@ class NumberRenderer:
             windows[row] = frame, float(np.sqrt(np.mean(heard**2))) if len(heard) else 0.0
         return windows
 
-    def submit(self, batch: Sequence[FrameRequest]) -> Rendered:
+    def submit(self, batch: Sequence[FrameRequest]) -> Rendering:
         self.batches.append(len(batch))
+        return Later(self, batch) if self.works_later else Rendered(self.render(batch))
+
+    def render(self, batch: Sequence[FrameRequest]) -> Regions:
+        if self.lost:
+            raise DeviceLost(self.lost)
+        if len(batch) > self.fits:
+            raise OutOfDeviceMemory(f"{len(batch)} frames and room for {self.fits}")
         if self.delay_s:
             time.sleep(self.delay_s * len(batch))
         for request in batch:
             if self.fails_on(request.avatar.id, int(request.audio_window[0])):
                 raise ValueError("broken on purpose")
-        return Rendered(
-            [
-                _marker(int(request.audio_window[0])) if request.audio_window[1] > 1e-3 else None
-                for request in batch
-            ]
-        )
+        return [
+            marker(int(request.audio_window[0])) if request.audio_window[1] > 1e-3 else None
+            for request in batch
+        ]
 
 
-def _marker(number: int) -> MouthRegion:
+@dataclass(frozen=True)
+class Later:
+    """A batch of a renderer that works later."""
+
+    renderer: NumberRenderer
+    batch: Sequence[FrameRequest]
+
+    def regions(self) -> Regions:
+        return self.renderer.render(self.batch)
+
+
+def marker(number: int) -> MouthRegion:
     bits = [(number >> (_BITS - 1 - place)) & 1 for place in range(_BITS)]
     cells = np.where(np.array(bits).reshape(2, -1), _WHITE, _BLACK).astype(np.uint8)
     luma = np.kron(cells, np.ones((_CELL, _CELL), np.uint8))

@@ -13,7 +13,7 @@ from musetalk_stream.avatar import Avatar
 from musetalk_stream.batcher import Batcher
 from musetalk_stream.blend import MouthRegion
 from musetalk_stream.errors import RenderFailed
-from musetalk_stream.renderers import FrameRequest, Regions, Rendered
+from musetalk_stream.renderers import FrameRequest, Regions, Rendering
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ class Gate(NumberRenderer):
         self.entered = threading.Event()
         self.seen: list[list[int]] = []
 
-    def submit(self, batch: Sequence[FrameRequest]) -> Rendered:
+    def submit(self, batch: Sequence[FrameRequest]) -> Rendering:
         self.seen.append([int(request.audio_window[0]) for request in batch])
         self.entered.set()
         self.open.wait(10)

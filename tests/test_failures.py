@@ -75,22 +75,76 @@ async def test_a_renderer_that_forgets_a_frame(serve: Serve) -> None:
     assert (await server.client.get("/readyz")).status_code == 200
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-async def test_a_lost_device_turns_ready_red(serve: Serve) -> None:
-    class Lost(NumberRenderer):
+@pytest.mark.parametrize("works_later", [False, True])
+async def test_a_lost_device_fails_all_at_once_and_is_known_to(
+    serve: Serve, works_later: bool
+) -> None:
+    renderer = NumberRenderer(works_later=works_later, delay_s=0.002)
+    server = await serve(renderer, max_lead_s=60)
+    silent, *speaking = [await server.create() for _ in range(4)]
+    before = await server.speak(silent, wav(tone(0.5)))
+
+    async def speech_is_under_way() -> bool:
+        stats = (await server.client.get("/sessions/stats")).json()
+        return bool(stats["engine"]["chunks"] > 5)
+
+    speeches = [asyncio.create_task(server.speak(each, wav(tone(30.0)))) for each in speaking]
+    await server.until(speech_is_under_way)
+    renderer.lost = "unspecified launch failure"
+    for heard in await asyncio.gather(*speeches):
+        check_error(heard, "renderer_lost")
+        assert "unspecified launch failure" in heard[-1]["message"]
+    for path in ("/readyz", "/healthz"):
+        answer = await server.client.get(path)
+        assert answer.status_code == 503
+        assert "unspecified launch failure" in answer.json()["detail"]
+    for refused in (
+        await server.client.post("/sessions/create"),
+        await server.upload(silent, wav(tone(0.5))),
+    ):
+        assert (refused.status_code, refused.json()["code"]) == (503, "renderer_lost")
+        assert refused.json()["retryable"]
+        assert int(refused.headers["Retry-After"]) > 0
+    assert await server.state(silent) == "idle"
+    assert all(chunk[4:8] == b"ftyp" for chunk in await server.chunks(before)), "still served"
+    assert (await server.client.delete(f"/sessions/{silent}")).status_code == 204
+
+
+async def test_a_render_thread_that_dies_is_a_lost_renderer(serve: Serve) -> None:
+    class Dying(NumberRenderer):
         def submit(self, batch: Sequence[FrameRequest]) -> Rendered:
             raise SystemExit("the device is gone")
 
-    server = await serve(Lost())
+    server = await serve(Dying())
+    heard = await server.speak(await server.create(), wav(tone(1.0)))
+    check_error(heard, "renderer_lost")
+    assert "the device is gone" in (await server.client.get("/readyz")).json()["detail"]
+
+
+async def test_batches_that_do_not_fit_become_smaller(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    renderer = NumberRenderer(fits=3, delay_s=0.001)
+    server = await serve(renderer)
+    ids = [await server.create(batch_size=8) for _ in range(3)]
+    for heard in await asyncio.gather(*(server.speak(each, wav(tone(2.0))) for each in ids)):
+        assert heard[-1]["event"] == "complete"
+        assert heard[-1]["duration"] == 2.0
+    engine = (await server.client.get("/sessions/stats")).json()["engine"]
+    assert (engine["max_batch"], engine["failed"]) == (2, 0)
+    reductions = [each for each in caplog.records if "does not fit" in each.getMessage()]
+    assert 1 <= len(reductions) <= 3, "once per reduction"
+
+
+async def test_a_frame_that_never_fits_fails_its_utterance(serve: Serve) -> None:
+    renderer = NumberRenderer(fits=0)
+    server = await serve(renderer)
     session_id = await server.create()
-    await server.upload(session_id, wav(tone(1.0)))
-
-    async def it_is_red() -> bool:
-        return (await server.client.get("/readyz")).status_code == 503
-
-    await server.until(it_is_red)
-    assert (await server.client.get("/healthz")).status_code == 200
-    assert (await server.client.delete(f"/sessions/{session_id}")).status_code == 204
+    heard = await server.speak(session_id, wav(tone(1.0)))
+    check_error(heard, "render_failed")
+    assert "OutOfDeviceMemory" in heard[-1]["message"]
+    renderer.fits = 1
+    assert (await server.speak(session_id, wav(tone(1.0))))[-1]["event"] == "complete"
 
 
 async def test_a_failing_renderer_is_in_the_log(

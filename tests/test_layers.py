@@ -16,7 +16,7 @@ LAYERS = [
     {"cli", "__main__", "doctor", "weights_command"},
     {"web"},
     {"sessions"},
-    {"utterance"},
+    {"utterance", "readying"},
     {"batcher", "store", "events", "stats", "workers"},
     {"renderers", "prepare"},
     {"encode", "blend"},
@@ -36,10 +36,11 @@ OWNERS = {
     "jinja2": {"web"},
     "argparse": {"cli"},
     "numpy": {"audio", "avatar", "blend", "encode", "prepare", "renderers", "models"},
-    "asyncio": {"cli", "web", "sessions", "utterance", "batcher", "store", "events", "workers"},
+    "asyncio": {"cli", "web", "sessions", "utterance", "readying", "batcher", "store", "events",
+                "workers"},
     "threading": {"batcher", "workers"},
     "subprocess": set(),
-}
+}  # fmt: skip
 RANK = {module: row for row, modules in enumerate(LAYERS) for module in modules}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -109,7 +109,7 @@ async def test_nothing_of_it_displeases_ffmpeg(server: Server, tmp_path: Path) -
 
 
 async def test_batches_are_never_larger_than_allowed(serve: Serve) -> None:
-    renderer = NumberRenderer(delay_s=0.001)
+    renderer = NumberRenderer(delay_s=0.001, batch_sizes=(1, 2, 4, 5, 8))
     server = await serve(renderer, max_batch=5)
     await server.speak(await server.create(batch_size=64), wav(tone(2.0)))
     assert max(renderer.batches) == 5

@@ -11,7 +11,7 @@ from ..errors import InvalidParameter
 from ..options import AVATAR_FRAME, TRAILING_SILENCE, session_options
 from ..sessions import Session
 from .context import CONFIG, READINESS, services, session
-from .pages import avatar_document, avatar_documents
+from .pages import avatar_document
 from .uploads import received_audio
 
 _MAX_TEXT = 128
@@ -24,6 +24,7 @@ async def create_session(request: web.Request) -> web.Response:
     user_id = _text(raw, "user_id", None)
     avatar_id = _text(raw, "avatar_id", None) or config.session.avatar
     avatar = services(request).avatars.get(avatar_id)
+    services(request).readying.require(avatar)
     created = services(request).registry.create(avatar, options, user_id)
     base = f"/sessions/{created.id}"
     player_url = f"/player/session/{created.id}"
@@ -88,6 +89,7 @@ async def session_stats(request: web.Request) -> web.Response:
         "engine": {
             **asdict(its.stats.statistics(time.monotonic())),
             **asdict(its.batcher.statistics()),
+            "reserved_fps": its.registry.reserved_fps,
         },
         "store": asdict(its.store.statistics()),
     }
@@ -95,15 +97,23 @@ async def session_stats(request: web.Request) -> web.Response:
 
 
 async def list_avatars(request: web.Request) -> web.Response:
-    return web.json_response({"avatars": avatar_documents(services(request).avatars)})
+    documents = [_avatar(request, avatar_id) for avatar_id in services(request).avatars.ids()]
+    return web.json_response({"avatars": documents})
 
 
 async def get_avatar(request: web.Request) -> web.Response:
-    avatar = services(request).avatars.get(request.match_info["avatar_id"])
-    return web.json_response(avatar_document(avatar.manifest))
+    return web.json_response(_avatar(request, request.match_info["avatar_id"]))
+
+
+def _avatar(request: web.Request, avatar_id: str) -> dict[str, Any]:
+    avatar = services(request).avatars.get(avatar_id)
+    return avatar_document(avatar.manifest) | services(request).readying.describe(avatar)
 
 
 async def alive(request: web.Request) -> web.Response:
+    """Red when only another start can help."""
+    if lost := _lost(request):
+        return web.json_response({"status": "failed", "detail": lost}, status=503)
     return web.json_response({"status": "alive"})
 
 
@@ -113,10 +123,14 @@ async def ready(request: web.Request) -> web.Response:
         document = {"status": "failed" if readiness.failed else "starting"}
         document["detail"] = readiness.failed or readiness.doing
         return web.json_response(document, status=503, headers={"Retry-After": "1"})
-    if not readiness.services.batcher.is_alive:
-        document = {"status": "failed", "detail": "the renderer has stopped: restart the server"}
-        return web.json_response(document, status=503)
+    if lost := _lost(request):
+        return web.json_response({"status": "failed", "detail": lost}, status=503)
     return web.json_response({"status": "ready"})
+
+
+def _lost(request: web.Request) -> str | None:
+    its = request.app[READINESS].services
+    return its.batcher.lost if its else None
 
 
 async def _parameters(request: web.Request) -> Mapping[str, Any]:

@@ -5,11 +5,13 @@ import logging
 
 from aiohttp import web
 
-from ..avatar import AvatarShelf
+from ..avatar import Avatar, AvatarShelf
 from ..batcher import Batcher
 from ..config import Config, bundled
-from ..errors import AvatarNotFound, SetupError
+from ..errors import AvatarNotFound, MuseTalkStreamError, SetupError
+from ..options import session_options
 from ..prepare import prepare_store
+from ..readying import Readying
 from ..renderers import Renderer
 from ..sessions import SessionRegistry
 from ..stats import EngineStats
@@ -65,13 +67,16 @@ class _Lifetime:
     async def stop(self, app: web.Application) -> None:
         self._stopping.set()
         if self._task:
+            if self._readiness.services is None:
+                self._readiness.end()
+                self._task.cancel()  # it may be minutes from looking at `_stopping`
             await asyncio.wait([self._task])
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Whatever ends serving before it was asked to is told by `/readyz`."""
         exc = None if task.cancelled() else task.exception()
-        if isinstance(exc, SetupError):
-            self._readiness.fail(str(exc))
+        if isinstance(exc, MuseTalkStreamError):
+            self._readiness.fail(exc.detail)
         elif exc is not None:
             log.error("the server can't go on", exc_info=exc)
             self._readiness.fail(f"the server can't go on: {exc!r}; its log says more")
@@ -81,8 +86,14 @@ class _Lifetime:
         avatars = await asyncio.to_thread(self._prepare)
         workers = Workers(config.engine.encode_threads, "encoder")
         decoders = Workers(_DECODE_THREADS, "decoder", nice=_DECODE_NICE)
-        batcher = Batcher(self._renderer, max_batch=config.engine.max_batch)
+        batcher = Batcher(
+            self._renderer,
+            max_batch=config.engine.max_batch,
+            capacity_fps=config.engine.capacity_fps,
+        )
+        readying = Readying(batcher)
         with decoders.running(), workers.running(), batcher.running():
+            await self._get_ready(batcher, readying, avatars.get(config.session.avatar))
             storage, stats = config.storage, EngineStats()
             store = DiskChunkStore(storage.chunks_dir, max_bytes=storage.chunk_store_mb * 10**6)
             engine = Engine(
@@ -97,10 +108,28 @@ class _Lifetime:
             registry = SessionRegistry(
                 engine, config.session, chunk_retention_s=storage.chunk_retention_s
             )
-            async with registry.running():
-                readiness.succeed(Services(avatars, registry, store, batcher, stats))
+            async with readying.running(), registry.running():
+                readiness.succeed(Services(avatars, readying, registry, store, batcher, stats))
                 await self._stopping.wait()
                 readiness.end()
+
+    async def _get_ready(self, batcher: Batcher, readying: Readying, avatar: Avatar) -> None:
+        """Load the renderer, prepare the default avatar and, unless it is configured, find out how
+        many frames per second can be made. Raises SetupError."""
+        tell = self._readiness.tell
+        await batcher.load(tell)
+        await readying.prepare(avatar, tell)
+        if not self._config.engine.capacity_fps:
+            await batcher.measure(avatar, tell)
+        figures, fps = batcher.statistics(), float(session_options({}).playback_fps)
+        log.info(
+            "sessions may play %g frames per second together; batches of up to %d; measured: %s",
+            figures.capacity_fps,
+            figures.max_batch,
+            figures.frames_per_second_by_batch or "nothing",
+        )
+        if figures.capacity_fps < fps:
+            log.warning("one session plays %g: one is taken, and its playback will stall", fps)
 
     def _prepare(self) -> AvatarShelf:
         """Blocking; raises SetupError."""

@@ -9,6 +9,7 @@ from ..avatar import AvatarShelf
 from ..batcher import Batcher
 from ..config import Config
 from ..errors import NotReady, SessionNotFound
+from ..readying import Readying
 from ..sessions import Session, SessionRegistry
 from ..stats import EngineStats
 from ..store import ChunkStore
@@ -19,6 +20,7 @@ class Services:
     """Everything that exists only once the server is ready."""
 
     avatars: AvatarShelf
+    readying: Readying
     registry: SessionRegistry
     store: ChunkStore
     batcher: Batcher
@@ -33,6 +35,9 @@ class Readiness:
         self.doing = "preparing its avatars"
         self.failed: str | None = None
         self._settled = asyncio.Event()
+
+    def tell(self, doing: str) -> None:
+        self.doing = doing
 
     def succeed(self, services: Services) -> None:
         self.services = services

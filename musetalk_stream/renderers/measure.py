@@ -1,0 +1,107 @@
+"""How many frames per second does a renderer make, at each of its batch sizes?"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from ..audio import Pcm
+from ..avatar import Avatar
+from ..errors import SetupError
+from ..schedule import MAX_IN_FLIGHT
+from ..timeline import EAR_RATE, MODEL_RATE
+from . import FrameRequest, OutOfDeviceMemory, Renderer, Rendering
+
+log = logging.getLogger(__name__)
+
+_FPS = Fraction(25)
+_BATCHES = 4  # per repeat
+_REPEATS = 3  # of which the best counts: what disturbs a measurement only ever makes it slower
+_ENOUGH_S = 0.25  # of measuring one size; another repeat begins only before
+# A batch that takes longer is measured once, and larger ones are not: everybody would wait for it.
+_TOO_LONG_S = 2.0
+_PITCH_HZ = 140
+
+
+def frames_per_second(
+    renderer: Renderer,
+    avatar: Avatar,
+    sizes: Sequence[int] | None = None,
+    progress: Callable[[str], None] = lambda doing: None,
+) -> dict[int, float]:
+    """Measure batches of frames that speak, in flight as the batcher keeps them, on the thread that
+    owns the renderer.
+
+    avatar    a prepared one
+    sizes     ascending; all of the renderer's, if not given
+    progress  told before each size; what it raises ends the measurement
+    gives     frames per second by batch size, of the sizes that were tried and fit the device
+
+    Raises SetupError if not even the first does.
+    """
+    sizes = renderer.batch_sizes if sizes is None else sizes
+    requests = _speaking(renderer, avatar, sizes[-1])
+    speeds: dict[int, float] = {}
+    for size in sizes:
+        progress(f"measuring batches of {size}")
+        try:
+            took_s = _seconds_per_batch(renderer, requests[:size])
+        except OutOfDeviceMemory as exc:
+            log.warning("batches of %d do not fit into the device's memory: %s", size, exc)
+            break
+        speeds[size] = size / took_s
+        if took_s > _TOO_LONG_S:
+            break
+    if not speeds:
+        raise SetupError(f"not even a batch of {sizes[0]} fits into the device's memory: free some")
+    return speeds
+
+
+def _seconds_per_batch(renderer: Renderer, batch: Sequence[FrameRequest]) -> float:
+    renderer.submit(batch).regions()  # the first of its size may still choose how to compute
+    best_s = _run(renderer, batch, 1)
+    if best_s > _TOO_LONG_S:
+        return best_s
+    enough_s = time.perf_counter() + _ENOUGH_S
+    for _ in range(_REPEATS):
+        best_s = min(best_s, _run(renderer, batch, _BATCHES) / _BATCHES)
+        if time.perf_counter() > enough_s:
+            break
+    return best_s
+
+
+def _run(renderer: Renderer, batch: Sequence[FrameRequest], count: int) -> float:
+    """The seconds that `count` batches take."""
+    began_s = time.perf_counter()
+    in_flight: deque[Rendering] = deque()
+    for _ in range(count):
+        in_flight.append(renderer.submit(batch))
+        if len(in_flight) == MAX_IN_FLIGHT:
+            in_flight.popleft().regions()
+    for rendering in in_flight:
+        rendering.regions()
+    return time.perf_counter() - began_s
+
+
+def _speaking(renderer: Renderer, avatar: Avatar, count: int) -> list[FrameRequest]:
+    """Frames of which each has a face, where the avatar has one, and voice under it: a frame in
+    silence costs nothing."""
+    with_face = np.flatnonzero(np.isfinite(avatar.landmarks).all(axis=(1, 2)))
+    pictures = with_face if len(with_face) else np.arange(avatar.manifest.num_frames)
+    windows = renderer.audio_windows(_buzz(count), _FPS, 0, count)
+    return [
+        FrameRequest(avatar, int(pictures[k % len(pictures)]), windows[k]) for k in range(count)
+    ]
+
+
+def _buzz(frames: int) -> Pcm:
+    """A voice without pauses: a pitch and its overtones, swelling four times a second."""
+    num_samples = int(frames * EAR_RATE / _FPS)
+    instants = np.arange(num_samples) / EAR_RATE
+    voice = sum(np.sin(2 * np.pi * _PITCH_HZ * k * instants) / k for k in range(1, 9))
+    ear = (0.2 * (0.7 + 0.3 * np.sin(2 * np.pi * 4 * instants)) * voice).astype(np.float32)
+    # All overtones lie below 8 kHz, so that every third audio sample is enough of it.
+    return Pcm(ear, ear[:: EAR_RATE // MODEL_RATE])
