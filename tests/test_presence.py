@@ -107,7 +107,9 @@ def test_a_voice_is_always_seen(fps: Fraction) -> None:
 
 @pytest.mark.parametrize("fps", RATES, ids=str)
 def test_piecewise_is_whole(fps: Fraction) -> None:
-    samples = joined(speech_like(4, MODEL_RATE), quiet(1), speech_like(1.3, MODEL_RATE, seed=2))
+    gaps = [quiet(hundredths / 100) for hundredths in range(12, 50, 2)]
+    words = [part for gap in gaps for part in (voice(0.3), gap)]
+    samples = joined(speech_like(2, MODEL_RATE), quiet(1), *words)
     whole = shown(samples, fps)
     for size in (1, 3, 8):
         pieces = [

@@ -29,7 +29,7 @@ class SpeechFeatures:
     """Rows of features of `samples` (mono, 16 kHz, float32), in any order of asking.
 
     A segment is encoded when the first of its rows is asked for. It is encoded again only if that
-    goes back beyond the two segments used last.
+    goes back beyond the two segments encoded last.
 
     reference: segments end to end and rows counted as in the official code.
     """
@@ -39,7 +39,8 @@ class SpeechFeatures:
         self._samples = samples
         self._encode = encode
         self._overlap, self._fade = (0, 1) if reference else (_OVERLAP_ROWS, _FADE_ROWS)
-        self._kept: dict[int, Floats] = {}  # by number, the one used last at the end
+        self._stride = SEGMENT_ROWS - self._overlap
+        self._kept: dict[int, Floats] = {}  # by number, the one encoded last at the end
 
     def windows(self, rows: Rows) -> Floats:
         """The windows of these rows, as `window_rows` gives them: float32 `[n, 50, 384]`."""
@@ -54,18 +55,17 @@ class SpeechFeatures:
         """Rows `first` … `last-1`: float32 `[last-first, 5, 384]`."""
         assert 0 <= first <= last <= self.num_rows, f"{first} to {last} of {self.num_rows} rows"
         found = np.zeros((last - first, LAYERS, WIDTH), np.float32)
-        stride = SEGMENT_ROWS - self._overlap
-        for number in range(max(0, first - SEGMENT_ROWS) // stride, last // stride + 1):
+        earliest = max(0, first - SEGMENT_ROWS) // self._stride
+        for number in range(earliest, last // self._stride + 1):
             share = self._share(number, first, last)
             places = np.flatnonzero(share)
             if places.size:
-                segment = self._segment(number)[places + first - number * stride]
+                segment = self._segment(number)[places + first - number * self._stride]
                 found[places] += share[places, None, None] * segment
         return found
 
     def _share(self, number: int, first: int, last: int) -> Floats:
         """How far a segment counts in rows `first` … `last-1`; over all segments, 1 in each row."""
-        stride = SEGMENT_ROWS - self._overlap
         rows = np.arange(first, last)
 
         def begun(segment: int) -> Floats:
@@ -73,27 +73,27 @@ class SpeechFeatures:
                 return np.ones(rows.size, np.float32)
             if not self._exists(segment):
                 return np.zeros(rows.size, np.float32)
-            into = rows - segment * stride - (self._overlap - self._fade) / 2 + 0.5
+            into = rows - segment * self._stride - (self._overlap - self._fade) / 2 + 0.5
             return np.clip(into / self._fade, 0, 1).astype(np.float32)
 
         return begun(number) - begun(number + 1)
 
     def _exists(self, number: int) -> bool:
         """The last segment is the first that reaches the end."""
-        ends_before = (number * (SEGMENT_ROWS - self._overlap) + self._overlap) * _SAMPLES_PER_ROW
+        ends_before = (number * self._stride + self._overlap) * _SAMPLES_PER_ROW
         return number == 0 or ends_before < self._samples.size
 
     def _segment(self, number: int) -> Floats:
-        segment = self._kept.pop(number, None)
+        segment = self._kept.get(number)
         if segment is None:
             segment = self._encoded(number)
             if len(self._kept) >= _KEPT_SEGMENTS:
                 self._kept.pop(next(iter(self._kept)))
-        self._kept[number] = segment
+            self._kept[number] = segment
         return segment
 
     def _encoded(self, number: int) -> Floats:
-        first = number * (SEGMENT_ROWS - self._overlap)
+        first = number * self._stride
         heard = self._samples[first * _SAMPLES_PER_ROW :][:SEGMENT_SAMPLES]
         padded = np.zeros(SEGMENT_SAMPLES, np.float32)
         padded[: heard.size] = heard
