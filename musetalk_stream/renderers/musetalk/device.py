@@ -1,0 +1,222 @@
+"""How a batch runs on a device: fixed shapes, nothing waited for before it is needed."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ...errors import SetupError
+from ...models.generator import FaceGenerator
+from .. import DeviceLost, OutOfDeviceMemory
+
+log = logging.getLogger(__name__)
+
+Floats = npt.NDArray[np.float32]
+# uint8 `[n, 256, 256, 3]` BGR, and bool `[n]`: which of them are numbers throughout.
+Faces = tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]
+
+_EAGER_RUNS = 3  # before a capture: lets cuDNN choose its algorithms
+
+
+class Runner(Protocol):
+    """A generator on its device, used by one thread."""
+
+    batch_sizes: tuple[int, ...]
+
+    def warm_up(self, latent: Floats, window: Floats, progress: Callable[[str], None]) -> None:
+        """Run every batch size once with this example, `[8, h, w]` and `[50, 384]`; sizes that do
+        not fit are dropped. SetupError if none does."""
+        ...
+
+    def start(self, latents: Floats, windows: Floats) -> Callable[[], Faces]:
+        """Start a batch, `[n, 8, h, w]` and `[n, 50, 384]`, with n at most the largest batch size;
+        the function given back waits for its faces."""
+        ...
+
+
+def make_runner(
+    generator: FaceGenerator, device: torch.device, dtype: torch.dtype, max_batch: int
+) -> Runner:
+    """`generator` lies on `device` in `dtype` already."""
+    kind = GraphRunner if device.type == "cuda" else EagerRunner
+    return kind(generator, device, dtype, sizes_up_to(max_batch))
+
+
+def sizes_up_to(max_batch: int) -> tuple[int, ...]:
+    """The powers of two below the largest batch, and that."""
+    return (*(2**k for k in range(max_batch.bit_length()) if 2**k < max_batch), max_batch)
+
+
+def padded_size(count: int, sizes: Sequence[int]) -> int:
+    """The smallest of the sizes that holds `count`."""
+    return next(size for size in sizes if size >= count)
+
+
+class EagerRunner:
+    """Runs a batch when it is started, on the CPU."""
+
+    def __init__(
+        self,
+        generator: FaceGenerator,
+        device: torch.device,
+        dtype: torch.dtype,
+        batch_sizes: tuple[int, ...],
+    ) -> None:
+        self._generator = generator
+        self._device = device
+        self._dtype = dtype
+        self.batch_sizes = batch_sizes
+
+    def warm_up(self, latent: Floats, window: Floats, progress: Callable[[str], None]) -> None:
+        _warm_up(self, latent, window, progress)
+
+    @torch.inference_mode()
+    def start(self, latents: Floats, windows: Floats) -> Callable[[], Faces]:
+        size = padded_size(len(latents), self.batch_sizes)
+        inputs = (
+            torch.from_numpy(_padded(each, size)).to(self._device, self._dtype)
+            for each in (latents, windows)
+        )
+        with translated_errors():
+            faces, finite = self._generator(*inputs)
+        count = len(latents)
+        return lambda: (faces[:count].numpy(), finite[:count].numpy())
+
+
+class GraphRunner:
+    """Replays one CUDA graph per batch size; faces travel to the host beside the next batch.
+
+    A batch of this model is a thousand small kernels, which Python launches more slowly than a
+    large GPU runs them; a graph is one launch.
+    """
+
+    def __init__(
+        self,
+        generator: FaceGenerator,
+        device: torch.device,
+        dtype: torch.dtype,
+        batch_sizes: tuple[int, ...],
+    ) -> None:
+        self._generator = generator
+        self._device = device
+        self._dtype = dtype
+        self.batch_sizes = batch_sizes
+        self._compute = torch.cuda.Stream(device)
+        self._copy = torch.cuda.Stream(device)
+        self._graphs: dict[int, _Graph] = {}
+        torch.backends.cudnn.benchmark = True  # the shapes are few and never change
+
+    def warm_up(self, latent: Floats, window: Floats, progress: Callable[[str], None]) -> None:
+        _warm_up(self, latent, window, progress)
+
+    def start(self, latents: Floats, windows: Floats) -> Callable[[], Faces]:
+        count = len(latents)
+        size = padded_size(count, self.batch_sizes)
+        with translated_errors(), torch.inference_mode(), torch.cuda.stream(self._compute):
+            if size not in self._graphs:
+                self._graphs[size] = self._capture(latents[0], windows[0], size)
+            graph = self._graphs[size]
+            for static, each in zip(
+                (graph.latents, graph.windows), (latents, windows), strict=True
+            ):
+                pinned = torch.empty(static.shape, dtype=torch.float32, pin_memory=True)
+                pinned.numpy()[:count] = each
+                pinned.numpy()[count:] = each[-1]
+                # Converted on the device: torch would convert on the host, and wait for it.
+                static.copy_(pinned.to(self._device, non_blocking=True))
+            graph.graph.replay()
+            # The next replay writes over the graph's own output.
+            faces, finite = graph.faces[:count].clone(), graph.finite[:count].clone()
+            self._copy.wait_stream(self._compute)
+        with translated_errors(), torch.inference_mode(), torch.cuda.stream(self._copy):
+            host = [self._to_host(each) for each in (faces, finite)]
+            arrived = torch.cuda.Event()
+            arrived.record()
+
+        def wait() -> Faces:
+            with translated_errors():
+                arrived.synchronize()
+            return host[0].numpy(), host[1].numpy()
+
+        return wait
+
+    def _to_host(self, tensor: Tensor) -> Tensor:
+        # Freed by its owner, its memory must not be used again before this copy has been made.
+        tensor.record_stream(self._copy)
+        host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        return host.copy_(tensor, non_blocking=True)
+
+    def _capture(self, latent: Floats, window: Floats, size: int) -> "_Graph":
+        latents, windows = (
+            torch.from_numpy(np.repeat(each[None], size, axis=0)).to(self._device, self._dtype)
+            for each in (latent, window)
+        )
+        for _ in range(_EAGER_RUNS):
+            self._generator(latents, windows)
+        self._compute.synchronize()
+        return _Graph(self._generator, latents, windows, self._compute)
+
+
+class _Graph:
+    """One captured batch size with the tensors that it reads and writes."""
+
+    def __init__(
+        self, generator: FaceGenerator, latents: Tensor, windows: Tensor, stream: torch.cuda.Stream
+    ) -> None:
+        self.latents, self.windows = latents, windows
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph, stream=stream):
+            self.faces, self.finite = generator(latents, windows)
+
+
+def _warm_up(
+    runner: EagerRunner | GraphRunner,
+    latent: Floats,
+    window: Floats,
+    progress: Callable[[str], None],
+) -> None:
+    usable = []
+    for size in runner.batch_sizes:
+        progress(f"warming up batches of {size}")
+        try:
+            _, finite = runner.start(
+                np.repeat(latent[None], size, axis=0), np.repeat(window[None], size, axis=0)
+            )()
+        except OutOfDeviceMemory as exc:
+            log.warning("batches of %d do not fit into the device's memory: %s", size, exc)
+            break
+        if not finite.all():
+            raise SetupError(
+                "the networks give values that are not numbers: the weights are damaged "
+                "(musetalk-stream weights checks them), or this device needs --precision fp32"
+            )
+        usable.append(size)
+    if not usable:
+        raise SetupError(
+            "not even one frame fits into the device's memory: use a device with more, or free it"
+        )
+    runner.batch_sizes = tuple(usable)
+
+
+def _padded(rows: Floats, size: int) -> Floats:
+    """Up to `size` rows, the last one repeated."""
+    return np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """What torch says about memory and broken devices, in the words that the batcher acts on."""
+    try:
+        yield
+    except torch.OutOfMemoryError as exc:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise OutOfDeviceMemory(str(exc).partition("\n")[0]) from exc
+    except torch.AcceleratorError as exc:
+        # After such an error every further call fails, until the process is started anew.
+        raise DeviceLost(str(exc).partition("\n")[0]) from exc

@@ -1,0 +1,192 @@
+"""The MuseTalk renderer, to the contract that all renderers keep."""
+
+import logging
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ...audio import Pcm
+from ...avatar import Avatar
+from ...errors import SetupError
+from .. import FrameRequest, OutOfDeviceMemory, Regions, Rendered, Rendering
+from .device import Faces, Runner, make_runner, sizes_up_to, translated_errors
+from .features import SpeechFeatures
+from .networks import Networks, load_networks, random_networks
+from .prepared import PreparedAvatar, Recipe, is_prepared, open_prepared, prepare
+from .presence import presence
+from .region import FaceRegion, Placement
+from .windows import window_rows
+
+log = logging.getLogger(__name__)
+
+# One row of audio_windows: the features that move the mouth, and how far the generated mouth
+# counts; where it does not, the source frame is shown, which costs nothing.
+WINDOW = np.dtype([("features", np.float32, (50, 384)), ("presence", np.float32)])
+
+
+class MuseTalkRenderer:
+    """Frames of all sessions in one batch, on one device.
+
+    files      weights by role, as `weights.require` finds them; None: weights by chance, for
+               measuring a device
+    version    "v15" or "v1": which box and mask go with the weights
+    max_batch  the largest batch size
+    """
+
+    name = "musetalk"
+
+    def __init__(
+        self,
+        files: Mapping[str, Path] | None,
+        *,
+        version: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        max_batch: int,
+    ) -> None:
+        self._files = files
+        self._version = version
+        self._device = device
+        self._dtype = dtype
+        self._max_batch = max_batch
+        self._loaded: _Loaded | None = None
+        self._speech: weakref.WeakKeyDictionary[Pcm, SpeechFeatures] = weakref.WeakKeyDictionary()
+        self._avatars: weakref.WeakKeyDictionary[Avatar, PreparedAvatar] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        return self._loaded.runner.batch_sizes if self._loaded else sizes_up_to(self._max_batch)
+
+    @property
+    def loaded(self) -> "_Loaded":
+        assert self._loaded is not None, "load comes first"
+        return self._loaded
+
+    def load(self, progress: Callable[[str], None]) -> None:
+        began = time.monotonic()
+        try:
+            with translated_errors():
+                if self._files is None:
+                    networks = random_networks(self._device, self._dtype)
+                else:
+                    networks = load_networks(self._files, self._device, self._dtype, progress)
+                example = networks.example()
+                runner = make_runner(networks.generator, self._device, self._dtype, self._max_batch)
+            runner.warm_up(*example, progress)
+        except OutOfDeviceMemory as exc:
+            raise SetupError(
+                f"the networks do not fit into the memory of {self._device}: {exc}"
+            ) from exc
+        self._loaded = _Loaded(
+            networks,
+            runner,
+            Recipe(self._version, networks.fingerprint()),
+            torch.cuda.Stream(self._device) if self._device.type == "cuda" else None,
+        )
+        masks = "face parsing" if networks.parser else "landmarks (no face parsing weights)"
+        log.info(
+            "MuseTalk %s on %s in %s after %.1f s; batches of %s; masks by %s",
+            *(self._version, self._device, str(self._dtype).removeprefix("torch.")),
+            *(time.monotonic() - began, ", ".join(map(str, runner.batch_sizes)), masks),
+        )
+
+    def is_prepared(self, avatar: Avatar) -> bool:
+        return self._loaded is not None and (
+            avatar in self._avatars or is_prepared(avatar, self._loaded.recipe)
+        )
+
+    def prepare(self, avatar: Avatar) -> Iterator[float]:
+        steps = prepare(avatar, self.loaded.networks, self.loaded.recipe)
+        while True:
+            # Entered anew for each step, as batches run in between.
+            with translated_errors(), self._aside():
+                share = next(steps, None)
+            if share is None:
+                return
+            yield share
+
+    def audio_windows(self, pcm: Pcm, fps: Fraction, first: int, count: int) -> npt.NDArray[Any]:
+        """Rows of `WINDOW`; frames in silence have no features, and cost none."""
+        windows = np.zeros(count, WINDOW)
+        windows["presence"] = presence(pcm.model, fps, first, count)
+        voiced = np.flatnonzero(windows["presence"])
+        if voiced.size:
+            speech = self._speech.get(pcm)
+            if speech is None:
+                speech = SpeechFeatures(pcm.model, self.loaded.networks.hear)
+                self._speech[pcm] = speech
+            rows = window_rows(first + voiced, fps, speech.num_rows)
+            with translated_errors(), self._aside():
+                windows["features"][voiced] = speech.windows(rows)
+        return windows
+
+    def submit(self, batch: Sequence[FrameRequest]) -> Rendering:
+        shown: list[tuple[int, Placement]] = []
+        latents, windows = [], []
+        for index, request in enumerate(batch):
+            avatar = self._prepared(request.avatar)
+            placement = avatar.placements[request.picture]
+            if placement is not None and request.audio_window["presence"] > 0:
+                shown.append((index, placement))
+                latents.append(avatar.latents[request.picture])
+                windows.append(request.audio_window["features"])
+        if not shown:
+            return Rendered([None] * len(batch))
+        faces = self.loaded.runner.start(np.stack(latents), np.stack(windows))
+        strengths = [float(request.audio_window["presence"]) for request in batch]
+        return _Batch(faces, shown, strengths)
+
+    def _prepared(self, avatar: Avatar) -> PreparedAvatar:
+        prepared = self._avatars.get(avatar)
+        if prepared is None:
+            prepared = open_prepared(avatar, self.loaded.recipe)
+            self._avatars[avatar] = prepared
+        return prepared
+
+    def _aside(self) -> AbstractContextManager[Any]:
+        """A stream of its own: what is done beside the batches must not wait for them."""
+        return nullcontext() if self.loaded.side is None else torch.cuda.stream(self.loaded.side)
+
+    def __repr__(self) -> str:
+        return f"<MuseTalkRenderer {self._version} on {self._device}>"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Loaded:
+    networks: Networks
+    runner: Runner
+    recipe: Recipe
+    side: torch.cuda.Stream | None  # None on a CPU
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    """A batch on the device.
+
+    shown      which requests show a generated face, and where
+    strengths  of all requests
+    """
+
+    faces: Callable[[], Faces]
+    shown: Sequence[tuple[int, Placement]]
+    strengths: Sequence[float]
+
+    def regions(self) -> Regions:
+        faces, finite = self.faces()
+        if not finite.all():
+            raise ValueError("a face that is not made of numbers")
+        regions: Regions = [None] * len(self.strengths)
+        for (index, placement), face in zip(self.shown, faces, strict=True):
+            regions[index] = FaceRegion(placement, face, self.strengths[index])
+        return regions
