@@ -10,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 
 from .config import Config, MuseTalkConfig, bundled
+from .errors import WeightsError
 from .weights import command, gigabytes, missing
 
 _LIBRARIES = ("aiohttp", "av", "cv2", "jinja2", "numpy")
@@ -115,7 +116,10 @@ def _device(device: str, lacking: Verdict) -> Iterator[Finding]:
 
 def _weights(config: MuseTalkConfig, lacking: Verdict) -> Finding:
     what = f"MuseTalk {config.musetalk_version} weights in {config.models_dir}"
-    absent = missing(config.models_dir, config.musetalk_version)
+    try:
+        absent = missing(config.models_dir, config.musetalk_version)
+    except WeightsError as exc:
+        return Finding(lacking, f"{what}: {exc}", "choose another folder by --models-dir")
     if not absent:
         return Finding(Verdict.OK, what)
     return Finding(

@@ -56,12 +56,14 @@ class OfficialFile:
         return models_dir / self.path
 
     def find(self, models_dir: Path) -> Path | None:
-        """The file, or what stands in for it in the other format."""
+        """The file, or what stands in for it in the other format. Raises WeightsError if the
+        folder can't be looked into."""
         place = self.place(models_dir)
-        if place.is_file():
-            return place
         other = place.with_name(self.safetensors or place.name)
-        return other if other.is_file() else None
+        try:
+            return next((path for path in (place, other) if path.is_file()), None)
+        except OSError as exc:
+            raise WeightsError(f"can't look for {place}: {exc.strerror}") from exc
 
 
 OFFICIAL_FILES = (

@@ -1,4 +1,4 @@
-"""`musetalk-stream weights`: look at the model's files, fetch what lacks, say what comes next."""
+"""`musetalk-stream weights`: looks at the model's files, fetches the missing, says what is next."""
 
 import shlex
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .download import check_source, check_space, fetch
 from .errors import WeightsError
-from .weights import OfficialFile, Progress, State, command, examine, gigabytes
+from .weights import OfficialFile, Progress, State, command, examine
 
 
 def run(
@@ -47,7 +47,7 @@ def _fetch_missing(
     try:
         check_space(models_dir, absent)
         for file in absent:
-            print(f"fetching {file.path}, {gigabytes([file])}, from {source}", flush=True)
+            print(f"fetching {file.path}, {file.num_bytes:,} bytes, from {source}", flush=True)
             with _line(f"fetching {file.path}") as progress:
                 states[file.path] = fetch(file, models_dir, source, progress)
     except WeightsError as exc:

@@ -1,5 +1,6 @@
 """Weight files: the list, a folder's state, the command, the doctor."""
 
+import errno
 import hashlib
 import os
 import pty
@@ -160,7 +161,7 @@ def test_the_command_fetches_what_is_missing(
     assert run([FILE, extra], tmp_path, hub.url) == 0
     first = capsys.readouterr()
     assert len(hub.ranges) == 2
-    assert f"fetching net/unet.pth, 0.00 GB, from {hub.url}" in first.out
+    assert f"fetching net/unet.pth, 3,200,000 bytes, from {hub.url}" in first.out
     assert re.search(r"ok +3,200,000  net/unet.pth\n", first.out)
     assert "extra/unet.pth (optional)" in first.out
     assert f"serve --renderer musetalk --models-dir {tmp_path}" in first.out.splitlines()[-1]
@@ -223,6 +224,7 @@ def test_the_command_explains_a_failure(hub: Hub, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--list", "--dir", "x" * 300), "can't look for"),
         (("--version", "v2"), "must be one of v15, v1"),
         (("--source", "ftp://x"), "--source must begin with"),
         (("--fps", "25"), "there is no --fps"),
@@ -294,8 +296,29 @@ def test_the_doctor_misses_what_the_renderer_needs(
     assert findings["weights"].advice == f"musetalk-stream weights --dir {tmp_path}/models"
 
 
+def test_the_doctor_survives_a_folder_that_can_not_be(tmp_path: Path) -> None:
+    findings = musetalk_findings(tmp_path, renderer="musetalk", models_dir=f"/{'x' * 300}")
+    assert findings["weights"].verdict is Verdict.MISSING
+    assert os.strerror(errno.ENAMETOOLONG) in findings["weights"].what
+    assert "--models-dir" in findings["weights"].advice
+
+
 def test_the_doctor_finds_the_weights(tmp_path: Path) -> None:
     fill_folder(tmp_path / "models", "v1")
     findings = musetalk_findings(tmp_path, renderer="musetalk", device="cpu", musetalk_version="v1")
     assert findings["weights"].verdict is Verdict.OK
     assert "GPU" not in findings
+
+
+def test_the_doctor_speaks_without_torch(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('no torch here')")
+    run = subprocess.run(
+        [sys.executable, "-m", "musetalk_stream", "doctor", "--renderer", "musetalk"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert run.returncode == 1
+    assert "MISSING  torch (only MuseTalk needs it): no torch here" in run.stdout
+    assert "pip install -e .[musetalk]" in run.stdout
+    assert "Traceback" not in run.stderr
