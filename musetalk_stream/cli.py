@@ -1,4 +1,4 @@
-"""The command line: `musetalk-stream serve`, `doctor` and `weights`."""
+"""The command line: `musetalk-stream serve`, `bench`, `weights` and `doctor`."""
 
 import argparse
 import asyncio
@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _doctor(config)
         if args.command == "weights":
             return _weights(config, args)
+        if args.command == "bench":
+            return _bench(config)
         if args.check:
             return _check(config)
         return asyncio.run(_serve(config))
@@ -54,7 +56,8 @@ def _parser() -> argparse.ArgumentParser:
         "--check", action="store_true", help="print what is in force, and what stands in the way"
     )
     doctor = commands.add_parser("doctor", help="say what is installed and what is missing")
-    for command in (serve, doctor):
+    bench = commands.add_parser("bench", help="measure the renderer, and say what it holds")
+    for command in (serve, doctor, bench):
         _add_settings(command)
     weights = commands.add_parser("weights", help="fetch and check the files of the MuseTalk model")
     weights.add_argument(
@@ -118,11 +121,19 @@ def _weights(config: Config, args: argparse.Namespace) -> int:
     return weights_command.run(files, folder, version, args.source, look_only=args.list)
 
 
+def _bench(config: Config) -> int:
+    from . import bench_command
+
+    for line in bench_command.run(config):
+        print(line, flush=True)
+    return 0
+
+
 async def _serve(config: Config) -> int:
     # Imported here: `doctor` must be able to say that one of these can't be imported.
     from aiohttp import web
 
-    from .renderers.builtin import BuiltinRenderer
+    from .renderers.make import make_renderer
     from .web.app import build_app
     from .web.context import READINESS
 
@@ -133,7 +144,7 @@ async def _serve(config: Config) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    app = build_app(config, BuiltinRenderer())
+    app = build_app(config, make_renderer(config))
     # Event streams must learn at once that their client has gone. Requests that still run when
     # the server stops get a second to end.
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)

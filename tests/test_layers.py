@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "musetalk_stream"
 
 # Top first; a module imports only from rows below its own, or from its own package.
 LAYERS = [
-    {"cli", "__main__", "doctor", "weights_command"},
+    {"cli", "__main__", "doctor", "weights_command", "bench_command"},
     {"web"},
     {"sessions"},
     {"utterance", "readying"},
@@ -35,7 +35,8 @@ OWNERS = {
     "aiohttp": {"web", "cli"},
     "jinja2": {"web"},
     "argparse": {"cli"},
-    "numpy": {"audio", "avatar", "blend", "encode", "prepare", "renderers", "models"},
+    "numpy": {"audio", "avatar", "blend", "encode", "prepare", "renderers", "models",
+              "bench_command"},
     "asyncio": {"cli", "web", "sessions", "utterance", "readying", "batcher", "store", "events",
                 "workers"},
     "threading": {"batcher", "workers"},

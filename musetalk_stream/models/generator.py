@@ -28,7 +28,8 @@ class FaceGenerator(nn.Module):
         self.unet = unet
         self.post_quant_conv = vae.post_quant_conv
         self.decoder = vae.decoder
-        self.register_buffer("positions", positional_encoding(WINDOW_TOKENS, WINDOW_WIDTH))
+        positions = positional_encoding(WINDOW_TOKENS, WINDOW_WIDTH)
+        self.register_buffer("positions", positions, persistent=False)
 
     def forward(self, latents: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Faces, and which of them are numbers throughout.
@@ -37,8 +38,14 @@ class FaceGenerator(nn.Module):
         windows  `[B, 50, 384]`: audio features without positions
         gives    uint8 `[B, 8h, 8w, 3]` BGR, and bool `[B]`
         """
-        clean = self.unet(latents, windows + self.positions)  # [B, 4, h, w]
-        # In full precision from here: bf16 has steps of a whole level in bright skin.
+        return self.pixels(self.clean(latents, windows))
+
+    def clean(self, latents: Tensor, windows: Tensor) -> Tensor:
+        """Latents of the talking face, scaled: `[B, 4, h, w]`."""
+        return cast(Tensor, self.unet(latents, windows + self.positions))
+
+    def pixels(self, clean: Tensor) -> tuple[Tensor, Tensor]:
+        # In full precision once decoded: bf16 has steps of a whole level in bright skin.
         pixels = self.decoder(self.post_quant_conv(clean)).float() * 127.5 + 127.5
         finite = pixels.isfinite().flatten(1).all(dim=1)
         faces = pixels.clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()

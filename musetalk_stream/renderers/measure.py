@@ -17,7 +17,7 @@ from . import FrameRequest, OutOfDeviceMemory, Renderer, Rendering
 
 log = logging.getLogger(__name__)
 
-_FPS = Fraction(25)
+FPS = Fraction(25)
 _BATCHES = 4  # per repeat
 _REPEATS = 3  # of which the best counts: what disturbs a measurement only ever makes it slower
 _ENOUGH_S = 0.25  # of measuring one size; another repeat begins only before
@@ -43,7 +43,7 @@ def frames_per_second(
     Raises SetupError if not even the first does.
     """
     sizes = renderer.batch_sizes if sizes is None else sizes
-    requests = _speaking(renderer, avatar, sizes[-1])
+    requests = speaking(renderer, avatar, sizes[-1])
     speeds: dict[int, float] = {}
     for size in sizes:
         progress(f"measuring batches of {size}")
@@ -86,12 +86,12 @@ def _run(renderer: Renderer, batch: Sequence[FrameRequest], count: int) -> float
     return time.perf_counter() - began_s
 
 
-def _speaking(renderer: Renderer, avatar: Avatar, count: int) -> list[FrameRequest]:
+def speaking(renderer: Renderer, avatar: Avatar, count: int) -> list[FrameRequest]:
     """Frames of which each has a face, where the avatar has one, and voice under it: a frame in
     silence costs nothing."""
     with_face = np.flatnonzero(np.isfinite(avatar.landmarks).all(axis=(1, 2)))
     pictures = with_face if len(with_face) else np.arange(avatar.manifest.num_frames)
-    windows = renderer.audio_windows(_buzz(count), _FPS, 0, count)
+    windows = renderer.audio_windows(_buzz(count), FPS, 0, count)
     return [
         FrameRequest(avatar, int(pictures[k % len(pictures)]), windows[k]) for k in range(count)
     ]
@@ -99,7 +99,7 @@ def _speaking(renderer: Renderer, avatar: Avatar, count: int) -> list[FrameReque
 
 def _buzz(frames: int) -> Pcm:
     """A voice without pauses: a pitch and its overtones, swelling four times a second."""
-    num_samples = int(frames * EAR_RATE / _FPS)
+    num_samples = int(frames * EAR_RATE / FPS)
     instants = np.arange(num_samples) / EAR_RATE
     voice = sum(np.sin(2 * np.pi * _PITCH_HZ * k * instants) / k for k in range(1, 9))
     ear = (0.2 * (0.7 + 0.3 * np.sin(2 * np.pi * 4 * instants)) * voice).astype(np.float32)

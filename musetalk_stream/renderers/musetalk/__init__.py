@@ -2,5 +2,13 @@
 
 from .networks import choose_dtype, find_device
 from .renderer import WINDOW, MuseTalkRenderer
+from .stages import Stages, measure_stages
 
-__all__ = ["WINDOW", "MuseTalkRenderer", "choose_dtype", "find_device"]
+__all__ = [
+    "WINDOW",
+    "MuseTalkRenderer",
+    "Stages",
+    "choose_dtype",
+    "find_device",
+    "measure_stages",
+]

@@ -22,7 +22,7 @@ from ...models.mel import log_mel
 from ...models.unet import UNet, UNetConfig
 from ...models.vae import SCALING_FACTOR, Vae, VaeConfig
 from ...models.whisper import WhisperConfig, WhisperEncoder
-from .features import SEGMENT_SAMPLES
+from .features import LAYERS, SEGMENT_SAMPLES, WIDTH
 from .windows import Floats
 
 Progress = Callable[[str], None]
@@ -104,8 +104,13 @@ def load_networks(
     with torch.device("meta"):  # without memory and values: both come with the files
         unet = UNet(_config(files, "unet_config", UNetConfig.from_json))
         vae = Vae(_config(files, "vae_config", VaeConfig.from_json))
-        whisper = WhisperEncoder(_config(files, "whisper_config", WhisperConfig.from_json))
+        hearing = _config(files, "whisper_config", WhisperConfig.from_json)
+        whisper = WhisperEncoder(hearing)
         parser = BiSeNet() if "face_parsing" in files else None
+    if (hearing.layers + 1, hearing.width) != (LAYERS, WIDTH):
+        raise WeightsError(
+            f"{files['whisper_config']} is of another Whisper: MuseTalk hears with whisper-tiny"
+        )
     progress("loading the U-Net")
     _fill(unet, files["unet"])
     progress("loading the VAE, Whisper and the face parser")
@@ -131,6 +136,8 @@ def _placed(
     dtype: torch.dtype,
 ) -> Networks:
     """Channels last, because that is how convolutions are fastest in bf16 and fp16."""
+    # What is in fp32 is so on purpose; TF32 has ten bits.
+    torch.backends.cudnn.allow_tf32 = False
     generator = FaceGenerator(unet, vae)
     for network in (vae.encoder, vae.quant_conv, whisper, parser):
         if network is not None:

@@ -95,11 +95,9 @@ class MuseTalkRenderer:
             torch.cuda.Stream(self._device) if self._device.type == "cuda" else None,
         )
         masks = "face parsing" if networks.parser else "landmarks (no face parsing weights)"
-        log.info(
-            "MuseTalk %s on %s in %s after %.1f s; batches of %s; masks by %s",
-            *(self._version, self._device, str(self._dtype).removeprefix("torch.")),
-            *(time.monotonic() - began, ", ".join(map(str, runner.batch_sizes)), masks),
-        )
+        sizes = ", ".join(map(str, runner.batch_sizes))
+        took_s = time.monotonic() - began
+        log.info("%r loaded in %.1f s; batches of %s; masks by %s", self, took_s, sizes, masks)
 
     def is_prepared(self, avatar: Avatar) -> bool:
         return self._loaded is not None and (
@@ -159,7 +157,12 @@ class MuseTalkRenderer:
         return nullcontext() if self.loaded.side is None else torch.cuda.stream(self.loaded.side)
 
     def __repr__(self) -> str:
-        return f"<MuseTalkRenderer {self._version} on {self._device}>"
+        where = str(self._device)
+        if self._device.type == "cuda":
+            where += f" ({torch.cuda.get_device_name(self._device)})"
+        how = f"{self._dtype} on {where}, torch {torch.__version__}"
+        weights = self._version if self._files else "weights by chance"
+        return f"<MuseTalkRenderer {weights}, {how}>"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
