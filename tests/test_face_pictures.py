@@ -80,6 +80,15 @@ def test_a_face_outside_the_picture() -> None:
     assert face_box(face_at(-9, 3, 90, 99), SIZE, detection=Box(1290, 40, 1400, 90)) is None
 
 
+def test_no_box_is_too_small_for_what_comes_next() -> None:
+    assert face_box(face_at(100, 101, 200, 201), SIZE, margin=0) is None
+    box = face_box(face_at(100, 101, 200, 202), SIZE, margin=0)
+    assert box == (100, 198, 101, 202)
+    around = crop_box(box)
+    assert box.within(around) == box
+    assert paste_mask(np.full((512, 512), 255, np.uint8), box, around).any()
+
+
 def test_the_crop_box_is_a_square_around_the_box() -> None:
     assert crop_box(Box(5, 20, 120, 150)) == (-35, -12, 159, 182)
     assert crop_box(Box(10, 10, 21, 15)) == (8, 5, 22, 19)  # 11 // 2 * 1.5 = 7.5, cut to 7

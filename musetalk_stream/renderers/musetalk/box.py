@@ -7,6 +7,8 @@ import numpy.typing as npt
 
 _NOSE_BRIDGE = 29  # landmark: the middle of the box, so that the model draws what is below it
 
+_SMALLEST = 4  # pixels of the longer side, so that the crop box holds the box
+
 MARGIN = 10  # pixels below the chin, as version 1.5 was trained; version 1 has none
 
 
@@ -39,6 +41,15 @@ class Box(NamedTuple):
         """The same rectangle, in pixels from the corner of another."""
         return Box(self.x1 - other.x1, self.y1 - other.y1, self.x2 - other.x1, self.y2 - other.y1)
 
+    def even(self, around: int = 0) -> "Box":
+        """The smallest rectangle with even corners that holds this one, and `around` it (even)."""
+        return Box(
+            self.x1 // 2 * 2 - around,
+            self.y1 // 2 * 2 - around,
+            -(-self.x2 // 2) * 2 + around,
+            -(-self.y2 // 2) * 2 + around,
+        )
+
 
 def face_box(
     landmarks: npt.NDArray[np.floating[Any]],
@@ -55,7 +66,7 @@ def face_box(
     shift      pixels by which the middle is lower than landmark 29; version 1 only
     detection  what a face detector says, used where the landmarks make no box inside the picture
 
-    None if there is no face, or nothing of it in the picture.
+    None if there is no face, or next to nothing of it in the picture.
     """
     if not np.isfinite(landmarks).all():
         return None
@@ -70,7 +81,8 @@ def face_box(
     # The official code cuts off the right side by slicing the picture, and then pastes a face of
     # the full width: a box that ends with the picture keeps crop and paste the same size.
     box = box._replace(y2=box.y2 + margin).within(Box(0, 0, *size))
-    return box if box.width > 0 and box.height > 0 else None
+    is_seen = box.width > 0 and box.height > 0 and max(box.width, box.height) >= _SMALLEST
+    return box if is_seen else None
 
 
 def crop_box(box: Box, expand: float = 1.5) -> Box:

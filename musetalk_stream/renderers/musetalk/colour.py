@@ -46,7 +46,7 @@ def bgr_of(planes: Picture, rect: Box) -> Bytes:
     """A rectangle of an I420 picture as BGR, uint8 `[h, w, 3]`; for preparation, not per frame."""
     height, width = planes.luma.shape
     # With some of its surroundings: the same pixels as if the whole picture were converted.
-    wide = even(rect, _CONTEXT).within(Box(0, 0, width, height))
+    wide = rect.even(_CONTEXT).within(Box(0, 0, width, height))
     half = np.s_[wide.y1 // 2 : wide.y2 // 2, wide.x1 // 2 : wide.x2 // 2]
     ycc = np.empty((wide.height, wide.width, 3), np.float32)
     ycc[..., 0] = planes.luma[wide.y1 : wide.y2, wide.x1 : wide.x2]
@@ -58,13 +58,3 @@ def bgr_of(planes: Picture, rect: Box) -> Bytes:
     bgr = np.clip(np.rint(cv2.transform(ycc, _TO_BGR)), 0, 255).astype(np.uint8)
     inner = rect.seen_from(wide)
     return np.ascontiguousarray(bgr[inner.y1 : inner.y2, inner.x1 : inner.x2])
-
-
-def even(rect: Box, around: int = 0) -> Box:
-    """The smallest rectangle with even corners that holds this one and `around` it (even)."""
-    return Box(
-        rect.x1 // 2 * 2 - around,
-        rect.y1 // 2 * 2 - around,
-        -(-rect.x2 // 2) * 2 + around,
-        -(-rect.y2 // 2) * 2 + around,
-    )

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...blend import Picture, mix
 from .box import Box
-from .colour import even, i420_of
+from .colour import i420_of
 from .crop import fitted
 from .resample import Bytes
 
@@ -49,7 +49,7 @@ def place(mask: Bytes, box: Box, crop_box: Box, size: tuple[int, int]) -> Placem
     if not width:
         return None
     touched = Box(seen.x1 + x, seen.y1 + y, seen.x1 + x + width, seen.y1 + y + height)
-    rect = even(touched)
+    rect = touched.even()
     luma = np.zeros((rect.height, rect.width), np.uint8)
     to = touched.seen_from(rect)
     luma[to.y1 : to.y2, to.x1 : to.x2] = shown[y : y + height, x : x + width]

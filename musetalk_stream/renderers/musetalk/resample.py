@@ -64,7 +64,7 @@ def _resized_rows(picture: Bytes, count: int, kind: str) -> Bytes:
     return levels.astype(np.uint8).reshape(count, *picture.shape[1:])
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def _weights(before: int, after: int, kind: str) -> npt.NDArray[np.float64]:
     """How much each row counts in each row of the result: `[after, before]`, whole numbers."""
     filtered, reach = _FILTERS[kind]
