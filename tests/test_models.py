@@ -188,7 +188,7 @@ def test_folded_pixels_are_bgr_of_scaled_latents() -> None:
 
 @pytest.mark.parametrize("shape", [(16, 16), (16, 16, 1, 1)])
 def test_old_names_of_the_attention_load(shape: tuple[int, ...]) -> None:
-    """diffusers renamed them after sd-vae-ft-mse was saved; convolutions they were even before."""
+    """As sd-vae-ft-mse has them, which was saved before diffusers renamed them."""
     new = named_state(smallest_vae())
     names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
     old = {}

@@ -16,8 +16,8 @@ from torch.nn.functional import gelu, linear, silu
 from . import fields
 from .layers import Attention, Downsample, Resnet, Upsample, as_picture, as_tokens
 
-# Fields that change the result without changing a parameter's name, and the value we compute with.
-# Any other difference shows when the weights are loaded: their names or shapes do not fit.
+# Fields of which we know one value only. What else is different shows when the weights are loaded:
+# their names or shapes do not fit.
 _FIXED: fields.Json = {
     "act_fn": "silu",
     "attention_type": "default",

@@ -20,7 +20,7 @@ from .layers import Attention, Downsample, Resnet, Upsample, as_picture, as_toke
 SCALING_FACTOR = 0.18215
 
 _EPS = 1e-6  # of all norms, whatever the configuration says
-# Fields that change the result without changing a parameter's name, and the value we compute with.
+# Fields of which we know one value only.
 _FIXED: fields.Json = {
     "act_fn": "silu",
     "latents_mean": None,

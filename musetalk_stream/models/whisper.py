@@ -14,7 +14,7 @@ from torch.nn.functional import gelu
 from . import fields
 from .layers import attend
 
-# Fields that change the result without changing a parameter's name, and the value we compute with.
+# Fields of which we know one value only.
 _FIXED: fields.Json = {"activation_function": "gelu", "scale_embedding": False}
 _PREFIXES = ("model.encoder.", "encoder.")
 
