@@ -244,7 +244,7 @@ class Batcher:
             batch = [request for _, frames in turns for request in frames]
             self._flights.append(_Flight(turns, batch, self._submit(batch)))
         elif self._flights:
-            self._land(self._flights.popleft())
+            self._land(self._flights[0])
         return True
 
     def _has_work(self) -> bool:
@@ -280,6 +280,7 @@ class Batcher:
                 else:
                     part.done.append(outcome)
         with self._wake:
+            self._flights.popleft()
             self._batches += 1
             self._frames_rendered += len(flight.batch)
             self._padded_frames += padded_size(len(flight.batch), self._renderer.batch_sizes)

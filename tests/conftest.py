@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from fakes import NumberRenderer, make_avatar_folder
-from servers import ProcessServer, Serve, Server, start_process
+from servers import Begin, ProcessServer, Serve, Server, Starting, start_process
 
 from musetalk_stream.config import load
 from musetalk_stream.renderers import Renderer
@@ -25,33 +25,41 @@ def avatar_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def serve(avatar_store: Path, tmp_path: Path) -> AsyncIterator[Serve]:
+async def begin(avatar_store: Path, tmp_path: Path) -> AsyncIterator[Begin]:
     async with AsyncExitStack() as stack:
 
-        async def start(renderer: Renderer | None = None, **settings: object) -> Server:
-            chunks_dir = tmp_path / "chunks"
+        async def start(renderer: Renderer, **settings: object) -> Starting:
             flags = {
                 "avatars_dir": str(avatar_store),
-                "chunks_dir": str(chunks_dir),
+                "chunks_dir": str(tmp_path / "chunks"),
                 "avatar": "tiny",
                 "capacity_fps": "100000",  # not measured, unless a test is about that
                 **{name: str(value) for name, value in settings.items()},
             }
-            app = build_app(load(flags, environ={}), renderer or NumberRenderer())
+            app = build_app(load(flags, environ={}), renderer)
             runner = web.AppRunner(
                 app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0
             )
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await web.TCPSite(runner, "127.0.0.1", 0).start()
-            await app[READINESS].settled()
-            assert app[READINESS].failed is None, app[READINESS].failed
             host, port = runner.addresses[0][:2]
             server = Server(f"http://{host}:{port}", Path(flags["chunks_dir"]))
             stack.push_async_callback(server.hang_up)
-            return server
+            return Starting(server, app[READINESS], runner)
 
         yield start
+
+
+@pytest.fixture
+async def serve(begin: Begin) -> Serve:
+    async def start(renderer: Renderer | None = None, **settings: object) -> Server:
+        starting = await begin(renderer or NumberRenderer(), **settings)
+        await starting.readiness.settled()
+        assert starting.readiness.failed is None, starting.readiness.failed
+        return starting.server
+
+    return start
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from musetalk_stream.audio import Pcm
 from musetalk_stream.avatar import FORMAT, Avatar, open_avatar
-from musetalk_stream.blend import MouthRegion
+from musetalk_stream.blend import MouthRegion, i420_planes
 from musetalk_stream.config import EncoderConfig
 from musetalk_stream.prepare import derive
 from musetalk_stream.renderers import (
@@ -134,6 +134,17 @@ def read_marker(luma: Plane) -> int:
     area = luma[_MARKER_Y:, _MARKER_X:][: rows * _CELL, : columns * _CELL].astype(np.float32)
     cells = area.reshape(rows, _CELL, columns, _CELL).mean(axis=(1, 3)).reshape(-1)
     return int("".join("1" if level > _GREY else "0" for level in cells), 2)
+
+
+def numbers(regions: Regions) -> list[int]:
+    """The numbers in regions, none of which may be None."""
+    found = []
+    for region in regions:
+        assert region is not None
+        picture = i420_planes(np.zeros((TINY_SIZE * 3 // 2, TINY_SIZE), np.uint8))
+        region.paste(picture)
+        found.append(read_marker(picture.luma))
+    return found
 
 
 def without_marker(luma: Plane) -> Plane:

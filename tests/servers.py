@@ -10,13 +10,16 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
 import httpx_sse
+from aiohttp import web
 
 from musetalk_stream.renderers import Renderer
+from musetalk_stream.web.context import Readiness
 
 Json = dict[str, Any]
 
@@ -201,6 +204,30 @@ def start_process(folder: Path, avatar_store: Path, *flags: str) -> Iterator[Pro
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@dataclass(frozen=True)
+class Starting:
+    """A server in this process that may not be ready yet."""
+
+    server: Server
+    readiness: Readiness
+    runner: web.AppRunner
+
+    async def until_detail(self, text: str) -> None:
+        """Until `/readyz` is red with these words."""
+
+        async def is_so() -> bool:
+            answer = await self.server.client.get("/readyz")
+            return answer.status_code == 503 and answer.json()["detail"] == text
+
+        await self.server.until(is_so)
+
+
+class Begin(Protocol):
+    def __call__(self, renderer: Renderer, **settings: object) -> Awaitable[Starting]:
+        """Start a server in this process without waiting for it; `settings` as for `Serve`."""
+        ...
 
 
 class Serve(Protocol):

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
-from fakes import NumberRenderer, make_avatar, read_marker
+from fakes import NumberRenderer, make_avatar, numbers
 
 from musetalk_stream.avatar import Avatar
 from musetalk_stream.batcher import Batcher
-from musetalk_stream.blend import MouthRegion
-from musetalk_stream.errors import RenderFailed
-from musetalk_stream.renderers import FrameRequest, Regions, Rendering
+from musetalk_stream.errors import RendererLost, RenderFailed
+from musetalk_stream.renderers import DeviceLost, FrameRequest, Regions, Rendering
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +38,6 @@ class Gate(NumberRenderer):
 
 def frames(avatar: Avatar, *numbers: int) -> list[FrameRequest]:
     return [FrameRequest(avatar, 0, np.array([k, 1.0], np.float32)) for k in numbers]
-
-
-def numbers(regions: Regions) -> list[int]:
-    found = []
-    for region in regions:
-        assert isinstance(region, MouthRegion)
-        luma = np.zeros((128, 128), np.uint8)
-        height, width = region.luma.shape
-        luma[region.y : region.y + height, region.x : region.x + width] = region.luma
-        found.append(read_marker(luma))
-    return found
 
 
 @pytest.fixture
@@ -158,3 +146,193 @@ async def test_an_idle_thread_uses_no_time(avatar: Avatar) -> None:
         before = time.process_time()
         await asyncio.sleep(0.2)
         assert time.process_time() - before < 0.05
+
+
+# --- in flight
+
+
+class Watched(NumberRenderer):
+    """Works later, notes what happens to each batch, and holds it there until it is opened."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(works_later=True, **options)  # type: ignore[arg-type]
+        self.open = threading.Event()
+        self.waited_for = threading.Event()
+        self.log: list[tuple[str, list[int]]] = []
+
+    def submit(self, batch: Sequence[FrameRequest]) -> Rendering:
+        self.log.append(("submit", [int(request.audio_window[0]) for request in batch]))
+        return super().submit(batch)
+
+    def render(self, batch: Sequence[FrameRequest]) -> Regions:
+        self.log.append(("wait", [int(request.audio_window[0]) for request in batch]))
+        self.waited_for.set()
+        self.open.wait(10)
+        return super().render(batch)
+
+
+async def test_the_next_batch_is_submitted_before_the_last_is_waited_for(avatar: Avatar) -> None:
+    renderer = Watched()
+    renderer.open.set()
+    with Batcher(renderer, max_batch=2).running() as batcher:
+        regions = await batcher.render(frames(avatar, *range(8)), deadline_s=0, per_turn=2)
+        assert numbers(regions) == list(range(8))
+        assert batcher.statistics().in_flight == 0
+    assert renderer.log == [
+        ("submit", [0, 1]),
+        ("submit", [2, 3]),
+        ("wait", [0, 1]),
+        ("submit", [4, 5]),
+        ("wait", [2, 3]),
+        ("submit", [6, 7]),
+        ("wait", [4, 5]),
+        ("wait", [6, 7]),
+    ]
+
+
+async def test_what_is_done_at_once_is_handed_out_before_the_next_batch(avatar: Avatar) -> None:
+    done_before: list[bool] = []
+
+    class Noting(NumberRenderer):
+        def submit(self, batch: Sequence[FrameRequest]) -> Rendering:
+            done_before.append(batcher.statistics().in_flight == 0)
+            return super().submit(batch)
+
+    with Batcher(Noting(), max_batch=2).running() as batcher:
+        await batcher.render(frames(avatar, *range(8)), deadline_s=0, per_turn=2)
+    assert done_before == [True] * 4
+
+
+async def test_an_early_deadline_waits_for_no_more_than_what_is_in_flight(avatar: Avatar) -> None:
+    renderer = Watched()
+    with Batcher(renderer, max_batch=2).running() as batcher:
+        late = asyncio.create_task(
+            batcher.render(frames(avatar, *range(8)), deadline_s=9, per_turn=2)
+        )
+        assert await asyncio.to_thread(renderer.waited_for.wait, 5)
+        assert batcher.statistics().in_flight == 2
+        soon = asyncio.create_task(batcher.render(frames(avatar, 90, 91), deadline_s=1, per_turn=2))
+        await asyncio.sleep(0)
+        renderer.open.set()
+        assert numbers(await soon) == [90, 91]
+        assert numbers(await late) == list(range(8))
+    submitted = [batch for what, batch in renderer.log if what == "submit"]
+    assert submitted == [[0, 1], [2, 3], [90, 91], [4, 5], [6, 7]]
+
+
+async def test_who_leaves_frees_the_renderer_within_what_is_in_flight(avatar: Avatar) -> None:
+    renderer = Watched()
+    with Batcher(renderer, max_batch=2).running() as batcher:
+        leaver = asyncio.create_task(
+            batcher.render(frames(avatar, *range(100)), deadline_s=0, per_turn=2)
+        )
+        assert await asyncio.to_thread(renderer.waited_for.wait, 5)
+        leaver.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaver
+        renderer.open.set()
+        assert numbers(await batcher.render(frames(avatar, 200), deadline_s=9, per_turn=2)) == [200]
+        assert batcher.statistics().frames_waiting == 0
+    submitted = [batch for what, batch in renderer.log if what == "submit"]
+    assert submitted == [[0, 1], [2, 3], [200]]
+
+
+@pytest.mark.parametrize("works_later", [False, True])
+async def test_a_poisoned_frame_among_eight(avatar: Avatar, works_later: bool) -> None:
+    renderer = NumberRenderer(works_later=works_later, fails_on=lambda _, frame: frame == 313)
+    with Batcher(renderer, max_batch=16).running() as batcher:
+        parts = [range(100 * k + 10, 100 * k + 18) for k in range(8)]
+        outcomes = await asyncio.gather(
+            *(batcher.render(frames(avatar, *part), deadline_s=0, per_turn=2) for part in parts),
+            return_exceptions=True,
+        )
+        for part, outcome in zip(parts, outcomes, strict=True):
+            if 313 in part:
+                assert isinstance(outcome, RenderFailed)
+            else:
+                assert not isinstance(outcome, BaseException)
+                assert numbers(outcome) == list(part)
+        assert batcher.statistics().frames_waiting == 0
+
+
+# --- memory
+
+
+@pytest.mark.parametrize("works_later", [False, True])
+@pytest.mark.parametrize("fits", [1, 3, 7])
+async def test_batches_that_do_not_fit_are_halved(
+    avatar: Avatar, works_later: bool, fits: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    renderer = NumberRenderer(works_later=works_later, fits=fits)
+    with Batcher(renderer, max_batch=16).running() as batcher:
+        regions = await batcher.render(frames(avatar, *range(48)), deadline_s=0, per_turn=64)
+        assert numbers(regions) == list(range(48)), "all arrive, in order"
+        largest = batcher.statistics().max_batch
+        assert largest == {1: 1, 3: 2, 7: 4}[fits]
+        del renderer.batches[:]
+        await batcher.render(frames(avatar, *range(16)), deadline_s=0, per_turn=64)
+    assert set(renderer.batches) == {largest}
+    told = [each for each in caplog.records if "does not fit" in each.getMessage()]
+    assert len(told) == {1: 4, 3: 3, 7: 2}[fits], "once per reduction"
+
+
+async def test_a_frame_that_does_not_fit_fails_only_its_own(avatar: Avatar) -> None:
+    renderer = NumberRenderer(fits=0)
+    with Batcher(renderer, max_batch=4).running() as batcher:
+        with pytest.raises(RenderFailed, match="room for 0"):
+            await batcher.render(frames(avatar, *range(5)), deadline_s=0, per_turn=4)
+        renderer.fits = 4
+        assert numbers(await batcher.render(frames(avatar, 7), deadline_s=0, per_turn=1)) == [7]
+        assert batcher.statistics().max_batch == 1
+
+
+async def test_figures(avatar: Avatar) -> None:
+    with Batcher(NumberRenderer(), max_batch=16).running() as batcher:
+        before = batcher.statistics()
+        assert (before.batches, before.batch_fill, before.capacity_fps) == (0, 0, 0)
+        await batcher.render(frames(avatar, *range(12)), deadline_s=0, per_turn=64)
+        assert batcher.statistics().batch_fill == 12 / 16
+        await batcher.measure(avatar, lambda doing: None)
+        figures = batcher.statistics()
+    assert list(figures.frames_per_second_by_batch) == [1, 2, 4, 8, 16]
+    fastest = max(figures.frames_per_second_by_batch.values())
+    assert figures.frames_per_second_by_batch[figures.max_batch] == fastest
+    assert figures.capacity_fps == pytest.approx(0.9 * fastest, abs=0.1)
+
+
+# --- loss
+
+
+async def test_a_lost_device_fails_all_who_wait_and_all_who_come(avatar: Avatar) -> None:
+    renderer = Watched()
+    with Batcher(renderer, max_batch=2).running() as batcher:
+        waiting = [
+            asyncio.create_task(batcher.render(frames(avatar, *range(9)), deadline_s=k, per_turn=2))
+            for k in range(3)
+        ]
+        assert await asyncio.to_thread(renderer.waited_for.wait, 5)
+        called = asyncio.create_task(batcher.call(lambda its: its.name))
+        await asyncio.sleep(0)
+        renderer.lost = "an illegal memory access"
+        renderer.open.set()
+        async with asyncio.timeout(5):
+            for outcome in await asyncio.gather(*waiting, called, return_exceptions=True):
+                assert isinstance(outcome, RendererLost)
+                assert "an illegal memory access" in outcome.detail
+        with pytest.raises(RendererLost):
+            await batcher.render(frames(avatar, 1), deadline_s=0, per_turn=1)
+        with pytest.raises(RendererLost):
+            await batcher.call(lambda its: its.name)
+        assert batcher.lost
+        assert "an illegal memory access" in batcher.lost
+
+
+async def test_a_call_can_lose_the_device_too(avatar: Avatar) -> None:
+    def lose(renderer: object) -> None:
+        raise DeviceLost("gone")
+
+    with Batcher(NumberRenderer(), max_batch=2).running() as batcher:
+        with pytest.raises(RendererLost, match="gone"):
+            await batcher.call(lose)
+        with pytest.raises(RendererLost, match="gone"):
+            await batcher.render(frames(avatar, 1), deadline_s=0, per_turn=1)

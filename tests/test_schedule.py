@@ -5,11 +5,17 @@ from fractions import Fraction
 import pytest
 
 from musetalk_stream.schedule import (
+    CAPACITY_SHARE,
     DELIVERY_MARGIN_S,
     Job,
+    admits,
+    batch_size,
+    capacity,
     may_start,
     next_batch,
     next_chunk_frames,
+    padded_size,
+    usable_sizes,
 )
 from musetalk_stream.timeline import chunk_frames
 
@@ -133,3 +139,64 @@ def test_every_frame_is_served_once_and_in_order() -> None:
             served[id(one)] += frames
     for one, name in zip(jobs, "abc", strict=True):
         assert served[id(one)] == [f"{name}{index}" for index in range(23)]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "taken", "why"),
+    [
+        (1, [1], "a size of its own"),
+        (3, [3], "three quarters of 4"),
+        (5, [4, 1], "less than three quarters of 8"),
+        (6, [6], "three quarters of 8"),
+        (9, [8, 1], "16 would be half empty"),
+        (11, [8, 3], "as above"),
+        (12, [12], "three quarters of 16"),
+        (16, [16], "full"),
+        (37, [16, 16, 4, 1], "the largest, as often as there are enough"),
+    ],
+)
+def test_batches_fill_fixed_sizes(waiting: int, taken: list[int], why: str) -> None:
+    sizes, batches = (1, 2, 4, 8, 16), []
+    while waiting:
+        batches.append(batch_size(waiting, sizes))
+        waiting -= batches[-1]
+    assert batches == taken, why
+
+
+def test_sizes_that_begin_above_one() -> None:
+    assert [batch_size(waiting, (4, 8)) for waiting in (1, 3, 4, 5, 6, 9)] == [1, 3, 4, 4, 6, 8]
+
+
+def test_a_renderer_without_company_takes_one_by_one() -> None:
+    assert {batch_size(waiting, (1,)) for waiting in range(1, 50)} == {1}
+
+
+def test_usable_sizes() -> None:
+    assert usable_sizes((1, 2, 4, 8), 5) == [1, 2, 4]
+    assert usable_sizes((4, 8), 3) == [3]
+
+
+def test_what_a_batch_costs() -> None:
+    assert [padded_size(count, (1, 4, 8)) for count in (1, 2, 4, 7, 9)] == [1, 4, 4, 8, 9]
+
+
+def test_capacity_is_that_of_the_sizes_in_use() -> None:
+    speeds = {1: 50.0, 2: 80.0, 4: 100.0}
+    assert capacity(speeds, 16) == CAPACITY_SHARE * 100
+    assert capacity(speeds, 3) == CAPACITY_SHARE * 80
+    assert capacity({}, 16) == 0
+
+
+@pytest.mark.parametrize(
+    ("capacity_fps", "reserved_fps", "fps", "is_admitted"),
+    [
+        (100, 75, 25, True),
+        (100, 76, 25, False),
+        (10, 0, 25, True),  # late, but there
+        (10, 25, 5, False),
+        (0, 0, 25, True),
+        (0, 5, 5, False),
+    ],
+)
+def test_admission(capacity_fps: float, reserved_fps: float, fps: float, is_admitted: bool) -> None:
+    assert admits(capacity_fps, reserved_fps, fps) == is_admitted

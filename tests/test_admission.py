@@ -1,0 +1,112 @@
+"""How many sessions a server takes: what its renderer was measured to make, or what it is told."""
+
+import math
+import time
+from collections.abc import Sequence
+
+import pytest
+from fakes import NumberRenderer, tone, wav
+from servers import Serve, Server
+
+from musetalk_stream.renderers import FrameRequest, Regions
+
+
+async def refused(server: Server, **options: object) -> str:
+    answer = await server.client.post("/sessions/create", json=options)
+    assert answer.status_code == 429
+    assert answer.json()["retryable"]
+    assert answer.headers["Retry-After"] == "5"
+    assert answer.json()["code"] == "capacity"
+    return str(answer.json()["detail"])
+
+
+async def engine(server: Server) -> dict[str, float]:
+    figures: dict[str, float] = (await server.client.get("/sessions/stats")).json()["engine"]
+    return figures
+
+
+async def test_sessions_share_the_capacity_and_give_it_back(serve: Serve) -> None:
+    server = await serve(capacity_fps=60)
+    first, _ = await server.create(), await server.create()
+    detail = await refused(server)
+    assert all(number in detail for number in ("60", "50", "25"))
+    small = await server.create(fps=10)
+    figures = await engine(server)
+    assert (figures["capacity_fps"], figures["reserved_fps"]) == (60, 60)
+    await refused(server, fps=5)
+    await server.client.delete(f"/sessions/{small}")
+    await server.client.delete(f"/sessions/{first}")
+    assert (await engine(server))["reserved_fps"] == 25
+    await server.create(fps=30)
+
+
+async def test_what_is_played_counts_not_how_often_lips_move(serve: Serve) -> None:
+    server = await serve(capacity_fps=60)
+    await server.create(fps=10, playback_fps=40)
+    await refused(server, fps=10, playback_fps=30)
+    await server.create(fps=10)
+
+
+async def test_expiry_gives_the_share_back(serve: Serve) -> None:
+    server = await serve(capacity_fps=30, session_idle_s=1)
+    await server.create()
+    await refused(server)
+
+    async def there_is_room() -> bool:
+        return (await server.client.post("/sessions/create")).status_code == 201
+
+    await server.until(there_is_room)
+
+
+async def test_a_machine_too_slow_for_one_session_takes_one(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await serve(NumberRenderer(delay_s=0.1, batch_sizes=(1,)), capacity_fps=0)
+    assert any("will stall" in each.getMessage() for each in caplog.records)
+    session_id = await server.create()
+    await refused(server, fps=5)
+    await server.client.delete(f"/sessions/{session_id}")
+    await server.create()
+
+
+async def test_a_fast_machine_does_not_complain(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    await serve(capacity_fps=0)
+    assert not any("stall" in each.getMessage() for each in caplog.records)
+
+
+async def test_capacity_is_measured(serve: Serve) -> None:
+    server = await serve(NumberRenderer(delay_s=0.004, batch_sizes=(1, 2)), capacity_fps=0)
+    figures = await engine(server)
+    by_batch = (await server.client.get("/sessions/stats")).json()["engine"][
+        "frames_per_second_by_batch"
+    ]
+    assert set(by_batch) == {"1", "2"}
+    assert figures["capacity_fps"] == pytest.approx(0.9 * max(by_batch.values()), abs=0.2)
+    fitting = math.floor(figures["capacity_fps"] / 25)
+    for _ in range(max(1, fitting)):
+        await server.create()
+    await refused(server)
+
+
+async def test_less_memory_is_less_capacity(serve: Serve) -> None:
+    class LikesCompany(NumberRenderer):
+        """A batch takes as long as a single frame."""
+
+        def render(self, batch: Sequence[FrameRequest]) -> Regions:
+            time.sleep(0.005)
+            return super().render(batch)
+
+    renderer = LikesCompany()
+    server = await serve(renderer, capacity_fps=0)
+    before = await engine(server)
+    assert before["max_batch"] == 16
+    session_id = await server.create(batch_size=64, playback_fps=60)
+    renderer.fits = 4
+    assert (await server.speak(session_id, wav(tone(2.0))))[-1]["event"] == "complete"
+    after = (await server.client.get("/sessions/stats")).json()["engine"]
+    assert after["max_batch"] <= 4
+    usable = after["frames_per_second_by_batch"][str(after["max_batch"])]
+    assert after["capacity_fps"] == pytest.approx(0.9 * usable, abs=0.2)
+    assert after["capacity_fps"] < before["capacity_fps"]

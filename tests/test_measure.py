@@ -1,0 +1,100 @@
+"""Measuring a renderer: every size, frames that cost something, and an end to it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from fakes import Later, NumberRenderer, make_avatar
+
+from musetalk_stream.avatar import Avatar
+from musetalk_stream.errors import SetupError
+from musetalk_stream.renderers import FrameRequest, Regions, Renderer, Rendering
+from musetalk_stream.renderers.builtin import BuiltinRenderer
+from musetalk_stream.renderers.measure import frames_per_second
+
+
+@pytest.fixture(scope="module")
+def avatar(tmp_path_factory: pytest.TempPathFactory) -> Avatar:
+    return make_avatar(tmp_path_factory.mktemp("measure"))
+
+
+def test_every_size_is_measured_and_told(avatar: Avatar) -> None:
+    told: list[str] = []
+    renderer = NumberRenderer()
+    speeds = frames_per_second(renderer, avatar, progress=told.append)
+    assert list(speeds) == [1, 2, 4, 8, 16]
+    assert all(speed > 0 for speed in speeds.values())
+    assert told == [f"measuring batches of {size}" for size in speeds]
+    assert list(frames_per_second(renderer, avatar, (2, 3))) == [2, 3]
+
+
+def test_a_frame_is_counted_as_one(avatar: Avatar) -> None:
+    renderer = NumberRenderer(delay_s=0.005, batch_sizes=(1, 2))
+    assert all(speed <= 200 for speed in frames_per_second(renderer, avatar).values())
+
+
+@pytest.mark.parametrize("kind", [NumberRenderer, BuiltinRenderer])
+def test_no_frame_is_silent(avatar: Avatar, kind: type[NumberRenderer | BuiltinRenderer]) -> None:
+    """A frame in silence costs nothing: it would flatter the renderer."""
+    silent: list[bool] = []
+
+    class Listening(kind):  # type: ignore[valid-type, misc]
+        def submit(self, batch: Sequence[FrameRequest]) -> Rendering:
+            rendering: Rendering = super().submit(batch)
+            silent.extend(region is None for region in rendering.regions())
+            return rendering
+
+    renderer: Renderer = Listening()
+    frames_per_second(renderer, avatar, (1, 64))
+    assert len(silent) > 64
+    assert not any(silent)
+
+
+def test_two_batches_are_in_flight(avatar: Avatar) -> None:
+    in_flight: list[int] = []
+
+    class Device(NumberRenderer):
+        busy = 0
+
+        def submit(self, batch: Sequence[FrameRequest]) -> Later:
+            self.busy += 1
+            in_flight.append(self.busy)
+            return Later(self, batch)
+
+        def render(self, batch: Sequence[FrameRequest]) -> Regions:
+            self.busy -= 1
+            return super().render(batch)
+
+    frames_per_second(Device(), avatar, (4,))
+    assert max(in_flight) == 2
+
+
+@pytest.mark.parametrize("works_later", [False, True])
+def test_sizes_that_do_not_fit_are_left_out(avatar: Avatar, works_later: bool) -> None:
+    renderer = NumberRenderer(fits=5, works_later=works_later)
+    assert list(frames_per_second(renderer, avatar)) == [1, 2, 4]
+
+
+def test_not_even_one_frame_fits(avatar: Avatar) -> None:
+    with pytest.raises(SetupError, match="memory"):
+        frames_per_second(NumberRenderer(fits=0), avatar)
+
+
+def test_nothing_is_larger_than_what_already_takes_too_long(avatar: Avatar) -> None:
+    renderer = NumberRenderer(delay_s=0.51, batch_sizes=(4, 8))
+    assert list(frames_per_second(renderer, avatar)) == [4]
+    assert renderer.batches == [4, 4], "and that is measured once"
+
+
+def test_an_avatar_without_a_face_in_some_pictures(tmp_path: Path) -> None:
+    avatar = make_avatar(tmp_path)
+    avatar.landmarks[::2] = float("nan")
+    pictures: set[int] = set()
+
+    class Noting(NumberRenderer):
+        def submit(self, batch: Sequence[FrameRequest]) -> Rendering:
+            pictures.update(request.picture for request in batch)
+            return super().submit(batch)
+
+    frames_per_second(Noting(), avatar)
+    assert pictures == {1, 3, 5, 7, 9}
