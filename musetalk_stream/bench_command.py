@@ -59,8 +59,8 @@ def _streams(speeds: dict[int, float]) -> int:
 def _speed_table(speeds: dict[int, float], stages: "Stages | None") -> Iterator[str]:
     if stages:
         yield (
-            f"limit: {stages.gflop_per_frame:.1f} GFLOP per frame at {stages.peak_tflops:.1f} "
-            f"TFLOP/s (matrix products, measured) is {stages.limit_fps:.0f} frames/s"
+            f"limit: {stages.gflop_per_frame:.1f} GFLOP per frame at {stages.peak_tflops:.3g} "
+            f"TFLOP/s (matrix products, measured) is {stages.limit_fps:.3g} frames/s"
         )
     yield "batch  frames/s  ms/frame" + ("  of the limit" if stages else "")
     for size, speed in speeds.items():

@@ -1,5 +1,6 @@
 """Servers to test against: in this process with a fake renderer, and as a user starts one."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,6 +14,10 @@ from musetalk_stream.config import load
 from musetalk_stream.renderers import Renderer
 from musetalk_stream.web.app import build_app
 from musetalk_stream.web.context import READINESS
+
+# Read by torch when it is imported, here and in the servers that tests start. The networks of the
+# tests are too small to be worth spreading over threads, and tests run side by side already.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

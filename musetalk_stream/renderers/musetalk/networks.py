@@ -141,15 +141,20 @@ def _placed(
     generator = FaceGenerator(unet, vae)
     for network in (vae.encoder, vae.quant_conv, whisper, parser):
         if network is not None:
-            network.to(device)
-    generator.to(device, dtype)
-    for parameter in generator.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    for whole in (generator, vae, whisper, parser):
-        if whole is not None:
-            whole.eval().requires_grad_(False)
+            _move(network, device, torch.float32)
+    _move(generator, device, dtype)
+    vae.eval()
     return Networks(device, dtype, generator, vae, whisper, parser)
+
+
+def _move(network: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Always a copy: the file that the weights are mapped from may be replaced while we run."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        tensor.requires_grad_(False)
+        form = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
+        kind = dtype if tensor.is_floating_point() else tensor.dtype
+        tensor.data = tensor.data.to(device, kind, copy=True, memory_format=form)
+    network.eval()
 
 
 def _fill(
@@ -163,7 +168,10 @@ def _fill(
 def _config(files: Mapping[str, Path], role: str, read: Callable[[Mapping[str, object]], C]) -> C:
     path = files[role]
     try:
-        return read(json.loads(path.read_text()))
+        config = json.loads(path.read_text())
+        if not isinstance(config, dict):
+            raise ValueError("it is no JSON object")
+        return read(config)
     except (OSError, ValueError) as exc:
         raise WeightsError(f"{path} can't be used: {exc}") from exc
 

@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -75,6 +76,8 @@ class MuseTalkRenderer:
 
     def load(self, progress: Callable[[str], None]) -> None:
         began = time.monotonic()
+        # Faces are pasted on all encoder threads at once, and each is too small to be shared.
+        cv2.setNumThreads(1)
         try:
             with translated_errors():
                 if self._files is None:

@@ -1,0 +1,315 @@
+"""The MuseTalk renderer with real networks of a small size: the same frames in any company."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from fakes import make_avatar, silence, speech_like
+from models_folder import make_models
+
+from musetalk_stream.audio import Pcm, pcm_at_both_rates
+from musetalk_stream.avatar import Avatar
+from musetalk_stream.batcher import Batcher
+from musetalk_stream.blend import compose, i420_planes
+from musetalk_stream.errors import RenderFailed, SetupError, WeightsError
+from musetalk_stream.models.checkpoint import load_state
+from musetalk_stream.renderers import FrameRequest, Regions
+from musetalk_stream.renderers.musetalk import MuseTalkRenderer, choose_dtype, find_device
+from musetalk_stream.renderers.musetalk.region import FaceRegion
+from musetalk_stream.weights import require
+
+FPS = Fraction(25)
+SIZE = 192
+
+Frames = npt.NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_models(tmp_path_factory.mktemp("models"))
+
+
+def loaded(models: Path, *, max_batch: int = 8, dtype: torch.dtype = torch.float32,
+           version: str = "v15") -> MuseTalkRenderer:  # fmt: skip
+    renderer = MuseTalkRenderer(
+        require(models, version),
+        version=version,
+        device=torch.device("cpu"),
+        dtype=dtype,
+        max_batch=max_batch,
+    )
+    renderer.load(lambda doing: None)
+    return renderer
+
+
+@pytest.fixture(scope="module")
+def renderer(models: Path) -> MuseTalkRenderer:
+    return loaded(models)
+
+
+@pytest.fixture(scope="module")
+def avatar(renderer: MuseTalkRenderer, tmp_path_factory: pytest.TempPathFactory) -> Avatar:
+    made = make_avatar(tmp_path_factory.mktemp("avatars"), "face", size=SIZE, num_frames=6)
+    assert list(renderer.prepare(made))[-1] == 1.0
+    return made
+
+
+def replace_file(path: Path, state: dict[str, torch.Tensor]) -> None:
+    """Not written over: `state` is mapped from it."""
+    torch.save(state, path.with_suffix(".new"))
+    path.with_suffix(".new").rename(path)
+
+
+def pcm(seconds: float = 1.0, seed: int = 1) -> Pcm:
+    ear = speech_like(seconds, seed=seed)
+    return pcm_at_both_rates(ear, ear[::3].copy(), 0)
+
+
+def requests(
+    renderer: MuseTalkRenderer, avatar: Avatar, sound: Pcm, count: int
+) -> list[FrameRequest]:
+    windows = renderer.audio_windows(sound, FPS, 0, count)
+    return [FrameRequest(avatar, avatar.picture(k), windows[k]) for k in range(count)]
+
+
+def pictures(avatar: Avatar, batch: Sequence[FrameRequest], regions: Regions) -> Frames:
+    """What the encoder gets: uint8 `[n, H*3/2, W]`."""
+    out = np.empty((len(batch), *avatar.frames[0].shape), np.uint8)
+    for into, request, region in zip(out, batch, regions, strict=True):
+        compose(i420_planes(into), i420_planes(avatar.frames[request.picture]), region)
+    return out
+
+
+def in_batches(renderer: MuseTalkRenderer, batch: list[FrameRequest], size: int) -> Regions:
+    pieces = [batch[start : start + size] for start in range(0, len(batch), size)]
+    return [region for piece in pieces for region in renderer.submit(piece).regions()]
+
+
+@pytest.mark.parametrize("size", [3, 8])
+def test_batches_of_any_size_give_the_same_frames(
+    renderer: MuseTalkRenderer, avatar: Avatar, size: int
+) -> None:
+    batch = requests(renderer, avatar, pcm(), 16)
+    one_by_one = pictures(avatar, batch, in_batches(renderer, batch, 1))
+    together = pictures(avatar, batch, in_batches(renderer, batch, size))
+    assert np.abs(one_by_one.astype(int) - together).max() <= 1
+    assert np.abs(one_by_one.astype(int) - avatar.frames[[r.picture for r in batch]]).max() > 20
+
+
+async def test_an_utterance_among_seven_others_is_as_alone(
+    renderer: MuseTalkRenderer, avatar: Avatar
+) -> None:
+    async def spoken(batcher: Batcher, seed: int) -> Frames:
+        sound, parts = pcm(0.64, seed), []
+        for first in (0, 8):
+            windows = await batcher.call(lambda r: r.audio_windows(sound, FPS, first, 8))  # noqa: B023
+            batch = [FrameRequest(avatar, avatar.picture(first + k), windows[k]) for k in range(8)]
+            regions = await batcher.render(batch, deadline_s=seed, per_turn=1 + seed % 3)
+            parts.append(pictures(avatar, batch, regions))
+        return np.concatenate(parts)
+
+    with Batcher(renderer, max_batch=8).running() as batcher:
+        alone = await spoken(batcher, 3)
+        crowd = await asyncio.gather(*(spoken(batcher, seed) for seed in range(8)))
+        assert batcher.statistics().mean_batch > 2
+    assert np.abs(alone.astype(int) - crowd[3]).max() <= 1
+    assert np.abs(alone.astype(int) - crowd[4]).max() > 1
+
+
+def test_windows_piecewise_are_those_of_the_whole(renderer: MuseTalkRenderer) -> None:
+    sound = pcm(1.2)
+    whole = renderer.audio_windows(sound, FPS, 0, 30)
+    for first, count in ((0, 8), (8, 8), (29, 1)):
+        piece = renderer.audio_windows(sound, FPS, first, count)
+        assert np.array_equal(piece["features"], whole["features"][first : first + count])
+        assert np.array_equal(piece["presence"], whole["presence"][first : first + count])
+
+
+def test_silence_shows_the_source_and_costs_nothing(
+    renderer: MuseTalkRenderer, avatar: Avatar
+) -> None:
+    quiet = pcm_at_both_rates(silence(1.0), silence(1.0, 16_000), 0)
+    batch = requests(renderer, avatar, quiet, 25)
+    assert renderer.submit(batch).regions() == [None] * 25
+
+
+def test_speech_fades_in_and_out(renderer: MuseTalkRenderer, avatar: Avatar) -> None:
+    batch = requests(renderer, avatar, pcm(0.5), 13)
+    regions = renderer.submit(batch[:8]).regions()
+    strengths = [region.strength for region in regions if isinstance(region, FaceRegion)]
+    assert strengths[0] < strengths[1] < strengths[2] <= strengths[3] == 1.0
+
+
+def test_pictures_without_a_face_pass_through(
+    renderer: MuseTalkRenderer, avatar: Avatar, tmp_path: Path
+) -> None:
+    points = avatar.landmarks.copy()
+    points[[1, 4]] = np.nan
+    hidden = replace(avatar, landmarks=points, derived=tmp_path)
+    assert not renderer.is_prepared(hidden)
+    list(renderer.prepare(hidden))
+    sound = pcm()
+    batch = requests(renderer, hidden, sound, 6)
+    regions = renderer.submit(batch).regions()
+    assert [region is None for region in regions] == [False, True, False, False, True, False]
+    # The others are those of the avatar with all faces: nothing has shifted.
+    full = requests(renderer, avatar, sound, 6)
+    same = pictures(avatar, full, renderer.submit(full).regions())
+    seen = pictures(hidden, batch, regions)
+    assert np.abs(seen[[0, 2, 3, 5]].astype(int) - same[[0, 2, 3, 5]]).max() <= 1
+
+
+async def test_a_poisoned_frame_fails_one_utterance(
+    renderer: MuseTalkRenderer, avatar: Avatar
+) -> None:
+    batches = [requests(renderer, avatar, pcm(seed=seed), 4) for seed in range(8)]
+    batches[5][2].audio_window["features"][:] = np.nan
+    with Batcher(renderer, max_batch=8).running() as batcher:
+        found = await asyncio.gather(
+            *(batcher.render(batch, deadline_s=1, per_turn=1) for batch in batches),
+            return_exceptions=True,
+        )
+    assert isinstance(found[5], RenderFailed)
+    for index, regions in enumerate(found):
+        if index != 5:
+            assert isinstance(regions, list)
+            assert all(isinstance(region, FaceRegion) for region in regions)
+
+
+def test_bf16_is_close(renderer: MuseTalkRenderer, models: Path, avatar: Avatar) -> None:
+    rough = loaded(models, dtype=torch.bfloat16)
+    batch = requests(renderer, avatar, pcm(), 8)
+    exact = pictures(avatar, batch, renderer.submit(batch).regions()).astype(int)
+    assert np.abs(pictures(avatar, batch, rough.submit(batch).regions()) - exact).mean() < 0.5
+
+
+# --- prepared avatars
+
+
+def test_what_is_prepared_is_kept_and_known_again(
+    models: Path, renderer: MuseTalkRenderer, avatar: Avatar
+) -> None:
+    again = loaded(models)
+    assert again.is_prepared(avatar)
+    batch = requests(renderer, avatar, pcm(), 4)
+    first = pictures(avatar, batch, renderer.submit(batch).regions())
+    assert np.array_equal(first, pictures(avatar, batch, again.submit(batch).regions()))
+
+
+def test_other_landmarks_or_pictures_are_not_prepared(
+    renderer: MuseTalkRenderer, avatar: Avatar
+) -> None:
+    assert not renderer.is_prepared(replace(avatar, landmarks=avatar.landmarks + 1))
+    other = replace(avatar.manifest, source_sha256="0" * 64)
+    assert not renderer.is_prepared(replace(avatar, manifest=other))
+
+
+def test_other_weights_prepare_anew(avatar: Avatar, tmp_path: Path) -> None:
+    models = make_models(tmp_path)
+    path = models / "sd-vae/diffusion_pytorch_model.bin"
+    state = load_state(path)
+    state["quant_conv.bias"] = state["quant_conv.bias"] + 0.5
+    replace_file(path, state)
+    assert not loaded(models).is_prepared(avatar)
+
+
+def test_face_parsing_weights_prepare_anew(avatar: Avatar, tmp_path: Path) -> None:
+    parsing = loaded(make_models(tmp_path / "models", face_parsing=True))
+    assert not parsing.is_prepared(avatar)
+    fresh = replace(avatar, derived=tmp_path)
+    list(parsing.prepare(fresh))
+    assert parsing.is_prepared(fresh)
+
+
+def test_preparation_that_is_given_up_leaves_nothing(
+    renderer: MuseTalkRenderer, avatar: Avatar, tmp_path: Path
+) -> None:
+    fresh = replace(avatar, derived=tmp_path)
+    steps = renderer.prepare(fresh)
+    assert 0 < next(steps) < 1
+    del steps
+    assert list(tmp_path.iterdir()) == []
+    assert not renderer.is_prepared(fresh)
+
+
+def test_a_torn_file_is_not_prepared(
+    renderer: MuseTalkRenderer, avatar: Avatar, tmp_path: Path
+) -> None:
+    fresh = replace(avatar, derived=tmp_path)
+    list(renderer.prepare(fresh))
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:1000])
+    assert not renderer.is_prepared(replace(fresh))
+    list(renderer.prepare(fresh))
+    assert renderer.is_prepared(fresh)
+
+
+def test_a_full_or_missing_folder_is_told(
+    renderer: MuseTalkRenderer, avatar: Avatar, tmp_path: Path
+) -> None:
+    nowhere = replace(avatar, derived=tmp_path / "gone")
+    with pytest.raises(SetupError, match="can't be written"):
+        list(renderer.prepare(nowhere))
+
+
+# --- loading
+
+
+def test_progress_is_told(models: Path) -> None:
+    renderer = MuseTalkRenderer(
+        require(models, "v15"),
+        version="v15",
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        max_batch=3,
+    )
+    told: list[str] = []
+    renderer.load(told.append)
+    assert told[0] == "loading the U-Net"
+    assert told[-3:] == [f"warming up batches of {size}" for size in (1, 2, 3)]
+    assert renderer.batch_sizes == (1, 2, 3)
+
+
+def test_weights_that_are_not_numbers_are_told(tmp_path: Path) -> None:
+    models = make_models(tmp_path)
+    path = models / "musetalkV15/unet.pth"
+    state = load_state(path)
+    state["conv_in.bias"] = torch.full_like(state["conv_in.bias"], torch.nan)
+    replace_file(path, state)
+    with pytest.raises(SetupError, match="not numbers"):
+        loaded(models)
+
+
+@pytest.mark.parametrize("text", ["{", '{"in_channels": "8"}', '"text"'])
+def test_a_configuration_that_can_not_be_used_is_named(tmp_path: Path, text: str) -> None:
+    models = make_models(tmp_path)
+    (models / "musetalkV15/musetalk.json").write_text(text)
+    with pytest.raises(WeightsError, match=r"musetalk\.json"):
+        loaded(models)
+
+
+def test_another_whisper_is_refused(tmp_path: Path) -> None:
+    models = make_models(tmp_path)
+    path = models / "whisper/config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "d_model": 512, "encoder_attention_heads": 8}))
+    with pytest.raises(WeightsError, match="whisper-tiny"):
+        loaded(models)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_missing_gpu_is_told() -> None:
+    with pytest.raises(SetupError, match="--device cpu"):
+        find_device("cuda")
+
+
+def test_number_formats() -> None:
+    assert choose_dtype("auto", torch.device("cpu")) is torch.float32
+    assert choose_dtype("fp16", torch.device("cpu")) is torch.float16
