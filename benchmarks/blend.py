@@ -1,9 +1,10 @@
-"""From a generated face to encoded video: our path against the official per-frame path.
+"""From sound and a generated face to encoded video: our path against the official per-frame path.
 
 The same faces go into the same pictures of 1280x720, in a box of 400x400, one path after the other.
 The official path (musetalk/utils/blending.py, scripts/realtime_inference.py) is written anew here:
 whole pictures through Pillow, a PNG for each, ffmpeg from PNGs to H.264, and ffmpeg again to add
-the sound, which encodes a second time. The network is in neither.
+the sound, which encodes a second time. The networks are in neither: faces and audio features are
+constants. Choosing the audio windows counts on our side only.
 """
 
 import argparse
@@ -32,9 +33,18 @@ from musetalk_stream.prepare import prepare_store
 from musetalk_stream.renderers.musetalk.box import Box, crop_box, face_box
 from musetalk_stream.renderers.musetalk.colour import bgr_of, i420_of
 from musetalk_stream.renderers.musetalk.crop import face_crop, fitted
+from musetalk_stream.renderers.musetalk.features import (
+    LAYERS,
+    SEGMENT_ROWS,
+    SpeechFeatures,
+)
+from musetalk_stream.renderers.musetalk.features import WIDTH as WIDTH_OF_FEATURES
 from musetalk_stream.renderers.musetalk.mask import paste_mask
 from musetalk_stream.renderers.musetalk.parsing import face_mask, labels_from_landmarks
+from musetalk_stream.renderers.musetalk.presence import presence
 from musetalk_stream.renderers.musetalk.region import FaceRegion, Placement, place
+from musetalk_stream.renderers.musetalk.windows import window_rows
+from musetalk_stream.timeline import PART_FRAMES
 
 from .server import babble, wav
 
@@ -142,7 +152,15 @@ def ours(
         encoder = UtteranceEncoder(
             width=WIDTH, height=HEIGHT, fps=Fraction(FPS), ear=ear, settings=settings
         )
+    heard = ear[::3].copy()  # 16 kHz
+    features = np.ones((SEGMENT_ROWS, LAYERS, WIDTH_OF_FEATURES), np.float32)
+    speech = SpeechFeatures(heard, lambda _: features)
     for k, (planes, face) in enumerate(zip(frames.planes, frames.faces, strict=True), 1):
+        if k % PART_FRAMES == 1:
+            with stages.timed("windows"):
+                presence(heard, Fraction(FPS), k - 1, PART_FRAMES)
+                part = range(k - 1, k - 1 + PART_FRAMES)
+                speech.windows(window_rows(part, Fraction(FPS), speech.num_rows))
         with stages.timed("compose and encode"):
             encoder.add(planes, FaceRegion(frames.placement, face))
         if k % CHUNK_FRAMES == 0 or k == len(frames.faces):
