@@ -11,27 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from .avatar import Avatar
-from .blend import Region
 from .errors import MuseTalkStreamError, RendererLost, RenderFailed
-from .renderers import (
-    DeviceLost,
-    FrameRequest,
-    OutOfDeviceMemory,
-    Regions,
-    Rendered,
-    Renderer,
-    Rendering,
-)
-from .renderers.measure import frames_per_second
-from .schedule import (
-    MAX_IN_FLIGHT,
-    Job,
-    batch_size,
-    capacity,
-    next_batch,
-    padded_size,
-    usable_sizes,
-)
+from .renderers import DeviceLost, FrameRequest, Regions, Rendered, Renderer, Rendering
+from .renderers.batches import BatchRunner
+from .schedule import MAX_IN_FLIGHT, Job, batch_size, next_batch
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +33,6 @@ class _Part(Job[FrameRequest]):
 
 
 _Turns = list[tuple[_Part, list[FrameRequest]]]
-_Outcomes = Sequence[Region | RenderFailed | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,9 +73,8 @@ class Batcher:
     def __init__(self, renderer: Renderer, *, max_batch: int, capacity_fps: float = 0.0) -> None:
         """`capacity_fps`: what sessions may ask for together; 0 is what `measure` finds."""
         self._renderer = renderer
-        self._max_batch = max_batch  # as told; less once larger batches were found not to be good
+        self._runner = BatchRunner(renderer, max_batch)
         self._capacity_fps = capacity_fps
-        self._speeds: dict[int, float] = {}
         self._wake = threading.Condition()
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._parts: list[_Part] = []
@@ -104,6 +85,9 @@ class Batcher:
         self._frames_rendered = 0
         self._batches = 0
         self._padded_frames = 0
+
+    def __repr__(self) -> str:
+        return f"<Batcher {len(self._parts)} parts, {len(self._flights)} in flight>"
 
     @contextmanager
     def running(self) -> Iterator["Batcher"]:
@@ -130,15 +114,9 @@ class Batcher:
         return self._renderer.is_prepared(avatar)
 
     async def measure(self, avatar: Avatar, progress: Callable[[str], None]) -> None:
-        """Find out how fast each batch size is, with an avatar that is prepared.
-
-        From then on no batch is larger than the fastest: it would only make everyone wait.
-        """
-        tell, sizes = self._teller(progress), self._sizes
-        speeds = await self.call(lambda its: frames_per_second(its, avatar, sizes, tell))
-        with self._wake:
-            self._speeds = speeds
-            self._max_batch = max(speeds, key=lambda size: speeds[size])
+        """`BatchRunner.measure`; ends before its next size if the batcher is stopped."""
+        tell = self._teller(progress)
+        await self.call(lambda _: self._runner.measure(avatar, tell))
 
     def _teller(self, progress: Callable[[str], None]) -> Callable[[str], None]:
         """`progress`, on the event loop instead of the render thread."""
@@ -198,7 +176,7 @@ class Batcher:
     @property
     def capacity_fps(self) -> float:
         """Frames per second that sessions may ask for together."""
-        return self._capacity_fps or capacity(self._speeds, self._max_batch)
+        return self._capacity_fps or self._runner.capacity_fps
 
     def statistics(self) -> BatcherStatistics:
         with self._wake:
@@ -209,9 +187,9 @@ class Batcher:
                 in_flight=len(self._flights),
                 mean_batch=self._frames_rendered / self._batches if self._batches else 0.0,
                 batch_fill=self._frames_rendered / self._padded_frames if self._batches else 0.0,
-                max_batch=self._sizes[-1],
+                max_batch=self._runner.sizes[-1],
                 capacity_fps=round(self.capacity_fps, 1),
-                frames_per_second_by_batch={k: round(v, 1) for k, v in self._speeds.items()},
+                frames_per_second_by_batch={k: round(v, 1) for k, v in self._runner.speeds.items()},
             )
 
     # --- the render thread
@@ -242,7 +220,7 @@ class Batcher:
             self._calls.popleft()
         elif turns:
             batch = [request for _, frames in turns for request in frames]
-            self._flights.append(_Flight(turns, batch, self._submit(batch)))
+            self._flights.append(_Flight(turns, batch, self._runner.submit(batch)))
         elif self._flights:
             self._land(self._flights[0])
         return True
@@ -251,26 +229,19 @@ class Batcher:
         waiting = any(part.waiting for part in self._parts)
         return bool(self._stopping or self._calls or self._flights or waiting)
 
-    @property
-    def _sizes(self) -> Sequence[int]:
-        return usable_sizes(self._renderer.batch_sizes, self._max_batch)
-
     def _next_turns(self) -> _Turns:
         waiting = sum(len(part.waiting) for part in self._parts)
         if not waiting or len(self._flights) == MAX_IN_FLIGHT:
             return []
         turns: _Turns = []
-        for part, frames in next_batch(self._parts, batch_size(waiting, self._sizes)):
+        for part, frames in next_batch(self._parts, batch_size(waiting, self._runner.sizes)):
             assert isinstance(part, _Part)
             turns.append((part, frames))
         return turns
 
-    def _submit(self, batch: list[FrameRequest]) -> Rendering | Exception:
-        return _attempt(lambda: self._renderer.submit(batch))
-
     def _land(self, flight: _Flight) -> None:
         """Wait for a batch and hand out what it has become."""
-        outcomes = iter(self._outcomes(flight.batch, flight.rendering))
+        outcomes = iter(self._runner.outcomes(flight.batch, flight.rendering))
         failed: dict[int, RenderFailed] = {}
         for part, frames in flight.turns:
             for _ in frames:
@@ -283,7 +254,7 @@ class Batcher:
             self._flights.popleft()
             self._batches += 1
             self._frames_rendered += len(flight.batch)
-            self._padded_frames += padded_size(len(flight.batch), self._renderer.batch_sizes)
+            self._padded_frames += self._runner.cost(flight.batch)
             finished = [p for p in self._parts if id(p) in failed or len(p.done) == p.size]
             self._parts = [part for part in self._parts if part not in finished]
         for part in finished:
@@ -292,36 +263,6 @@ class Batcher:
                     part.future.set_exception(failed[id(part)])
                 else:
                     part.future.set_result(part.done)
-
-    def _outcomes(self, batch: list[FrameRequest], rendering: Rendering | Exception) -> _Outcomes:
-        """What has become of a batch. One that doesn't fit is rendered in halves; one that fails,
-        frame by frame, so that one utterance's bad input fails only itself."""
-        regions = rendering if isinstance(rendering, Exception) else _attempt(rendering.regions)
-        if not isinstance(regions, Exception):
-            if len(regions) == len(batch):
-                return regions
-            regions = ValueError(f"{len(regions)} regions for {len(batch)} frames")
-        if isinstance(regions, OutOfDeviceMemory):
-            self._halve(len(batch), str(regions))
-        if len(batch) == 1:
-            who = f"avatar {batch[0].avatar.id} picture {batch[0].picture}"
-            log.error("%s can't be rendered", who, exc_info=regions)
-            return [RenderFailed(f"the renderer failed: {regions!r}")]
-        step = (len(batch) + 1) // 2 if isinstance(regions, OutOfDeviceMemory) else 1
-        pieces = [batch[start : start + step] for start in range(0, len(batch), step)]
-        return [each for piece in pieces for each in self._outcomes(piece, self._submit(piece))]
-
-    def _halve(self, size: int, why: str) -> None:
-        """A batch of `size` frames didn't fit: no further one is larger than half of it."""
-        half = max(1, padded_size(size, self._renderer.batch_sizes) // 2)
-        with self._wake:
-            if half >= self._max_batch:
-                return
-            self._max_batch = half
-        log.warning(
-            "a batch of %d frames does not fit into the device's memory (%s): at most %d from now "
-            "on, for %.0f frames per second", size, why, half, self.capacity_fps,
-        )  # fmt: skip
 
     def _lose(self, why: str) -> None:
         """Fail everyone who waits, and all who come."""
@@ -333,18 +274,6 @@ class Batcher:
         for future in waiting:
             if future.running() or future.set_running_or_notify_cancel():
                 future.set_exception(RendererLost(why, retry_after_s=_RESTART_S))
-
-
-def _attempt(function: Callable[[], R]) -> R | Exception:
-    """What `function` gives, or the error that it raises; DeviceLost is raised all the same."""
-    try:
-        return function()
-    except DeviceLost:
-        raise
-    except OutOfDeviceMemory as exc:
-        return OutOfDeviceMemory(str(exc))  # another one: its traceback keeps the memory taken
-    except Exception as exc:
-        return exc
 
 
 def _resolve(function: Callable[[], Any], future: "Future[Any]") -> None:

@@ -286,6 +286,14 @@ async def test_a_frame_that_does_not_fit_fails_only_its_own(avatar: Avatar) -> N
         assert batcher.statistics().max_batch == 1
 
 
+async def test_batches_have_sizes_that_are_well_filled(avatar: Avatar) -> None:
+    renderer = NumberRenderer()
+    with Batcher(renderer, max_batch=16).running() as batcher:
+        await batcher.render(frames(avatar, *range(9)), deadline_s=0, per_turn=64)
+        assert renderer.batches == [8, 1]
+        assert batcher.statistics().batch_fill == 1
+
+
 async def test_figures(avatar: Avatar) -> None:
     with Batcher(NumberRenderer(), max_batch=16).running() as batcher:
         before = batcher.statistics()
