@@ -63,22 +63,17 @@ class Readying:
         return document
 
     async def prepare(self, avatar: Avatar, progress: Callable[[str], None]) -> None:
-        """Prepare an avatar now, unless it is; batches go between the steps."""
-        self._progress[avatar.id] = 0.0
-        try:
-            if not self._batcher.is_prepared(avatar):
-                log.info("preparing avatar %s for the renderer", avatar.id)
-                await self._take_steps(avatar, progress)
-        finally:
-            del self._progress[avatar.id]
-
-    async def _take_steps(self, avatar: Avatar, progress: Callable[[str], None]) -> None:
-        steps = await self._batcher.call(lambda renderer: renderer.prepare(avatar))
+        """Prepare an avatar now; batches go between the steps."""
+        log.info("preparing avatar %s for the renderer", avatar.id)
         share: float | None = 0.0
-        while share is not None:
-            self._progress[avatar.id] = share
-            progress(f"preparing avatar {avatar.id}: {_percent(share)}")
-            share = await self._batcher.call(lambda _: next(steps, None))
+        try:
+            steps = await self._batcher.call(lambda renderer: renderer.prepare(avatar))
+            while share is not None:
+                self._progress[avatar.id] = share
+                progress(f"preparing avatar {avatar.id}: {_percent(share)}")
+                share = await self._batcher.call(lambda _: next(steps, None))
+        finally:
+            self._progress.pop(avatar.id, None)
 
     async def _work(self) -> None:
         while True:

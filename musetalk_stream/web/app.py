@@ -118,7 +118,8 @@ class _Lifetime:
         many frames per second can be made. Raises SetupError."""
         tell = self._readiness.tell
         await batcher.load(tell)
-        await readying.prepare(avatar, tell)
+        if not batcher.is_prepared(avatar):
+            await readying.prepare(avatar, tell)
         if not self._config.engine.capacity_fps:
             await batcher.measure(avatar, tell)
         figures, fps = batcher.statistics(), float(session_options({}).playback_fps)
@@ -129,7 +130,12 @@ class _Lifetime:
             figures.frames_per_second_by_batch or "nothing",
         )
         if figures.capacity_fps < fps:
-            log.warning("one session plays %g: one is taken, and its playback will stall", fps)
+            log.warning(
+                "this machine makes %g frames per second, and a session plays %g: one session is "
+                "taken, and its playback will stall",
+                figures.capacity_fps,
+                fps,
+            )
 
     def _prepare(self) -> AvatarShelf:
         """Blocking; raises SetupError."""
