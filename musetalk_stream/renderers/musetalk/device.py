@@ -1,7 +1,7 @@
 """How a batch runs on a device: fixed shapes, nothing waited for before it is needed."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...errors import SetupError
 from ...models.generator import FaceGenerator
+from ...schedule import padded_size
 from .. import DeviceLost, OutOfDeviceMemory
 
 log = logging.getLogger(__name__)
@@ -50,11 +51,6 @@ def make_runner(
 def sizes_up_to(max_batch: int) -> tuple[int, ...]:
     """The powers of two below the largest batch, and that."""
     return (*(2**k for k in range(max_batch.bit_length()) if 2**k < max_batch), max_batch)
-
-
-def padded_size(count: int, sizes: Sequence[int]) -> int:
-    """The smallest of the sizes that holds `count`."""
-    return next(size for size in sizes if size >= count)
 
 
 class EagerRunner:
