@@ -6,6 +6,8 @@ reading is `models.checkpoint`'s. docs/weights.md says where sizes and hashes co
 
 import hashlib
 import shlex
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -219,7 +221,17 @@ def expectation(path: Path) -> str:
 def command(models_dir: Path, version: str) -> str:
     """What to type to get the weights into a folder."""
     option = "" if version == "v15" else f" --version {version}"
-    return f"musetalk-stream weights --dir {shlex.quote(str(models_dir))}{option}"
+    return f"{program()} weights --dir {shlex.quote(str(models_dir))}{option}"
+
+
+def program() -> str:
+    """How to start this program as it was started now: a checkout's is not on the PATH."""
+    name, started = "musetalk-stream", Path(sys.argv[0])
+    if started.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m musetalk_stream"
+    if started.name != name or shutil.which(name):
+        return name
+    return shlex.quote(str(started.absolute()))
 
 
 def gigabytes(files: list[OfficialFile]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .download import check_source, check_space, fetch
 from .errors import WeightsError
-from .weights import OfficialFile, Progress, State, command, examine
+from .weights import OfficialFile, Progress, State, command, examine, program
 
 
 def run(
@@ -86,4 +86,4 @@ def _next_step(
             f"and run {command(models_dir, version)}"
         )
     options = f"--models-dir {shlex.quote(str(models_dir))} --musetalk-version {version}"
-    return f"all needed files are good: musetalk-stream serve --renderer musetalk {options}"
+    return f"all needed files are good: {program()} serve --renderer musetalk {options}"

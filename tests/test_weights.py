@@ -206,7 +206,9 @@ def test_the_command_lists(tmp_path: Path) -> None:
     for file in files_for("v1"):
         assert re.search(rf"missing +{file.num_bytes:,}  {file.path}", out)
     assert "6 of 6 needed files are missing" in out
-    assert out.endswith(f"musetalk-stream weights --dir {tmp_path} --version v1\n")
+    assert out.endswith(
+        f"{sys.executable} -m musetalk_stream weights --dir {tmp_path} --version v1\n"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -246,7 +248,7 @@ def test_an_interrupted_command_says_how_to_go_on(hub: Hub, tmp_path: Path) -> N
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert f"to go on: musetalk-stream weights --dir {tmp_path}" in err
+    assert f"to go on: {sys.executable} -m musetalk_stream weights --dir {tmp_path}" in err
     assert "Traceback" not in err
     assert (tmp_path / (file.path + ".part")).exists()
 
