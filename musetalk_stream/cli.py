@@ -29,20 +29,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     try:
         config = load(flags)
-        if args.command == "doctor":
-            return _doctor(config)
-        if args.command == "weights":
-            return _weights(config, args)
-        if args.command == "bench":
-            return _bench(config)
-        if args.check:
-            return _check(config)
-        return asyncio.run(_serve(config))
+        status = _run(config, args)
+        sys.stdout.flush()  # here and not at exit, where nobody would catch what it raises
+        return status
     except SetupError as exc:
         print(f"musetalk-stream: {exc}", file=sys.stderr)
         return exc.exit_status
+    except BrokenPipeError:  # whoever read what we say has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         return 130
+
+
+def _run(config: Config, args: argparse.Namespace) -> int:
+    if args.command == "doctor":
+        return _doctor(config)
+    if args.command == "weights":
+        return _weights(config, args)
+    if args.command == "bench":
+        return _bench(config)
+    if args.check:
+        return _check(config)
+    return asyncio.run(_serve(config))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from fakes import NumberRenderer, make_avatar_folder
-from servers import Begin, ProcessServer, Serve, Server, Starting, start_process
+from servers import Begin, Command, ProcessServer, Result, Serve, Server, Starting, start_process
 
+from musetalk_stream.cli import main
 from musetalk_stream.config import load
 from musetalk_stream.renderers import Renderer
 from musetalk_stream.web.app import build_app
@@ -27,6 +28,14 @@ def avatar_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_avatar_folder(store, "tiny")
     make_avatar_folder(store, "other", num_frames=7, cycle="ping-pong")
     return store
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MuseTalk weights, small ones. Nothing in the folder is ever changed."""
+    from models_folder import make_models  # and with it torch, which most tests do without
+
+    return make_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
@@ -79,3 +88,23 @@ def process_server(
     """`python -m musetalk_stream serve` with the built-in renderer, shared by all tests."""
     with start_process(tmp_path_factory.mktemp("process"), avatar_store) as running:
         yield running
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command line, in this process."""
+    for name in list(os.environ):
+        if name.startswith("MUSETALK_STREAM_"):
+            monkeypatch.delenv(name)
+
+    def run(*arguments: str, **variables: str) -> Result:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        try:
+            status = main(arguments)
+        except SystemExit as exc:  # argparse's way to end
+            status = int(exc.code or 0)
+        captured = capsys.readouterr()
+        return Result(status, captured.out, captured.err)
+
+    return run

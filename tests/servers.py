@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -178,8 +179,9 @@ class ProcessServer:
 
 
 @contextmanager
-def start_process(folder: Path, avatar_store: Path, *flags: str) -> Iterator[ProcessServer]:
-    """A server process that lives inside the block, with its log and chunks in `folder`."""
+def launch(folder: Path, avatar_store: Path, *flags: str) -> Iterator["subprocess.Popen[str]"]:
+    """A server process that lives inside the block and may not be ready yet, with its log and
+    chunks in `folder`."""
     command = [
         *(sys.executable, "-m", "musetalk_stream", "serve", "--port", "0"),
         *("--avatars-dir", str(avatar_store), "--chunks-dir", str(folder / "chunks")),
@@ -191,11 +193,7 @@ def start_process(folder: Path, avatar_store: Path, *flags: str) -> Iterator[Pro
             command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
         )
     try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        ready = _READY.search(line.strip())
-        assert ready, f"no ready line but {line!r}; log: {(folder / 'log').read_text()}"
-        yield ProcessServer(process, ready[1], folder)
+        yield process
     finally:
         if process.poll() is None:
             process.terminate()
@@ -204,6 +202,55 @@ def start_process(folder: Path, avatar_store: Path, *flags: str) -> Iterator[Pro
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextmanager
+def start_process(folder: Path, avatar_store: Path, *flags: str) -> Iterator[ProcessServer]:
+    """A server process that is ready, and lives inside the block."""
+    with launch(folder, avatar_store, *flags) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        ready = _READY.search(line.strip())
+        assert ready, f"no ready line but {line!r}; log: {(folder / 'log').read_text()}"
+        yield ProcessServer(process, ready[1], folder)
+
+
+def free_port() -> int:
+    """For a server that is asked before it says where it listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def told(port: int, process: "subprocess.Popen[str]") -> Iterator[str]:
+    """What `/readyz` says the server is doing, each thing once, until it is ready or ends."""
+    last = None
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        while process.poll() is None:
+            try:
+                answer = client.get("/readyz")
+            except httpx.TransportError:  # it does not listen yet, or any more
+                time.sleep(0.01)
+                continue
+            if answer.status_code == 200:
+                return
+            if (detail := answer.json()["detail"]) != last:
+                last = detail
+                yield detail
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command has come to."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Command(Protocol):
+    def __call__(self, *arguments: str, **variables: str) -> Result: ...
 
 
 @dataclass(frozen=True)

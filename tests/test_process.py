@@ -8,48 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 from fakes import make_avatar_folder, tone, wav
-from servers import start_process
+from servers import Command, start_process
 
 from musetalk_stream import __version__
-from musetalk_stream.cli import main
 from musetalk_stream.config import settings
-
-
-@dataclass
-class Result:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-class Command(Protocol):
-    def __call__(self, *arguments: str, **variables: str) -> Result: ...
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """The command line, in this process."""
-    for name in list(os.environ):
-        if name.startswith("MUSETALK_STREAM_"):
-            monkeypatch.delenv(name)
-
-    def run(*arguments: str, **variables: str) -> Result:
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-        try:
-            status = main(arguments)
-        except SystemExit as exc:  # argparse's way to end
-            status = int(exc.code or 0)
-        captured = capsys.readouterr()
-        return Result(status, captured.out, captured.err)
-
-    return run
 
 
 async def test_it_stops_at_once_in_the_middle_of_everything(

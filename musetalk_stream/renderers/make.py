@@ -21,9 +21,9 @@ def make_renderer(config: Config, *, random_weights: bool = False) -> Renderer:
     files = None if by_chance else require(settings.models_dir, settings.musetalk_version)
     try:
         from .musetalk import MuseTalkRenderer, choose_dtype, find_device
-    except ModuleNotFoundError as exc:
+    except (ImportError, OSError) as exc:  # OSError: one of torch's own libraries is not there
         raise SetupError(
-            f"the MuseTalk renderer needs {exc.name}: pip install -e '.[musetalk]' "
+            f"the MuseTalk renderer can't be loaded ({exc}): pip install -e '.[musetalk]' "
             "(scripts/serve --renderer musetalk does it)"
         ) from exc
     device = find_device(settings.device)
