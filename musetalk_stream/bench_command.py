@@ -14,6 +14,7 @@ from .avatar import Avatar, AvatarShelf
 from .blend import i420_planes
 from .config import Config, EncoderConfig, bundled
 from .encode import UtteranceEncoder
+from .errors import AvatarNotFound, SetupError
 from .prepare import prepare_store
 from .renderers import FrameRequest, Renderer
 from .renderers.make import make_renderer
@@ -84,7 +85,10 @@ def _stages(renderer: Renderer, batch: int) -> "Stages":
 
 def _default_avatar(config: Config) -> Avatar:
     folders = prepare_store(config.storage.avatars_dir, bundled("avatars"), config.encoder)
-    return AvatarShelf(folders, config.session.aliases()).get(config.session.avatar)
+    try:
+        return AvatarShelf(folders, config.session.aliases()).get(config.session.avatar)
+    except AvatarNotFound as exc:
+        raise SetupError(f"{exc}; choose one by --avatar") from exc
 
 
 def _short(avatar: Avatar, scratch: Path) -> Avatar:
