@@ -132,7 +132,8 @@ class Batcher:
     # --- rendering
 
     async def call(self, function: Callable[[Renderer], R]) -> R:
-        """Run `function` with the renderer on its thread, before the next batch."""
+        """Run `function` with the renderer on its thread, once the device has work to go on with:
+        those who speak don't wait for somebody's avatar to be prepared."""
         future: Future[R] = Future()
         with self._wake:
             self.raise_if_lost()
@@ -213,8 +214,8 @@ class Batcher:
             self._parts = [part for part in self._parts if not part.future.cancelled()]
             landed = bool(self._flights) and self._flights[0].has_landed
             # It stays in the queue until it is done: there `_lose` finds who waits for it.
-            call = self._calls[0] if self._calls and not landed else None
-            turns = [] if landed or call else self._next_turns()
+            turns = [] if landed else self._next_turns()
+            call = self._calls[0] if self._calls and not landed and not turns else None
         if call:
             _resolve(*call)
             self._calls.popleft()

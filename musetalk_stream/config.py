@@ -145,7 +145,7 @@ class EncoderConfig(_Checked):
 @dataclass(frozen=True)
 class EngineConfig(_Checked):
     renderer: str = setting("builtin", "what moves the lips", choices=("builtin", "musetalk"))
-    max_batch: int = setting(16, "frames in one render batch", minimum=1, maximum=256)
+    max_batch: int = setting(16, "frames in one render batch", minimum=1, maximum=64)
     capacity_fps: float = setting(
         0.0,
         "frames per second that all sessions may ask for together; 0: what is measured at start",

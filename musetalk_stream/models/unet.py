@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, linear, silu
 
 from . import fields
-from .layers import Attention, Downsample, Resnet, Upsample, as_picture, as_tokens
+from .layers import Attention, Downsample, GroupNorm, Resnet, Upsample, as_picture, as_tokens
 
 # Fields of which we know one value only. What else is different shows when the weights are loaded:
 # their names or shapes do not fit.
@@ -95,7 +95,7 @@ class UNet(nn.Module):
         self.up_blocks = nn.ModuleList(
             _UpBlock(config, step, skips) for step in range(len(config.block_out_channels))
         )
-        self.conv_norm_out = nn.GroupNorm(config.groups, first, config.eps)
+        self.conv_norm_out = GroupNorm(config.groups, first, config.eps)
         self.conv_out = nn.Conv2d(first, config.out_channels, 3, padding=1)
 
     def forward(self, latents: Tensor, audio: Tensor) -> Tensor:
@@ -217,7 +217,7 @@ class _Transformer(nn.Module):
 
     def __init__(self, config: UNetConfig, channels: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(config.groups, channels, eps=1e-6)  # whatever norm_eps says
+        self.norm = GroupNorm(config.groups, channels, eps=1e-6)  # whatever norm_eps says
         self.proj_in = nn.Conv2d(channels, channels, 1)
         self.transformer_blocks = nn.ModuleList([_Layer(config, channels)])
         self.proj_out = nn.Conv2d(channels, channels, 1)

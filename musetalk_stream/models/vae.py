@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from . import fields
-from .layers import Attention, Downsample, Resnet, Upsample, as_picture, as_tokens
+from .layers import Attention, Downsample, GroupNorm, Resnet, Upsample, as_picture, as_tokens
 
 # What the UNet sees are latents times this. The official configuration does not say so: it is
 # diffusers' default.
@@ -128,7 +128,7 @@ class _Encoder(nn.Module):
             for level, (before, after) in enumerate(borders)
         )
         self.mid_block = _MidBlock(channels[-1], config.groups)
-        self.conv_norm_out = nn.GroupNorm(config.groups, channels[-1], _EPS)
+        self.conv_norm_out = GroupNorm(config.groups, channels[-1], _EPS)
         self.conv_out = nn.Conv2d(channels[-1], 2 * config.latent_channels, 3, padding=1)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -152,7 +152,7 @@ class _Decoder(nn.Module):
             _UpBlock(config, before, after, is_last=step == len(channels) - 1)
             for step, (before, after) in enumerate(borders)
         )
-        self.conv_norm_out = nn.GroupNorm(config.groups, channels[-1], _EPS)
+        self.conv_norm_out = GroupNorm(config.groups, channels[-1], _EPS)
         self.conv_out = nn.Conv2d(channels[-1], config.out_channels, 3, padding=1)
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -213,7 +213,7 @@ class _PictureAttention(Attention):
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__(channels, channels, heads=1, bias=True)
-        self.group_norm = nn.GroupNorm(groups, channels, _EPS)
+        self.group_norm = GroupNorm(groups, channels, _EPS)
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         tokens = as_tokens(self.group_norm(x))

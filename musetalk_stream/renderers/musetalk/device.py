@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,15 @@ Floats = npt.NDArray[np.float32]
 # uint8 `[n, 256, 256, 3]` BGR, and bool `[n]`: which of them are numbers throughout.
 Faces = tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]
 
-_EAGER_RUNS = 3  # before a capture: lets cuDNN choose its algorithms
+_RESERVE_BYTES = 2 << 30  # of the device's memory, not for batches
+_CUDA_ERROR_MEMORY_ALLOCATION = 2
+# Out of memory in words other than torch.OutOfMemoryError: cuDNN's search for an algorithm that
+# finds no room for any, and the libraries' own allocations.
+_NO_MEMORY = (
+    "unable to find an engine",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 
 
 class Runner(Protocol):
@@ -104,11 +112,18 @@ class GraphRunner:
         self.batch_sizes = batch_sizes
         self._compute = torch.cuda.Stream(device)
         self._copy = torch.cuda.Stream(device)
+        # One for all sizes: they never run at the same time, and outputs are copied before the
+        # next one runs.
+        self._pool = torch.cuda.graph_pool_handle()
         self._graphs: dict[int, _Graph] = {}
-        torch.backends.cudnn.benchmark = True  # the shapes are few and never change
 
     def warm_up(self, latent: Floats, window: Floats, progress: Callable[[str], None]) -> None:
+        with translated_errors():
+            # For what runs beside the batches: hearing, and preparing avatars.
+            reserve = torch.empty(_RESERVE_BYTES, dtype=torch.uint8, device=self._device)
         _warm_up(self, latent, window, progress)
+        del reserve
+        torch.cuda.empty_cache()
 
     def start(self, latents: Floats, windows: Floats) -> Callable[[], Faces]:
         count = len(latents)
@@ -117,21 +132,18 @@ class GraphRunner:
             if size not in self._graphs:
                 self._graphs[size] = self._capture(latents[0], windows[0], size)
             graph = self._graphs[size]
-            for static, each in zip(
-                (graph.latents, graph.windows), (latents, windows), strict=True
-            ):
+            for static, each in ((graph.latents, latents), (graph.windows, windows)):
                 pinned = torch.empty(static.shape, dtype=torch.float32, pin_memory=True)
                 pinned.numpy()[:count] = each
                 pinned.numpy()[count:] = each[-1]
-                # Converted on the device: torch would convert on the host, and wait for it.
-                static.copy_(pinned.to(self._device, non_blocking=True))
+                static.copy_(pinned, non_blocking=True)
             graph.graph.replay()
             # The next replay writes over the graph's own output.
             faces, finite = graph.faces[:count].clone(), graph.finite[:count].clone()
             self._copy.wait_stream(self._compute)
         with translated_errors(), torch.inference_mode(), torch.cuda.stream(self._copy):
             host = [self._to_host(each) for each in (faces, finite)]
-            arrived = torch.cuda.Event()
+            arrived = torch.cuda.Event(blocking=True)  # spinning would take a core from x264
             arrived.record()
 
         def wait() -> Faces:
@@ -152,21 +164,30 @@ class GraphRunner:
             torch.from_numpy(np.repeat(each[None], size, axis=0)).to(self._device, self._dtype)
             for each in (latent, window)
         )
-        for _ in range(_EAGER_RUNS):
-            self._generator(latents, windows)
-        self._compute.synchronize()
-        return _Graph(self._generator, latents, windows, self._compute)
+        # Only here, where shapes never change: elsewhere it would try algorithms while people wait.
+        torch.backends.cudnn.benchmark = True
+        try:
+            self._generator(latents, windows)  # cuDNN chooses, which can't be captured
+            self._compute.synchronize()
+            return _Graph(self._generator, latents, windows, self._compute, self._pool)
+        finally:
+            torch.backends.cudnn.benchmark = False
 
 
 class _Graph:
     """One captured batch size with the tensors that it reads and writes."""
 
     def __init__(
-        self, generator: FaceGenerator, latents: Tensor, windows: Tensor, stream: torch.cuda.Stream
+        self,
+        generator: FaceGenerator,
+        latents: Tensor,
+        windows: Tensor,
+        stream: torch.cuda.Stream,
+        pool: Any,
     ) -> None:
         self.latents, self.windows = latents, windows
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, stream=stream):
+        with torch.cuda.graph(self.graph, pool=pool, stream=stream):
             self.faces, self.finite = generator(latents, windows)
 
 
@@ -176,16 +197,17 @@ def _warm_up(
     window: Floats,
     progress: Callable[[str], None],
 ) -> None:
-    usable = []
-    for size in runner.batch_sizes:
+    usable, why = [], ""
+    for size in reversed(runner.batch_sizes):  # smaller ones then use the memory of the largest
         progress(f"warming up batches of {size}")
         try:
             _, finite = runner.start(
                 np.repeat(latent[None], size, axis=0), np.repeat(window[None], size, axis=0)
             )()
         except OutOfDeviceMemory as exc:
-            log.warning("batches of %d do not fit into the device's memory: %s", size, exc)
-            break
+            why = str(exc)
+            log.warning("batches of %d do not fit into the device's memory: %s", size, why)
+            continue
         if not finite.all():
             raise SetupError(
                 "the networks give values that are not numbers: the weights are damaged "
@@ -193,10 +215,8 @@ def _warm_up(
             )
         usable.append(size)
     if not usable:
-        raise SetupError(
-            "not even one frame fits into the device's memory: use a device with more, or free it"
-        )
-    runner.batch_sizes = tuple(usable)
+        raise SetupError(f"not even one frame fits into the device's memory ({why}): free some")
+    runner.batch_sizes = tuple(sorted(usable))
 
 
 def _padded(rows: Floats, size: int) -> Floats:
@@ -209,10 +229,20 @@ def translated_errors() -> Iterator[None]:
     """What torch says about memory and broken devices, in the words that the batcher acts on."""
     try:
         yield
-    except torch.OutOfMemoryError as exc:
-        if torch.cuda.is_available():
+    except RuntimeError as exc:
+        kind = _kind(exc)
+        if kind is None:
+            raise
+        if kind is OutOfDeviceMemory and torch.cuda.is_available():
             torch.cuda.empty_cache()
-        raise OutOfDeviceMemory(str(exc).partition("\n")[0]) from exc
-    except torch.AcceleratorError as exc:
-        # After such an error every further call fails, until the process is started anew.
-        raise DeviceLost(str(exc).partition("\n")[0]) from exc
+        raise kind(str(exc).partition("\n")[0]) from exc
+
+
+def _kind(exc: RuntimeError) -> type[OutOfDeviceMemory | DeviceLost] | None:
+    if isinstance(exc, torch.OutOfMemoryError) or any(sign in str(exc) for sign in _NO_MEMORY):
+        return OutOfDeviceMemory
+    if isinstance(exc, torch.AcceleratorError):
+        # After any other such error every further call fails, until the process is started anew.
+        no_memory = getattr(exc, "error_code", None) == _CUDA_ERROR_MEMORY_ALLOCATION
+        return OutOfDeviceMemory if no_memory else DeviceLost
+    return None

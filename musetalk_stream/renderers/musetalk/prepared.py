@@ -24,7 +24,7 @@ from .region import Placement, place
 from .resample import Bytes
 
 _FORMAT = "1"
-_PICTURES_PER_STEP = 4  # batches of others wait for no more than this
+_PICTURES_PER_STEP = 1  # batches of others wait for no more than this
 LATENTS = (8, 32, 32)  # of one picture
 _NOWHERE = Box(0, 0, 0, 0)  # the place of a picture without a face
 

@@ -78,6 +78,8 @@ class MuseTalkRenderer:
         began = time.monotonic()
         # Faces are pasted on all encoder threads at once, and each is too small to be shared.
         cv2.setNumThreads(1)
+        if self._device.type == "cuda":
+            torch.cuda.set_device(self._device)  # of this thread, which also submits
         try:
             with translated_errors():
                 if self._files is None:
