@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = load(flags)
         status = _run(config, args)
-        sys.stdout.flush()  # here and not at exit, where nobody would catch what it raises
+        print(end="", flush=True)  # at exit, nobody would catch what it raises
         return status
     except SetupError as exc:
         print(f"musetalk-stream: {exc}", file=sys.stderr)

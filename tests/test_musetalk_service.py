@@ -34,8 +34,9 @@ Frames = npt.NDArray[np.uint8]
 Samples = npt.NDArray[np.float32]
 
 FILE = "musetalk-v15.safetensors"
-# What a picture loses in coding, in levels, at the quality that these servers encode with.
-CODING = 3
+# What a picture loses in coding, in levels, at the quality that these servers encode with. Networks
+# in batches of another size may differ by one more.
+CODING = 2
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +175,7 @@ def test_another_start_prepares_and_measures_nothing(again: Again) -> None:
 
 @pytest.mark.parametrize(
     ("phase", "more"),
-    [("warming up", ("--max-batch", "256")), ("preparing avatar long", ("--avatar", "long"))],
+    [("warming up", ("--max-batch", "64")), ("preparing avatar long", ("--avatar", "long"))],
 )
 def test_a_start_can_be_stopped(
     phase: str, more: tuple[str, ...], store: Path, flags: list[str], tmp_path: Path
@@ -243,7 +244,7 @@ async def test_options_of_a_session_do_not_change_its_pictures(server: Server) -
         for duration, size in ((0.2, 1), (10, 64))
     ]
     assert len(slow.frames) == len(fast.frames) == 25
-    assert differences(slow.frames, fast.frames).max() <= 2 * CODING
+    assert differences(slow.frames, fast.frames).max() <= 1 + CODING
     assert np.abs(np.diff(slow.frames.astype(int), axis=0)).max() > 10 * CODING, "it moves"
 
 
@@ -258,7 +259,7 @@ async def test_two_at_once_are_as_alone(server: Server) -> None:
     together = await asyncio.gather(*(of(avatar_id) for avatar_id in (*wanted, *wanted)))
     assert alone["one"].frames.shape != alone["two"].frames.shape
     for avatar_id, found in zip((*wanted, *wanted), together, strict=True):
-        assert differences(found.frames, alone[avatar_id].frames).max() <= 2 * CODING
+        assert differences(found.frames, alone[avatar_id].frames).max() <= 1 + CODING
         assert np.array_equal(found.heard, alone[avatar_id].heard)
 
 
