@@ -33,6 +33,7 @@ class _Part(Job[FrameRequest]):
 
 
 _Turns = list[tuple[_Part, list[FrameRequest]]]
+_Call = tuple[Callable[[], Any], Future[Any]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +77,9 @@ class Batcher:
         self._runner = BatchRunner(renderer, max_batch)
         self._capacity_fps = capacity_fps
         self._wake = threading.Condition()
-        self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self._calls: deque[_Call] = deque()
+        self._spare_calls: deque[_Call] = deque()
+        self._spared_last = False
         self._parts: list[_Part] = []
         self._flights: deque[_Flight] = deque()
         self._stopping = False
@@ -100,7 +103,7 @@ class Batcher:
                 self._stopping = True
                 self._wake.notify()
             self._thread.join()
-            for future in [part.future for part in self._parts] + [f for _, f in self._calls]:
+            for future in self._waiting():
                 future.cancel()
 
     # --- getting ready
@@ -131,13 +134,17 @@ class Batcher:
 
     # --- rendering
 
-    async def call(self, function: Callable[[Renderer], R]) -> R:
-        """Run `function` with the renderer on its thread, once the device has work to go on with:
-        those who speak don't wait for somebody's avatar to be prepared."""
+    async def call(self, function: Callable[[Renderer], R], *, spare: bool = False) -> R:
+        """Run `function` with the renderer on its thread, before the next batch.
+
+        spare: only once the device has all the batches that it can have, and one call between two
+               of them: for what nobody who speaks waits for
+        """
         future: Future[R] = Future()
         with self._wake:
             self.raise_if_lost()
-            self._calls.append((lambda: function(self._renderer), future))
+            calls = self._spare_calls if spare else self._calls
+            calls.append((lambda: function(self._renderer), future))
             self._wake.notify()
         try:
             return await asyncio.wrap_future(future)
@@ -213,22 +220,29 @@ class Batcher:
             # A cancelled part is one whose utterance has gone.
             self._parts = [part for part in self._parts if not part.future.cancelled()]
             landed = bool(self._flights) and self._flights[0].has_landed
-            # It stays in the queue until it is done: there `_lose` finds who waits for it.
-            turns = [] if landed else self._next_turns()
-            call = self._calls[0] if self._calls and not landed and not turns else None
-        if call:
-            _resolve(*call)
-            self._calls.popleft()
+            turns = [] if landed or self._calls else self._next_turns()
+            spare = bool(self._spare_calls) and not (self._spared_last and self._flights)
+        if self._calls and not landed:
+            _do_first(self._calls)
         elif turns:
             batch = [request for _, frames in turns for request in frames]
             self._flights.append(_Flight(turns, batch, self._runner.submit(batch)))
+        elif spare and not landed:
+            self._spared_last = True
+            _do_first(self._spare_calls)
         elif self._flights:
+            self._spared_last = False
             self._land(self._flights[0])
         return True
 
     def _has_work(self) -> bool:
         waiting = any(part.waiting for part in self._parts)
-        return bool(self._stopping or self._calls or self._flights or waiting)
+        calls = self._calls or self._spare_calls
+        return bool(self._stopping or calls or self._flights or waiting)
+
+    def _waiting(self) -> list["Future[Any]"]:
+        calls = [future for _, future in (*self._calls, *self._spare_calls)]
+        return [*(part.future for part in self._parts), *calls]
 
     def _next_turns(self) -> _Turns:
         waiting = sum(len(part.waiting) for part in self._parts)
@@ -269,12 +283,18 @@ class Batcher:
         """Fail everyone who waits, and all who come."""
         with self._wake:
             self._lost = why
-            waiting = [part.future for part in self._parts] + [future for _, future in self._calls]
-            self._parts, self._calls = [], deque()
+            waiting = self._waiting()
+            self._parts, self._calls, self._spare_calls = [], deque(), deque()
             self._flights.clear()
         for future in waiting:
             if future.running() or future.set_running_or_notify_cancel():
                 future.set_exception(RendererLost(why, retry_after_s=_RESTART_S))
+
+
+def _do_first(calls: deque[_Call]) -> None:
+    """It stays in the queue until it is done: there `_lose` finds who waits for it."""
+    _resolve(*calls[0])
+    calls.popleft()
 
 
 def _resolve(function: Callable[[], Any], future: "Future[Any]") -> None:

@@ -67,11 +67,11 @@ class Readying:
         log.info("preparing avatar %s for the renderer", avatar.id)
         share: float | None = 0.0
         try:
-            steps = await self._batcher.call(lambda renderer: renderer.prepare(avatar))
+            steps = await self._batcher.call(lambda renderer: renderer.prepare(avatar), spare=True)
             while share is not None:
                 self._progress[avatar.id] = share
                 progress(f"preparing avatar {avatar.id}: {_percent(share)}")
-                share = await self._batcher.call(lambda _: next(steps, None))
+                share = await self._batcher.call(lambda _: next(steps, None), spare=True)
         finally:
             self._progress.pop(avatar.id, None)
 

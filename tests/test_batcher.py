@@ -190,6 +190,30 @@ async def test_the_next_batch_is_submitted_before_the_last_is_waited_for(avatar:
     ]
 
 
+async def test_spare_calls_wait_until_the_device_has_work(avatar: Avatar) -> None:
+    renderer = Watched()
+    with Batcher(renderer, max_batch=2).running() as batcher:
+        speech = asyncio.create_task(
+            batcher.render(frames(avatar, *range(8)), deadline_s=0, per_turn=2)
+        )
+        assert await asyncio.to_thread(renderer.waited_for.wait, 5)
+        spare = [
+            batcher.call(lambda _: renderer.log.append(("spare", [])), spare=True) for _ in range(3)
+        ]
+        ordinary = batcher.call(lambda _: renderer.log.append(("call", [])))
+        waiting = asyncio.gather(speech, *spare, ordinary)
+        await asyncio.sleep(0)
+        renderer.open.set()
+        await waiting
+    # One between two batches, while the device has two; the ordinary call before all of it.
+    assert [what if what != "submit" else f"submit {batch[0]}" for what, batch in renderer.log] == [
+        *("submit 0", "submit 2", "wait", "call"),
+        *("submit 4", "spare", "wait"),
+        *("submit 6", "spare", "wait"),
+        *("spare", "wait"),
+    ]
+
+
 async def test_what_is_done_at_once_is_handed_out_before_the_next_batch(avatar: Avatar) -> None:
     done_before: list[bool] = []
 
