@@ -19,6 +19,7 @@ from musetalk_stream.renderers.musetalk.device import (
     EagerRunner,
     Faces,
     Runner,
+    fitting_sizes,
     make_runner,
     sizes_up_to,
     translated_errors,
@@ -103,15 +104,15 @@ ENGINE = "FIND was unable to find an engine to execute this computation"
     "error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError(ENGINE)]
 )
 def test_sizes_that_do_not_fit_are_dropped(error: Exception) -> None:
-    runner = runner_with_room(2, error)
-    runner.warm_up(*example(), ignored)
-    assert runner.batch_sizes == (1, 2)
+    start, told = runner_with_room(2, error).start, list[str]()
+    assert fitting_sizes(start, (1, 2, 4, 8), *example(), told.append) == (1, 2)
+    assert told == [f"warming up batches of {size}" for size in (8, 4, 2, 1)]
 
 
 def test_no_room_at_all_is_told() -> None:
-    runner = runner_with_room(0, torch.OutOfMemoryError("3 GiB are wanted\nand more"))
+    start = runner_with_room(0, torch.OutOfMemoryError("3 GiB are wanted\nand more")).start
     with pytest.raises(SetupError, match=r"not even one frame.*3 GiB are wanted\)"):
-        runner.warm_up(*example(), ignored)
+        fitting_sizes(start, (1, 2), *example(), ignored)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 from aiohttp import web
 
@@ -30,6 +31,7 @@ _ABANDONED_AFTER_S = 3600.0
 # Uploads are decoded beside the encoding of running utterances, and not all at once.
 _DECODE_THREADS = 2
 _DECODE_NICE = 5
+_LOG_PROGRESS_EVERY_S = 5.0
 # JSON bodies; uploads are bounded where they are read.
 _MAX_BODY_BYTES = 64 << 10
 
@@ -116,7 +118,7 @@ class _Lifetime:
     async def _get_ready(self, batcher: Batcher, readying: Readying, avatar: Avatar) -> None:
         """Load the renderer, prepare the default avatar and, unless it is configured, find out how
         many frames per second can be made. Raises SetupError."""
-        tell = self._readiness.tell
+        tell = _Progress(self._readiness).tell
         await batcher.load(tell)
         if not batcher.is_prepared(avatar):
             await readying.prepare(avatar, tell)
@@ -155,3 +157,18 @@ class _Lifetime:
                 "choose another place by --chunks-dir"
             ) from exc
         return avatars
+
+
+class _Progress:
+    """Tells `/readyz` everything, and the log as much as a person wants to read."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+        self._logged_s = time.monotonic()
+
+    def tell(self, doing: str) -> None:
+        self._readiness.tell(doing)
+        now_s = time.monotonic()
+        if now_s - self._logged_s >= _LOG_PROGRESS_EVERY_S:
+            self._logged_s = now_s
+            log.info("not ready yet: %s", doing)

@@ -1,7 +1,7 @@
 """How a batch runs on a device: fixed shapes, nothing waited for before it is needed."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -38,8 +38,8 @@ class Runner(Protocol):
     batch_sizes: tuple[int, ...]
 
     def warm_up(self, latent: Floats, window: Floats, progress: Callable[[str], None]) -> None:
-        """Run every batch size once with this example, `[8, h, w]` and `[50, 384]`; sizes that do
-        not fit are dropped. SetupError if none does."""
+        """Get ready with this example, `[8, h, w]` and `[50, 384]`; sizes that do not fit are
+        dropped. Raises what `fitting_sizes` raises."""
         ...
 
     def start(self, latents: Floats, windows: Floats) -> Callable[[], Faces]:
@@ -77,7 +77,8 @@ class EagerRunner:
         self.batch_sizes = batch_sizes
 
     def warm_up(self, latent: Floats, window: Floats, progress: Callable[[str], None]) -> None:
-        _warm_up(self, latent, window, progress)
+        # There is nothing to capture, and the official size takes seconds per frame.
+        fitting_sizes(self.start, self.batch_sizes[:1], latent, window, progress)
 
     @torch.inference_mode()
     def start(self, latents: Floats, windows: Floats) -> Callable[[], Faces]:
@@ -121,7 +122,7 @@ class GraphRunner:
         with translated_errors():
             # For what runs beside the batches: hearing, and preparing avatars.
             reserve = torch.empty(_RESERVE_BYTES, dtype=torch.uint8, device=self._device)
-        _warm_up(self, latent, window, progress)
+        self.batch_sizes = fitting_sizes(self.start, self.batch_sizes, latent, window, progress)
         del reserve
         torch.cuda.empty_cache()
 
@@ -191,17 +192,22 @@ class _Graph:
             self.faces, self.finite = generator(latents, windows)
 
 
-def _warm_up(
-    runner: EagerRunner | GraphRunner,
+def fitting_sizes(
+    start: Callable[[Floats, Floats], Callable[[], Faces]],
+    sizes: Sequence[int],
     latent: Floats,
     window: Floats,
     progress: Callable[[str], None],
-) -> None:
-    usable, why = [], ""
-    for size in reversed(runner.batch_sizes):  # smaller ones then use the memory of the largest
+) -> tuple[int, ...]:
+    """Run a batch of each size with the same example, and leave out those that do not fit.
+
+    Raises SetupError if none does, or if what comes out is not made of numbers.
+    """
+    fitting, why = [], ""
+    for size in reversed(sizes):  # the smaller ones then use the memory of the largest
         progress(f"warming up batches of {size}")
         try:
-            _, finite = runner.start(
+            _, finite = start(
                 np.repeat(latent[None], size, axis=0), np.repeat(window[None], size, axis=0)
             )()
         except OutOfDeviceMemory as exc:
@@ -213,10 +219,10 @@ def _warm_up(
                 "the networks give values that are not numbers: the weights are damaged "
                 "(musetalk-stream weights checks them), or this device needs --precision fp32"
             )
-        usable.append(size)
-    if not usable:
+        fitting.append(size)
+    if not fitting:
         raise SetupError(f"not even one frame fits into the device's memory ({why}): free some")
-    runner.batch_sizes = tuple(sorted(usable))
+    return tuple(sorted(fitting))
 
 
 def _padded(rows: Floats, size: int) -> Floats:
