@@ -31,11 +31,6 @@ SIZE = 192
 Frames = npt.NDArray[np.uint8]
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_models(tmp_path_factory.mktemp("models"))
-
-
 def loaded(models: Path, *, max_batch: int = 8, dtype: torch.dtype = torch.float32,
            version: str = "v15") -> MuseTalkRenderer:  # fmt: skip
     renderer = MuseTalkRenderer(

@@ -91,6 +91,7 @@ def again(
     with launch(folder, store, *flags, *more) as process:
         doing = list(told(port, process))
         running = ProcessServer(process, f"http://127.0.0.1:{port}", folder)
+        assert process.poll() is None, running.log
         yield Again(running, doing)
 
 
