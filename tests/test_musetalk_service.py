@@ -358,7 +358,7 @@ def test_missing_weights_end_it_before_it_listens(command: Command, tmp_path: Pa
         )
     assert (result.returncode, result.stdout) == (2, "")
     assert "musetalkV15/unet.pth" in result.stderr
-    assert f"musetalk-stream weights --dir {tmp_path}" in result.stderr
+    assert f"weights --dir {tmp_path}" in result.stderr
     assert "taken" not in result.stderr
     assert not (tmp_path / "chunks").exists()
 
@@ -368,7 +368,7 @@ def test_check_says_what_is_missing(command: Command, tmp_path: Path) -> None:
     result = command("serve", "--check", *flags)
     assert result.returncode == 1
     assert "musetalkV15/unet.pth" in result.stderr
-    assert f"musetalk-stream weights --dir {tmp_path}" in result.stderr
+    assert f"weights --dir {tmp_path}" in result.stderr
 
 
 @pytest.mark.parametrize(
