@@ -16,7 +16,7 @@ from .config import Config, EncoderConfig, bundled
 from .encode import UtteranceEncoder
 from .errors import AvatarNotFound, SetupError
 from .prepare import prepare_store
-from .renderers import FrameRequest, Renderer
+from .renderers import DeviceLost, FrameRequest, OutOfDeviceMemory, Renderer
 from .renderers.make import make_renderer
 from .renderers.measure import FPS, frames_per_second, speaking
 from .schedule import capacity
@@ -31,6 +31,13 @@ _ENCODED_FRAMES = 50
 
 def run(config: Config) -> Iterator[str]:
     """Measure and say so, line by line. Raises SetupError."""
+    try:
+        yield from _run(config)
+    except (DeviceLost, OutOfDeviceMemory) as exc:
+        raise SetupError(f"the device gave up: {exc}") from exc
+
+
+def _run(config: Config) -> Iterator[str]:
     renderer = make_renderer(config, random_weights=True)
     with tempfile.TemporaryDirectory() as scratch:
         avatar = _short(_default_avatar(config), Path(scratch))

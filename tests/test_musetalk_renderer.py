@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -232,6 +233,19 @@ def test_preparation_that_is_given_up_leaves_nothing(
     del steps
     assert list(tmp_path.iterdir()) == []
     assert not renderer.is_prepared(fresh)
+
+
+def test_what_a_killed_server_left_is_swept_up(
+    renderer: MuseTalkRenderer, avatar: Avatar, tmp_path: Path
+) -> None:
+    left, recent = tmp_path / "musetalk-v15.1", tmp_path / "musetalk-v15.2"
+    for path in (left, recent):
+        path.touch()
+    os.utime(left, (0, 0))
+    list(renderer.prepare(replace(avatar, derived=tmp_path)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "musetalk-v15.2", "musetalk-v15.safetensors",
+    ]  # fmt: skip
 
 
 def test_a_torn_file_is_not_prepared(

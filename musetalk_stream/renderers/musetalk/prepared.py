@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from .region import Placement, place
 from .resample import Bytes
 
 _FORMAT = "1"
+_ABANDONED_AFTER_S = 3600.0  # by a process that was killed while it wrote
 _PICTURES_PER_STEP = 1  # batches of others wait for no more than this
 LATENTS = (8, 32, 32)  # of one picture
 _NOWHERE = Box(0, 0, 0, 0)  # the place of a picture without a face
@@ -187,6 +189,9 @@ def _write(
         metadata=stamp,
     )
     making = path.with_suffix(f".{os.getpid()}")
+    for abandoned in path.parent.glob(f"{path.stem}.[0-9]*"):
+        if time.time() - abandoned.stat().st_mtime > _ABANDONED_AFTER_S:
+            abandoned.unlink(missing_ok=True)
     try:
         making.write_bytes(content)
         making.rename(path)
