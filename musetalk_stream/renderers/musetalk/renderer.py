@@ -97,7 +97,7 @@ class MuseTalkRenderer:
             networks,
             runner,
             Recipe(self._version, networks.fingerprint()),
-            torch.cuda.Stream(self._device) if self._device.type == "cuda" else None,
+            *self._streams(),
         )
         masks = "face parsing" if networks.parser else "landmarks (no face parsing weights)"
         sizes = ", ".join(map(str, runner.batch_sizes))
@@ -113,7 +113,7 @@ class MuseTalkRenderer:
         steps = prepare(avatar, self.loaded.networks, self.loaded.recipe)
         while True:
             # Entered anew for each step, as batches run in between.
-            with translated_errors(), self._aside():
+            with translated_errors(), _on(self.loaded.preparing):
                 share = next(steps, None)
             if share is None:
                 return
@@ -130,7 +130,7 @@ class MuseTalkRenderer:
                 speech = SpeechFeatures(pcm.model, self.loaded.networks.hear)
                 self._speech[pcm] = speech
             rows = window_rows(first + voiced, fps, speech.num_rows)
-            with translated_errors(), self._aside():
+            with translated_errors(), _on(self.loaded.hearing):
                 windows["features"][voiced] = speech.windows(rows)
         return windows
 
@@ -157,9 +157,11 @@ class MuseTalkRenderer:
             self._avatars[avatar] = prepared
         return prepared
 
-    def _aside(self) -> AbstractContextManager[Any]:
-        """A stream of its own: what is done beside the batches must not wait for them."""
-        return nullcontext() if self.loaded.side is None else torch.cuda.stream(self.loaded.side)
+    def _streams(self) -> tuple[torch.cuda.Stream | None, torch.cuda.Stream | None]:
+        if self._device.type != "cuda":
+            return None, None
+        # Who speaks waits for what is heard, and its kernels are small: they go first.
+        return torch.cuda.Stream(self._device, priority=-1), torch.cuda.Stream(self._device)
 
     def __repr__(self) -> str:
         where = str(self._device)
@@ -175,7 +177,13 @@ class _Loaded:
     networks: Networks
     runner: Runner
     recipe: Recipe
-    side: torch.cuda.Stream | None  # None on a CPU
+    # Beside the batches, which they must not wait for; None on a CPU.
+    hearing: torch.cuda.Stream | None
+    preparing: torch.cuda.Stream | None
+
+
+def _on(stream: torch.cuda.Stream | None) -> AbstractContextManager[Any]:
+    return nullcontext() if stream is None else torch.cuda.stream(stream)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
