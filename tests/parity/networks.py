@@ -1,5 +1,6 @@
 """The networks against the official ones, both with the weights of their names."""
 
+import copy
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -9,15 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from weights_by_name import named
+from weights_by_name import UNET_SMALLEST, named
 
 from musetalk_stream.models.mel import log_mel
 from musetalk_stream.models.positional import positional_encoding
 from musetalk_stream.models.unet import UNet, UNetConfig
 from musetalk_stream.models.vae import SCALING_FACTOR, Vae, VaeConfig
 from musetalk_stream.models.whisper import WhisperEncoder
+from musetalk_stream.renderers.musetalk.networks import Networks, placed
 
-from .comparison import Comparison, absolute, levels, relative
+from .comparison import Comparison, absolute, exact, levels, relative
 
 Arrays = Mapping[str, Any]
 
@@ -48,9 +50,9 @@ def unet(arrays: Arrays) -> list[Comparison]:
 
 
 def _faces(network: UNet, arrays: Arrays) -> Tensor:
-    audio = torch.from_numpy(arrays["audio_before_pe"])
+    audio = _tensor(arrays["audio_before_pe"])
     audio = audio + positional_encoding(*audio.shape[1:])
-    return _each(network, torch.from_numpy(arrays["latents"]), audio)
+    return _each(network, _tensor(arrays["latents"]), audio)
 
 
 @torch.inference_mode()
@@ -58,9 +60,14 @@ def vae(arrays: Arrays) -> list[Comparison]:
     with torch.device("meta"):
         network = Vae(VaeConfig.from_json(_config(arrays)))
     named(network)
-    compared = [*_means(network, arrays)]
+    compared = []
+    if "scaling_factor" in arrays:
+        theirs = arrays["scaling_factor"]
+        compared.append(absolute("scaling_factor", SCALING_FACTOR, theirs, _NETWORKS))
+    if "img_bgr" in arrays:
+        compared += _means(network, arrays)
     if "z_scaled" in arrays:
-        latents = torch.from_numpy(arrays["z_scaled"])
+        latents = _tensor(arrays["z_scaled"])
         raw = _each(network.decode, latents / SCALING_FACTOR)
         for name, stride in _named(arrays, r"decoded_raw_every(\d+)"):
             ours = raw[:, :, ::stride, ::stride]
@@ -82,12 +89,25 @@ def _means(network: Vae, arrays: Arrays) -> Iterator[Comparison]:
     for name, picture in (("mean_ref", image), ("mean_masked", masked)):
         if name in arrays:
             yield relative(name, network.encode_mean(picture), arrays[name], _NETWORKS)
+    # The same by the way that an avatar's latents are made.
+    its = _networks_of(network).latents(arrays["img_bgr"][None]) / SCALING_FACTOR
+    for name, latents in (("mean_masked", its[:, :4]), ("mean_ref", its[:, 4:])):
+        if name in arrays:
+            yield relative(f"{name} (of an avatar)", latents, arrays[name], _NETWORKS)
+
+
+def _networks_of(vae: Vae) -> Networks:
+    """As they are loaded, but for those that latents do not need."""
+    unet = UNet(UNetConfig.from_json(UNET_SMALLEST))
+    return placed(
+        unet, copy.deepcopy(vae), WhisperEncoder(), None, torch.device("cpu"), torch.float32
+    )
 
 
 @torch.inference_mode()
 def whisper(arrays: Arrays) -> list[Comparison]:
     """Segments of 30 s end to end, the last one padded."""
-    pcm = torch.from_numpy(arrays["pcm"])
+    pcm = _tensor(arrays["pcm"])
     segments = pad(pcm, (0, -len(pcm) % _SEGMENT_SAMPLES)).view(-1, _SEGMENT_SAMPLES)
     mel = log_mel(segments)
     compared = []
@@ -105,8 +125,18 @@ def whisper(arrays: Arrays) -> list[Comparison]:
 
 
 def positional(arrays: Arrays) -> list[Comparison]:
-    ours = positional_encoding(*arrays["pe"].shape)
-    return [absolute("pe", ours, arrays["pe"], _POSITIONS)]
+    theirs = arrays["pe"]
+    theirs = theirs.reshape(theirs.shape[-2:])
+    return [absolute("pe", positional_encoding(*theirs.shape), theirs, _POSITIONS)]
+
+
+def configuration(config: Mapping[str, Any]) -> list[Comparison]:
+    """The official U-Net's is what ours is without any."""
+    return [exact("configuration", UNetConfig.from_json(config) == UNetConfig(), True)]
+
+
+def _tensor(array: Any) -> Tensor:
+    return torch.from_numpy(np.asarray(array, np.float32))
 
 
 def _config(arrays: Arrays) -> Mapping[str, Any]:

@@ -25,13 +25,21 @@ _BOUNDLESS = (1 << 30, 1 << 30)  # the file does not say how large the picture i
 
 def boxes(arrays: Arrays) -> list[Comparison]:
     """Version 1: no margin. What the official code's face detector does not find (-1) has no face,
-    whatever the landmarks are; ours knows that from landmarks that are no numbers."""
-    found = arrays["det"].min(axis=1) >= 0
-    landmarks = np.where(found[:, None, None], arrays["keypoints"][:, 0, _LANDMARKS], np.nan)
+    whatever the landmarks are."""
+    landmarks = arrays["keypoints"][:, 0, _LANDMARKS]
     compared = []
     for name, (shift,) in _named(arrays, r"coords_shift(-?\d+)"):
         ours = [
-            face_box(points, _BOUNDLESS, shift=int(shift), margin=0, detection=_box(detection))
+            _NO_FACE
+            if min(detection) < 0
+            else face_box(
+                points,
+                _BOUNDLESS,
+                shift=int(shift),
+                margin=0,
+                detection=_box(detection),
+                smallest=1,
+            )
             or _NO_FACE
             for points, detection in zip(landmarks, arrays["det"], strict=True)
         ]

@@ -1,7 +1,9 @@
 """Which comparison fits which file: told by the arrays that it holds, not by its name."""
 
 import json
+import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,39 +14,70 @@ from .comparison import Comparison
 
 Arrays = Mapping[str, Any]
 
-# The first whose names are all there (a name ending in * stands for any that begins so).
-KINDS: list[tuple[tuple[str, ...], Callable[[Arrays], list[Comparison]]]] = [
-    (("cfg", "latents", "audio_before_pe"), networks.unet),
-    (("cfg", "img_bgr"), networks.vae),
-    (("pcm",), networks.whisper),
-    (("pe",), networks.positional),
-    (("keypoints", "det"), pictures.boxes),
-    (("face", "crop_box", "mask_*"), pictures.blending),
-    (("label_map",), pictures.parsing),
-    (("frame", "crop256_*"), pictures.resizing),
-    (("sec*",), sound.windows),
-    (("N*",), pictures.cycles),
-]
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """needs: the names that tell it; one ending in * stands for any that begins so
+    inputs: the names of what is compared with nothing, likewise"""
+
+    compare: Callable[[Arrays], list[Comparison]]
+    needs: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
 
 
-def compare(path: Path) -> list[Comparison]:
-    """Every array of a vector file against ours. ValueError if its kind is not known."""
+# The first whose names are all there.
+KINDS = (
+    Kind(networks.unet, ("cfg", "latents", "audio_before_pe"), ("cfg", "latents", "audio_*")),
+    Kind(networks.vae, ("cfg", "img_bgr"), ("cfg", "img_bgr", "z_scaled")),
+    Kind(networks.vae, ("cfg", "z_scaled"), ("cfg", "z_scaled")),
+    Kind(networks.whisper, ("pcm",), ("pcm",)),
+    Kind(networks.positional, ("pe",)),
+    Kind(networks.configuration, ("block_out_channels",), ("*",)),
+    Kind(pictures.boxes, ("keypoints", "det"), ("keypoints", "det")),
+    Kind(pictures.blending, ("face", "crop_box", "mask_*"), ("frame", "face256", "box", "mask_*")),
+    Kind(pictures.parsing, ("label_map",), ("label_map",)),
+    Kind(pictures.resizing, ("frame", "crop256_*"), ("frame", "box*")),
+    Kind(sound.windows, ("sec*",)),
+    Kind(pictures.cycles, ("N*",)),
+)
+
+
+def compare(path: Path) -> tuple[list[Comparison], list[str]]:
+    """Every array of a vector file against ours, and the names of those that we know nothing about.
+
+    ValueError if it can't be read, if its kind is not known, or if nothing in it can be compared.
+    """
     arrays = _read(path)
-    for names, kind in KINDS:
-        if all(_has(arrays, name) for name in names):
-            return kind(arrays)
-    raise ValueError(f"{path} holds {', '.join(arrays) or 'nothing'}: no vectors of a known kind")
+    for kind in KINDS:
+        if all(any(_fits(name, need) for name in arrays) for need in kind.needs):
+            break
+    else:
+        raise ValueError(f"no vectors of a known kind: {', '.join(arrays) or 'nothing'}")
+    found = kind.compare(arrays)
+    if not found:
+        raise ValueError(f"nothing to compare with: {', '.join(arrays)}")
+    compared = {each.array.partition(" ")[0] for each in found}
+    left = [
+        name
+        for name in arrays
+        if name not in compared and not any(_fits(name, known) for known in kind.inputs)
+    ]
+    return found, left
 
 
 def _read(path: Path) -> Arrays:
-    if path.suffix == ".json":
-        read: dict[str, Any] = json.loads(path.read_text())
-        return read
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    try:
+        if path.suffix == ".json":
+            read = json.loads(path.read_text())
+        else:
+            with np.load(path, allow_pickle=False) as file:
+                read = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as exc:
+        raise ValueError(f"can't be read: {exc or type(exc).__name__}") from exc
+    if not isinstance(read, dict):
+        raise ValueError("holds no arrays by name")
+    return read
 
 
-def _has(arrays: Arrays, name: str) -> bool:
-    if name.endswith("*"):
-        return any(each.startswith(name[:-1]) for each in arrays)
-    return name in arrays
+def _fits(name: str, known: str) -> bool:
+    return name.startswith(known[:-1]) if known.endswith("*") else name == known

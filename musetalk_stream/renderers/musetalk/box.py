@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 _NOSE_BRIDGE = 29  # landmark: the middle of the box, so that the model draws what is below it
 
-_SMALLEST = 4  # pixels of the longer side, so that the crop box holds the box
+SMALLEST = 4  # pixels of the longer side, so that the crop box holds the box
 
 MARGIN = 10  # pixels below the chin, as version 1.5 was trained; version 1 has none
 
@@ -58,6 +58,7 @@ def face_box(
     shift: int = 0,
     margin: int = MARGIN,
     detection: Box | None = None,
+    smallest: int = SMALLEST,
 ) -> Box | None:
     """The face box of a picture, by the rule of the official `get_landmark_and_bbox`.
 
@@ -65,24 +66,27 @@ def face_box(
     size       width and height of the picture, beyond which no box reaches
     shift      pixels by which the middle is lower than landmark 29; version 1 only
     detection  what a face detector says, used where the landmarks make no box inside the picture
+    smallest   pixels that the longer side must have
 
     None if there is no face, or next to nothing of it in the picture.
     """
-    if not np.isfinite(landmarks).all():
-        return None
-    points = landmarks.astype(np.int32)  # toward zero
-    left, right = int(points[:, 0].min()), int(points[:, 0].max())
-    middle, bottom = int(points[_NOSE_BRIDGE, 1]) + shift, int(points[:, 1].max())
-    box = Box(left, max(0, 2 * middle - bottom), right, bottom)
-    if box.width <= 0 or box.height <= 0 or box.x1 < 0:
+    box = _landmark_box(landmarks, shift) if np.isfinite(landmarks).all() else None
+    if box is None or box.width <= 0 or box.height <= 0 or box.x1 < 0:
         if detection is None:
             return None
         box = detection
     # The official code cuts off the right side by slicing the picture, and then pastes a face of
     # the full width: a box that ends with the picture keeps crop and paste the same size.
     box = box._replace(y2=box.y2 + margin).within(Box(0, 0, *size))
-    is_seen = box.width > 0 and box.height > 0 and max(box.width, box.height) >= _SMALLEST
+    is_seen = box.width > 0 and box.height > 0 and max(box.width, box.height) >= smallest
     return box if is_seen else None
+
+
+def _landmark_box(landmarks: npt.NDArray[np.floating[Any]], shift: int) -> Box:
+    points = landmarks.astype(np.int32)  # toward zero
+    points[_NOSE_BRIDGE, 1] += shift  # before the lowest point is looked for, as it may be this one
+    left, right, bottom = int(points[:, 0].min()), int(points[:, 0].max()), int(points[:, 1].max())
+    return Box(left, max(0, 2 * int(points[_NOSE_BRIDGE, 1]) - bottom), right, bottom)
 
 
 def crop_box(box: Box, expand: float = 1.5) -> Box:

@@ -77,7 +77,7 @@ class Networks:
     def _images(self, crops: npt.NDArray[np.uint8]) -> Tensor:
         """float32 `[n, 3, H, W]` RGB, 0 to 255."""
         pixels = torch.from_numpy(np.ascontiguousarray(crops[..., ::-1])).to(self.device)
-        return pixels.permute(0, 3, 1, 2).float()
+        return pixels.permute(0, 3, 1, 2).float().contiguous()
 
     def example(self) -> tuple[Floats, Floats]:
         """What the generator is given for one frame, by way of all networks: latents of a gradient
@@ -118,16 +118,16 @@ def load_networks(
     _fill(whisper, files["whisper"], whisper_weights.encoder_only)
     if parser:
         _fill(parser, files["face_parsing"])
-    return _placed(unet, vae, whisper, parser, device, dtype)
+    return placed(unet, vae, whisper, parser, device, dtype)
 
 
 def random_networks(device: torch.device, dtype: torch.dtype) -> Networks:
     """Official sizes, weights by chance: faces of noise, at the true cost."""
     with device:
-        return _placed(UNet(), Vae(), WhisperEncoder(), None, device, dtype)
+        return placed(UNet(), Vae(), WhisperEncoder(), None, device, dtype)
 
 
-def _placed(
+def placed(
     unet: UNet,
     vae: Vae,
     whisper: WhisperEncoder,
@@ -135,23 +135,33 @@ def _placed(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Networks:
-    """Channels last, because that is how convolutions are fastest in bf16 and fp16."""
+    """Ready to run on a device; takes the networks over.
+
+    The generator is channels-last, which is how convolutions are fastest in bf16 and fp16. The VAE
+    encoder is not: on a CPU, torch's group norm then loses three digits of pictures with a
+    constant half, which is what masked faces are.
+    """
     # What is in fp32 is so on purpose; TF32 has ten bits.
     torch.backends.cudnn.allow_tf32 = False
     generator = FaceGenerator(unet, vae)
     for network in (vae.encoder, vae.quant_conv, whisper, parser):
         if network is not None:
-            _move(network, device, torch.float32)
-    _move(generator, device, dtype)
+            _move(network, device, torch.float32, torch.contiguous_format)
+    _move(generator, device, dtype, torch.channels_last)
     vae.eval()
     return Networks(device, dtype, generator, vae, whisper, parser)
 
 
-def _move(network: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-    """Always a copy: the file that the weights are mapped from may be replaced while we run."""
+def _move(
+    network: nn.Module, device: torch.device, dtype: torch.dtype, order: torch.memory_format
+) -> None:
+    """Always a copy: the file that the weights are mapped from may be replaced while we run.
+
+    order  of the weights of convolutions
+    """
     for tensor in (*network.parameters(), *network.buffers()):
         tensor.requires_grad_(False)
-        form = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
+        form = order if tensor.ndim == 4 else torch.preserve_format
         kind = dtype if tensor.is_floating_point() else tensor.dtype
         tensor.data = tensor.data.to(device, kind, copy=True, memory_format=form)
     network.eval()
@@ -172,7 +182,7 @@ def _config(files: Mapping[str, Path], role: str, read: Callable[[Mapping[str, o
         if not isinstance(config, dict):
             raise ValueError("it is no JSON object")
         return read(config)
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, RecursionError) as exc:
         raise WeightsError(f"{path} can't be used: {exc}") from exc
 
 
