@@ -16,6 +16,8 @@ from .doctor import Verdict, examine
 from .errors import SetupError
 from .weights import HUB, files_for
 
+log = logging.getLogger(__name__)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
@@ -152,7 +154,7 @@ async def _serve(config: Config) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, _stop, stop, number)
     app = build_app(config, make_renderer(config))
     # Event streams must learn at once that their client has gone. Requests that still run when
     # the server stops get a second to end.
@@ -180,6 +182,14 @@ async def _serve(config: Config) -> int:
     finally:
         await runner.cleanup()
     return 0
+
+
+def _stop(stop: asyncio.Event, number: signal.Signals) -> None:
+    """The first signal stops in good order; the second does not wait for a slow device."""
+    if stop.is_set():
+        os._exit(128 + number)
+    log.info("stopping; once more to stop at once")
+    stop.set()
 
 
 def _address(host: str, port: int) -> str:

@@ -236,6 +236,8 @@ def _convert(spec: Field[Any], raw: str) -> Any:
     kind: Any = spec.type
     try:
         if kind is Path:
+            if not raw:
+                raise SetupError(f"{spec.name} must be a folder, not empty")
             return Path(raw).expanduser().absolute()
         return kind(raw)
     except (ValueError, OverflowError):

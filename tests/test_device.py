@@ -78,7 +78,7 @@ def test_batch_sizes(max_batch: int, sizes: tuple[int, ...]) -> None:
     assert sizes_up_to(max_batch) == sizes
 
 
-def test_a_padded_batch_gives_what_was_asked_for(generator: FaceGenerator) -> None:
+def test_a_batch_between_two_sizes_gives_what_was_asked_for(generator: FaceGenerator) -> None:
     runner = make_runner(generator, CPU, torch.float32, 8)
     latents, windows = inputs(5)
     faces, finite = runner.start(latents, windows)()

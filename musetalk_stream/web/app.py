@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 
 from aiohttp import web
@@ -31,7 +32,7 @@ _ABANDONED_AFTER_S = 3600.0
 # Uploads are decoded beside the encoding of running utterances, and not all at once.
 _DECODE_THREADS = 2
 _DECODE_NICE = 5
-_LOG_PROGRESS_EVERY_S = 5.0
+_LOG_PROGRESS_EVERY_S = 5.0  # of the same kind
 # JSON bodies; uploads are bounded where they are read.
 _MAX_BODY_BYTES = 64 << 10
 
@@ -164,11 +165,12 @@ class _Progress:
 
     def __init__(self, readiness: Readiness) -> None:
         self._readiness = readiness
-        self._logged_s = time.monotonic()
+        self._kind = ""
+        self._logged_s = 0.0
 
     def tell(self, doing: str) -> None:
         self._readiness.tell(doing)
-        now_s = time.monotonic()
-        if now_s - self._logged_s >= _LOG_PROGRESS_EVERY_S:
-            self._logged_s = now_s
-            log.info("not ready yet: %s", doing)
+        kind, now_s = re.sub(r"[\d.]+.*", "", doing), time.monotonic()
+        if kind != self._kind or now_s - self._logged_s >= _LOG_PROGRESS_EVERY_S:
+            self._kind, self._logged_s = kind, now_s
+            log.info("%s", doing)

@@ -62,7 +62,7 @@ def sizes_up_to(max_batch: int) -> tuple[int, ...]:
 
 
 class EagerRunner:
-    """Runs a batch when it is started, on the CPU."""
+    """Runs a batch when it is started, on the CPU, and as it is: nothing is gained by padding."""
 
     def __init__(
         self,
@@ -82,15 +82,12 @@ class EagerRunner:
 
     @torch.inference_mode()
     def start(self, latents: Floats, windows: Floats) -> Callable[[], Faces]:
-        size = padded_size(len(latents), self.batch_sizes)
         inputs = (
-            torch.from_numpy(_padded(each, size)).to(self._device, self._dtype)
-            for each in (latents, windows)
+            torch.from_numpy(each).to(self._device, self._dtype) for each in (latents, windows)
         )
         with translated_errors():
             faces, finite = self._generator(*inputs)
-        count = len(latents)
-        return lambda: (faces[:count].numpy(), finite[:count].numpy())
+        return lambda: (faces.numpy(), finite.numpy())
 
 
 class GraphRunner:
@@ -223,11 +220,6 @@ def fitting_sizes(
     if not fitting:
         raise SetupError(f"not even one frame fits into the device's memory ({why}): free some")
     return tuple(sorted(fitting))
-
-
-def _padded(rows: Floats, size: int) -> Floats:
-    """Up to `size` rows, the last one repeated."""
-    return np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
 
 
 @contextmanager

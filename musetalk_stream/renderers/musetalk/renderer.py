@@ -188,7 +188,7 @@ def _on(stream: torch.cuda.Stream | None) -> AbstractContextManager[Any]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Batch:
-    """A batch on the device.
+    """A batch on the device. Its faces are one array, which lives until the last is pasted.
 
     shown      which requests show a generated face, and where
     strengths  of all requests
