@@ -1,9 +1,10 @@
 """How a batch runs on a device: fixed shapes, nothing waited for before it is needed."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,37 +33,8 @@ _NO_MEMORY = (
 )
 
 
-class Runner(Protocol):
-    """A generator on its device, used by one thread."""
-
-    batch_sizes: tuple[int, ...]
-
-    def warm_up(self, latent: Floats, window: Floats, progress: Callable[[str], None]) -> None:
-        """Get ready with this example, `[8, h, w]` and `[50, 384]`; sizes that do not fit are
-        dropped. Raises what `fitting_sizes` raises."""
-        ...
-
-    def start(self, latents: Floats, windows: Floats) -> Callable[[], Faces]:
-        """Start a batch, `[n, 8, h, w]` and `[n, 50, 384]`, with n at most the largest batch size;
-        the function given back waits for its faces."""
-        ...
-
-
-def make_runner(
-    generator: FaceGenerator, device: torch.device, dtype: torch.dtype, max_batch: int
-) -> Runner:
-    """`generator` lies on `device` in `dtype` already."""
-    kind = GraphRunner if device.type == "cuda" else EagerRunner
-    return kind(generator, device, dtype, sizes_up_to(max_batch))
-
-
-def sizes_up_to(max_batch: int) -> tuple[int, ...]:
-    """The powers of two below the largest batch, and that."""
-    return (*(2**k for k in range(max_batch.bit_length()) if 2**k < max_batch), max_batch)
-
-
-class EagerRunner:
-    """Runs a batch when it is started, on the CPU, and as it is: nothing is gained by padding."""
+class Runner(ABC):
+    """A generator on its device, where it lies already in `dtype`; used by one thread."""
 
     def __init__(
         self,
@@ -75,6 +47,32 @@ class EagerRunner:
         self._device = device
         self._dtype = dtype
         self.batch_sizes = batch_sizes
+
+    @abstractmethod
+    def warm_up(self, latent: Floats, window: Floats, progress: Callable[[str], None]) -> None:
+        """Get ready with this example, `[8, h, w]` and `[50, 384]`; sizes that do not fit are
+        dropped. Raises what `fitting_sizes` raises."""
+
+    @abstractmethod
+    def start(self, latents: Floats, windows: Floats) -> Callable[[], Faces]:
+        """Start a batch, `[n, 8, h, w]` and `[n, 50, 384]`, with n at most the largest batch size;
+        the function given back waits for its faces."""
+
+
+def make_runner(
+    generator: FaceGenerator, device: torch.device, dtype: torch.dtype, max_batch: int
+) -> Runner:
+    kind = GraphRunner if device.type == "cuda" else EagerRunner
+    return kind(generator, device, dtype, sizes_up_to(max_batch))
+
+
+def sizes_up_to(max_batch: int) -> tuple[int, ...]:
+    """The powers of two below the largest batch, and that."""
+    return (*(2**k for k in range(max_batch.bit_length()) if 2**k < max_batch), max_batch)
+
+
+class EagerRunner(Runner):
+    """Runs a batch when it is started, on the CPU, and as it is: nothing is gained by padding."""
 
     def warm_up(self, latent: Floats, window: Floats, progress: Callable[[str], None]) -> None:
         # There is nothing to capture, and the official size takes seconds per frame.
@@ -90,7 +88,7 @@ class EagerRunner:
         return lambda: (faces.numpy(), finite.numpy())
 
 
-class GraphRunner:
+class GraphRunner(Runner):
     """Replays one CUDA graph per batch size; faces travel to the host beside the next batch.
 
     A batch of this model is a thousand small kernels, which Python launches more slowly than a
@@ -104,10 +102,7 @@ class GraphRunner:
         dtype: torch.dtype,
         batch_sizes: tuple[int, ...],
     ) -> None:
-        self._generator = generator
-        self._device = device
-        self._dtype = dtype
-        self.batch_sizes = batch_sizes
+        super().__init__(generator, device, dtype, batch_sizes)
         self._compute = torch.cuda.Stream(device)
         self._copy = torch.cuda.Stream(device)
         # One for all sizes: they never run at the same time, and outputs are copied before the
