@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from .avatar import Avatar
+from .config import EncoderConfig
 from .errors import MuseTalkStreamError, RendererLost, RenderFailed
 from .renderers import DeviceLost, FrameRequest, Regions, Rendered, Renderer, Rendering
 from .renderers.batches import BatchRunner
@@ -61,6 +62,7 @@ class BatcherStatistics:
     max_batch: int
     capacity_fps: float
     frames_per_second_by_batch: dict[int, float]
+    encoder_frames_per_second: float
 
 
 class Batcher:
@@ -80,6 +82,7 @@ class Batcher:
         self._calls: deque[_Call] = deque()
         self._spare_calls: deque[_Call] = deque()
         self._spared_last = False
+        self._lands_at_once = False  # so did the latest batch: the device never has two
         self._parts: list[_Part] = []
         self._flights: deque[_Flight] = deque()
         self._stopping = False
@@ -116,10 +119,12 @@ class Batcher:
     def is_prepared(self, avatar: Avatar) -> bool:
         return self._renderer.is_prepared(avatar)
 
-    async def measure(self, avatar: Avatar, progress: Callable[[str], None]) -> None:
+    async def measure(
+        self, avatar: Avatar, encoder: EncoderConfig, threads: int, progress: Callable[[str], None]
+    ) -> None:
         """`BatchRunner.measure`; ends before its next size if the batcher is stopped."""
         tell = self._teller(progress)
-        await self.call(lambda _: self._runner.measure(avatar, tell))
+        await self.call(lambda _: self._runner.measure(avatar, encoder, threads, tell))
 
     def _teller(self, progress: Callable[[str], None]) -> Callable[[str], None]:
         """`progress`, on the event loop instead of the render thread."""
@@ -137,8 +142,8 @@ class Batcher:
     async def call(self, function: Callable[[Renderer], R], *, spare: bool = False) -> R:
         """Run `function` with the renderer on its thread, before the next batch.
 
-        spare: only once the device has all the batches that it can have, and one call between two
-               of them: for what nobody who speaks waits for
+        spare: only once the device has all the batches that it can have, or has done the latest
+               at once, and one call between two of them: for what nobody who speaks waits for
         """
         future: Future[R] = Future()
         with self._wake:
@@ -191,13 +196,14 @@ class Batcher:
             return BatcherStatistics(
                 frames_rendered=self._frames_rendered,
                 batches=self._batches,
-                frames_waiting=sum(len(part.waiting) for part in self._parts),
+                frames_waiting=self._frames_waiting(),
                 in_flight=len(self._flights),
                 mean_batch=self._frames_rendered / self._batches if self._batches else 0.0,
                 batch_fill=self._frames_rendered / self._padded_frames if self._batches else 0.0,
                 max_batch=self._runner.sizes[-1],
                 capacity_fps=round(self.capacity_fps, 1),
                 frames_per_second_by_batch={k: round(v, 1) for k, v in self._runner.speeds.items()},
+                encoder_frames_per_second=round(self._runner.encoders_fps, 1),
             )
 
     # --- the render thread
@@ -220,8 +226,11 @@ class Batcher:
             # A cancelled part is one whose utterance has gone.
             self._parts = [part for part in self._parts if not part.future.cancelled()]
             landed = bool(self._flights) and self._flights[0].has_landed
-            turns = [] if landed or self._calls else self._next_turns()
-            spare = bool(self._spare_calls) and not (self._spared_last and self._flights)
+            busy = bool(self._flights or self._frames_waiting())
+            spare = bool(self._spare_calls) and not (self._spared_last and busy)
+            spare_first = spare and self._lands_at_once and not self._flights
+            wait = landed or self._calls or spare_first
+            turns = [] if wait else self._next_turns()
         if self._calls and not landed:
             _do_first(self._calls)
         elif turns:
@@ -231,21 +240,23 @@ class Batcher:
             self._spared_last = True
             _do_first(self._spare_calls)
         elif self._flights:
-            self._spared_last = False
+            self._spared_last, self._lands_at_once = False, landed
             self._land(self._flights[0])
         return True
 
     def _has_work(self) -> bool:
-        waiting = any(part.waiting for part in self._parts)
         calls = self._calls or self._spare_calls
-        return bool(self._stopping or calls or self._flights or waiting)
+        return bool(self._stopping or calls or self._flights or self._frames_waiting())
+
+    def _frames_waiting(self) -> int:
+        return sum(len(part.waiting) for part in self._parts)
 
     def _waiting(self) -> list["Future[Any]"]:
         calls = [future for _, future in (*self._calls, *self._spare_calls)]
         return [*(part.future for part in self._parts), *calls]
 
     def _next_turns(self) -> _Turns:
-        waiting = sum(len(part.waiting) for part in self._parts)
+        waiting = self._frames_waiting()
         if not waiting or len(self._flights) == MAX_IN_FLIGHT:
             return []
         turns: _Turns = []

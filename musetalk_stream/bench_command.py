@@ -1,32 +1,25 @@
 """`musetalk-stream bench`: how many frames per second, where their time goes, how many streams."""
 
+import math
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from .avatar import Avatar, AvatarShelf
-from .blend import i420_planes
-from .config import Config, EncoderConfig, bundled
-from .encode import UtteranceEncoder
+from .config import Config, bundled
 from .errors import AvatarNotFound, SetupError
 from .prepare import prepare_store
-from .renderers import DeviceLost, FrameRequest, OutOfDeviceMemory, Renderer
+from .renderers import DeviceLost, OutOfDeviceMemory, Renderer
 from .renderers.make import make_renderer
-from .renderers.measure import FPS, frames_per_second, speaking
+from .renderers.measure import FPS, encoded_per_second, frames_per_second
 from .schedule import capacity
-from .timeline import EAR_RATE
 
 if TYPE_CHECKING:
     from .renderers.musetalk import Stages
 
 _PICTURES = 8  # of the avatar: preparing all of them would take minutes on a slow device
-_ENCODED_FRAMES = 50
 
 
 def run(config: Config) -> Iterator[str]:
@@ -51,17 +44,15 @@ def _run(config: Config) -> Iterator[str]:
         yield from _speed_table(speeds, stages)
         if stages:
             yield from _stage_table(stages)
-        encode_s = _encode_s(speaking(renderer, avatar, best), renderer, config.encoder)
-    threads = config.engine.encode_threads
-    yield f"compose and encode: {encode_s * 1e3:.2f} ms per frame and thread"
+        threads = config.engine.encode_threads
+        encoders_fps = encoded_per_second(renderer, avatar, best, config.encoder, threads)
+    yield f"compose and encode: {encoders_fps:.1f} frames/s by {threads} threads together"
+    by_renderer = capacity(speeds, best, math.inf) / FPS
+    streams = capacity(speeds, best, encoders_fps) / FPS
     yield (
-        f"streams held at {FPS} fps: {_streams(speeds)} by the renderer, "
-        f"{_streams({1: threads / encode_s})} by {threads} encoding threads with a core each"
+        f"streams held at {FPS} fps: {int(streams)}, limited by the "
+        f"{'renderer' if streams == by_renderer else 'encoders'}"
     )
-
-
-def _streams(speeds: dict[int, float]) -> int:
-    return int(capacity(speeds, max(speeds)) / FPS)
 
 
 def _speed_table(speeds: dict[int, float], stages: "Stages | None") -> Iterator[str]:
@@ -108,29 +99,3 @@ def _short(avatar: Avatar, scratch: Path) -> Avatar:
         landmarks=avatar.landmarks[:count],
         derived=scratch,
     )
-
-
-def _encode_s(
-    requests: Sequence[FrameRequest], renderer: Renderer, settings: EncoderConfig
-) -> float:
-    """Seconds of one thread to compose and encode a frame and its sound."""
-    regions = renderer.submit(requests).regions()
-    manifest = requests[0].avatar.manifest
-    noise = np.random.default_rng(0).normal(0, 0.1, int(_ENCODED_FRAMES * EAR_RATE / FPS))
-    encoder = UtteranceEncoder(
-        width=manifest.width,
-        height=manifest.height,
-        fps=Fraction(FPS),
-        ear=noise.astype(np.float32),
-        settings=settings,
-    )
-    try:
-        began_s = time.perf_counter()
-        for k in range(_ENCODED_FRAMES):
-            request = requests[k % len(requests)]
-            source = i420_planes(request.avatar.frames[request.picture])
-            encoder.add(source, regions[k % len(regions)])
-        encoder.cut()
-        return (time.perf_counter() - began_s) / _ENCODED_FRAMES
-    finally:
-        encoder.close()

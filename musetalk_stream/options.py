@@ -48,7 +48,7 @@ PLAYBACK_FPS = Option(
     "playback_fps", "Playback rate", "Output rate, at least fps (default: fps)", None, 5, 60, 0.001
 )
 BATCH_SIZE = Option(
-    "batch_size", "Batch size", "Frames of this session in one render batch", 2, 1, 64, 1
+    "batch_size", "Batch size", "Frames of this session per turn in a render batch", 2, 1, 64, 1
 )
 CHUNK_DURATION = Option(
     "chunk_duration", "Chunk duration (s)", "Length of a full chunk", 2, 0.2, 10, 0.001

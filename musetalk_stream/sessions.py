@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 _REMEMBERED = 10_000  # ids of closed sessions that still answer 410; the oldest then answer 404
 _HOUSEKEEPING_S = 1.0
 _DELIVERIES_KEPT = 16
+# A page that is loaded anew, or opened a little after its session was created, keeps its share.
+SHARE_GRACE_S = 30.0
 _TRY_AGAIN_S = 5  # what whoever finds the server full is told to wait
 
 
@@ -47,6 +49,7 @@ class Session:
         self.user_id = user_id
         self.state = State.IDLE
         self.subscribers = 0
+        self.holds_share = True  # of what the server can make; the registry takes it and gives it
         self.last_used_s = time.monotonic()
         self.events = MemoryEventLog()
         self._engine = engine
@@ -118,7 +121,7 @@ class Session:
             if self.state is State.SPEAKING:
                 self.state = advance(self.state, Trigger.FINISH)
             delivery.has_ended = True
-            self._finished[utterance.request_id] = time.monotonic()
+            self._finished[utterance.request_id] = self.last_used_s = time.monotonic()
             self._engine.store.finish(utterance.request_id)
             if delivery.runs_dry_s is not None:
                 ends_s = delivery.watched_until_s or delivery.runs_dry_s + PLAYER_DELAY_S
@@ -198,6 +201,13 @@ class Session:
         busy = self.subscribers or self.state is not State.IDLE
         return not busy and self.last_used_s < instant_s
 
+    def needs_share(self, now_s: float) -> bool:
+        """Whether somebody watches it, it speaks or is about to, viewers have not seen all of it,
+        or any of this was so a moment ago."""
+        if any((delivery.watched_until_s or 0.0) > now_s for delivery in self._deliveries):
+            return True
+        return not self.is_idle_since(now_s - SHARE_GRACE_S)
+
     async def forget_chunks_before(self, instant_s: float) -> None:
         """Delete the chunks of utterances that ended before an instant."""
         for request_id in [r for r, ended_s in self._finished.items() if ended_s < instant_s]:
@@ -271,8 +281,8 @@ class SessionRegistry:
             await asyncio.wait([housekeeper])
             await self._close_all("shutdown")
 
-    def create(self, avatar: Avatar, options: SessionOptions, user_id: str | None) -> Session:
-        """Raises TooManySessions, AtCapacity, RendererLost."""
+    def require_room(self, options: SessionOptions) -> None:
+        """Raises TooManySessions, AtCapacity or RendererLost if `create` would."""
         self._engine.batcher.raise_if_lost()
         if len(self._sessions) >= self._config.max_sessions:
             raise TooManySessions(
@@ -280,6 +290,10 @@ class SessionRegistry:
                 "delete one or try again later",
                 retry_after_s=_TRY_AGAIN_S,
             )
+        self._require_share(options)
+
+    def _require_share(self, options: SessionOptions) -> None:
+        self._free_shares()
         capacity_fps = self._engine.batcher.capacity_fps
         if not admits(capacity_fps, self.reserved_fps, float(options.playback_fps)):
             raise AtCapacity(
@@ -288,10 +302,27 @@ class SessionRegistry:
                 "stall: delete one, ask for less or try again later",
                 retry_after_s=_TRY_AGAIN_S,
             )
+
+    def create(self, avatar: Avatar, options: SessionOptions, user_id: str | None) -> Session:
+        """Raises what `require_room` raises."""
+        self.require_room(options)
         session = Session(avatar, options, user_id, self._engine)
         self._sessions[session.id] = session
         log.info("%r: created, avatar %s", session, avatar.id)
         return session
+
+    def _free_shares(self) -> None:
+        """Take its share from every session that does not need it now."""
+        now_s = time.monotonic()
+        for session in self.all():
+            session.holds_share &= session.needs_share(now_s)
+
+    def renew_share(self, session: Session) -> None:
+        """For a session that is about to speak and may have lost its share since it was last used.
+        Raises AtCapacity."""
+        if not session.holds_share:
+            self._require_share(session.options)
+            session.holds_share = True
 
     def get(self, session_id: str) -> Session:
         """Raises SessionNotFound, or SessionGone while the id is remembered."""
@@ -309,9 +340,9 @@ class SessionRegistry:
 
     @property
     def reserved_fps(self) -> float:
-        """Frames per second that the sessions play when all of them speak. Each is rendered, at
-        `playback_fps`: the picture under held lips is another one."""
-        return float(sum(session.options.playback_fps for session in self._sessions.values()))
+        """Frames per second that the sessions that hold their share play when all of them speak.
+        Each is rendered, at `playback_fps`: the picture under held lips is another one."""
+        return float(sum(each.options.playback_fps for each in self.all() if each.holds_share))
 
     async def close(self, session_id: str, reason: str) -> None:
         """Close a session, to the end even if the caller is cancelled. Raises what `get` raises."""
@@ -334,6 +365,7 @@ class SessionRegistry:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
             now = time.monotonic()
+            self._free_shares()
             for session in self.all():
                 if session.is_idle_since(now - self._config.session_idle_s):
                     await self.close(session.id, "expired")

@@ -86,7 +86,9 @@ def process_server(
     avatar_store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ProcessServer]:
     """`python -m musetalk_stream serve` with the built-in renderer, shared by all tests."""
-    with start_process(tmp_path_factory.mktemp("process"), avatar_store) as running:
+    folder = tmp_path_factory.mktemp("process")
+    # Tests run side by side, and more sessions at once than a busy machine would be found to hold.
+    with start_process(folder, avatar_store, "--capacity-fps", "100000") as running:
         yield running
 
 

@@ -1,4 +1,5 @@
-"""How many sessions a server takes: what its renderer was measured to make, or what it is told."""
+"""How many sessions a server takes: what it was measured to make, or what it is told; and who holds
+how much of that."""
 
 import math
 import time
@@ -8,6 +9,7 @@ import pytest
 from fakes import NumberRenderer, tone, wav
 from servers import Serve, Server
 
+from musetalk_stream import sessions
 from musetalk_stream.renderers import FrameRequest, Regions
 
 
@@ -58,6 +60,78 @@ async def test_expiry_gives_the_share_back(serve: Serve) -> None:
     await server.until(there_is_room)
 
 
+def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "SHARE_GRACE_S", 0.0)
+
+
+async def test_who_is_watched_keeps_a_share_and_who_is_left_does_not(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await serve(capacity_fps=60)
+    left, watched = await server.create(), await server.create()
+    await refused(server)
+    async with server.events(watched) as events:
+        await events.next()
+        no_grace(monkeypatch)
+        assert await server.state(left) == "idle", "it stays"
+        await server.create(fps=35)
+        await refused(server, fps=36)
+
+    async def there_is_room_for_all() -> bool:
+        return (await server.client.post("/sessions/create?fps=60")).status_code == 201
+
+    await server.until(there_is_room_for_all)
+
+
+async def test_speech_keeps_a_share_until_it_has_been_seen(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await serve(capacity_fps=60)
+    session_id = await server.create()
+    no_grace(monkeypatch)
+    assert (await server.speak(session_id, wav(tone(2.0))))[-1]["event"] == "complete"
+
+    async def is_alone() -> bool:
+        document = (await server.client.get(f"/sessions/{session_id}")).json()
+        return document["state"] == "idle" and not document["subscribers"]
+
+    await server.until(is_alone)
+    await refused(server, fps=36)
+
+    async def has_been_seen() -> bool:
+        return (await engine(server))["reserved_fps"] == 0
+
+    await server.until(has_been_seen)
+
+
+async def test_an_upload_takes_a_share_anew(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = await serve(capacity_fps=60)
+    waiting = await server.create(fps=35)
+    no_grace(monkeypatch)
+    other = await server.create(fps=30)
+    async with server.events(other) as events:
+        await events.next()
+        assert (await server.upload(other, wav(tone(1.0)))).status_code == 202
+        answer = await server.upload(waiting, wav(tone(1.0)))
+        assert (answer.status_code, answer.json()["code"]) == (429, "capacity")
+        assert answer.headers["Retry-After"] == "5"
+        assert await server.state(waiting) == "idle", "it may try again"
+        await server.client.delete(f"/sessions/{other}")
+    assert (await server.speak(waiting, wav(tone(3.0))))[-1]["event"] == "complete"
+    assert (await engine(server))["reserved_fps"] == 35
+
+
+async def test_a_full_server_prepares_nothing(serve: Serve) -> None:
+    renderer = NumberRenderer(unprepared={"other"})
+    server = await serve(renderer, capacity_fps=30)
+    await server.create()
+    answer = await server.client.post("/sessions/create", json={"avatar_id": "other"})
+    assert (answer.status_code, answer.json()["code"]) == (429, "capacity")
+    document = (await server.client.get("/avatars/other")).json()
+    assert document["prepared"] is False
+    assert "progress" not in document
+
+
 async def test_a_machine_too_slow_for_one_session_takes_one(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -95,7 +169,7 @@ async def test_less_memory_is_less_capacity(serve: Serve) -> None:
         """A batch takes as long as a single frame."""
 
         def render(self, batch: Sequence[FrameRequest]) -> Regions:
-            time.sleep(0.005)
+            time.sleep(0.02)
             return super().render(batch)
 
     renderer = LikesCompany()

@@ -1,4 +1,4 @@
-"""Measuring a renderer: every size, frames that cost something, and an end to it."""
+"""Measuring renderer and encoders: every size, frames that cost something, and an end to it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,10 +7,11 @@ import pytest
 from fakes import Later, NumberRenderer, make_avatar
 
 from musetalk_stream.avatar import Avatar
+from musetalk_stream.config import EncoderConfig
 from musetalk_stream.errors import SetupError
 from musetalk_stream.renderers import FrameRequest, Regions, Renderer, Rendering
 from musetalk_stream.renderers.builtin import BuiltinRenderer
-from musetalk_stream.renderers.measure import frames_per_second
+from musetalk_stream.renderers.measure import encoded_per_second, frames_per_second
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +99,31 @@ def test_an_avatar_without_a_face_in_some_pictures(tmp_path: Path) -> None:
 
     frames_per_second(Noting(), avatar)
     assert pictures == {1, 3, 5, 7, 9}
+
+
+def encoded(renderer: Renderer, avatar: Avatar, *, batch: int = 1, threads: int = 1) -> float:
+    return encoded_per_second(renderer, avatar, batch, EncoderConfig(), threads)
+
+
+def test_larger_pictures_take_longer_to_encode(avatar: Avatar, tmp_path: Path) -> None:
+    large = make_avatar(tmp_path, size=1024)
+    assert 0 < 2 * encoded(NumberRenderer(), large) < encoded(NumberRenderer(), avatar)
+
+
+def test_more_threads_than_cores_encode(avatar: Avatar) -> None:
+    assert encoded(NumberRenderer(), avatar, threads=5) > 0
+
+
+@pytest.mark.parametrize(("batch", "batches"), [(1, [1] * 16), (4, [4] * 4), (32, [32])])
+def test_encoders_are_given_frames_in_batches_that_fit(
+    avatar: Avatar, batch: int, batches: list[int]
+) -> None:
+    renderer = NumberRenderer(fits=batch)
+    assert encoded(renderer, avatar, batch=batch) > 0
+    assert renderer.batches == batches
+
+
+def test_a_slow_renderer_renders_one_batch_for_the_encoders(avatar: Avatar) -> None:
+    renderer = NumberRenderer(delay_s=0.06)
+    encoded(renderer, avatar)
+    assert renderer.batches == [1]

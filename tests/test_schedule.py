@@ -7,6 +7,7 @@ import pytest
 from musetalk_stream.schedule import (
     CAPACITY_SHARE,
     DELIVERY_MARGIN_S,
+    ENCODER_SHARE,
     Job,
     admits,
     batch_size,
@@ -182,9 +183,13 @@ def test_what_a_batch_costs() -> None:
 
 def test_capacity_is_that_of_the_sizes_in_use() -> None:
     speeds = {1: 50.0, 2: 80.0, 4: 100.0}
-    assert capacity(speeds, 16) == CAPACITY_SHARE * 100
-    assert capacity(speeds, 3) == CAPACITY_SHARE * 80
-    assert capacity({}, 16) == 0
+    assert capacity(speeds, 16, 1000) == CAPACITY_SHARE * 100
+    assert capacity(speeds, 3, 1000) == CAPACITY_SHARE * 80
+    assert capacity({}, 16, 1000) == 0
+
+
+def test_capacity_is_no_more_than_the_encoders_take() -> None:
+    assert capacity({1: 1000}, 16, 100) == ENCODER_SHARE * 100
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,8 @@ class Rendered:
 class Renderer(Protocol):
     """Stateless between calls, but for caches: frames of many sessions may be mixed in one batch.
 
-    One thread calls all of it, `load` first. Any call may raise OutOfDeviceMemory or DeviceLost.
+    One thread calls all of it, `load` first; `name`, `batch_sizes` and `is_prepared` may be asked
+    on any thread. Any call may raise OutOfDeviceMemory or DeviceLost.
     """
 
     name: str
@@ -79,7 +80,7 @@ class Renderer(Protocol):
         ...
 
     def is_prepared(self, avatar: Avatar) -> bool:
-        """Whether frames of this avatar can be rendered at once. May be asked on any thread."""
+        """Whether frames of this avatar can be rendered at once."""
         ...
 
     def prepare(self, avatar: Avatar) -> Iterator[float]:

@@ -6,10 +6,11 @@ from typing import TypeVar
 
 from ..avatar import Avatar
 from ..blend import Region
+from ..config import EncoderConfig
 from ..errors import RenderFailed
 from ..schedule import capacity, padded_size, usable_sizes
 from . import DeviceLost, FrameRequest, OutOfDeviceMemory, Renderer, Rendering
-from .measure import frames_per_second
+from .measure import encoded_per_second, frames_per_second
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class BatchRunner:
         self._renderer = renderer
         self._max_batch = max_batch  # as told; less once larger batches were found not to be good
         self._speeds: dict[int, float] = {}
+        self._encoders_fps = 0.0
 
     def __repr__(self) -> str:
         return f"<BatchRunner {self._renderer.name}, up to {self._max_batch} frames>"
@@ -45,21 +47,33 @@ class BatchRunner:
         return self._speeds
 
     @property
+    def encoders_fps(self) -> float:
+        """Measured frames per second of all encoders together; 0 before `measure`."""
+        return self._encoders_fps
+
+    @property
     def capacity_fps(self) -> float:
         """Frames per second that sessions may ask for together, by what was measured; or 0."""
-        return capacity(self._speeds, self._max_batch)
+        return capacity(self._speeds, self._max_batch, self._encoders_fps)
 
     def cost(self, batch: Batch) -> int:
         """The frames that it costs: batches are padded to the renderer's sizes."""
         return padded_size(len(batch), self._renderer.batch_sizes)
 
-    def measure(self, avatar: Avatar, progress: Callable[[str], None]) -> None:
-        """Find out how fast each size is, with an avatar that is prepared.
+    def measure(
+        self, avatar: Avatar, encoder: EncoderConfig, threads: int, progress: Callable[[str], None]
+    ) -> None:
+        """Find out how fast each size is, with an avatar that is prepared, and how fast so many
+        threads encode.
 
         From then on no batch is larger than the fastest: it would only make everyone wait.
         """
         self._speeds = frames_per_second(self._renderer, avatar, self.sizes, progress)
         self._max_batch = max(self._speeds, key=lambda size: self._speeds[size])
+        progress("measuring the encoders")
+        self._encoders_fps = encoded_per_second(
+            self._renderer, avatar, self._max_batch, encoder, threads
+        )
 
     def submit(self, batch: Batch) -> Rendering | Exception:
         """Hand a batch to the device; or why that could not be done, for `outcomes`."""
@@ -68,36 +82,57 @@ class BatchRunner:
     def outcomes(self, batch: Batch, rendering: Rendering | Exception) -> Outcomes:
         """Wait for a batch: one outcome per frame.
 
-        A batch that does not fit is rendered in halves; one that fails, frame by frame, so that
-        one utterance's bad input fails only itself.
+        A batch that does not fit is rendered in halves, and no later one is larger than what then
+        fitted; unless not even a single frame did: then it was not the size. One that fails is
+        rendered frame by frame, so that one utterance's bad input fails only itself.
         """
+        fitted, too_large = set[int](), dict[int, str]()
+        outcomes = self._outcomes(batch, rendering, fitted, too_large)
+        if too_large and 1 not in too_large and fitted:
+            self._limit(max(fitted), too_large)
+        return outcomes
+
+    def _outcomes(
+        self,
+        batch: Batch,
+        rendering: Rendering | Exception,
+        fitted: set[int],
+        too_large: dict[int, str],
+    ) -> Outcomes:
+        """`outcomes`; notes the numbers of frames that fitted, and why others did not."""
         regions = rendering if isinstance(rendering, Exception) else _attempt(rendering.regions)
         if not isinstance(regions, Exception):
             if len(regions) == len(batch):
+                fitted.add(len(batch))
                 return regions
             regions = ValueError(f"{len(regions)} regions for {len(batch)} frames")
-        does_not_fit = isinstance(regions, OutOfDeviceMemory)
-        if does_not_fit:
-            self._halve(batch, str(regions))
+        step = 1
+        if isinstance(regions, OutOfDeviceMemory):
+            too_large[len(batch)] = str(regions)
+            step = (len(batch) + 1) // 2
         if len(batch) == 1:
             who = f"avatar {batch[0].avatar.id} picture {batch[0].picture}"
             log.error("%s can't be rendered", who, exc_info=regions)
             return [RenderFailed(f"the renderer failed: {regions!r}")]
-        step = (len(batch) + 1) // 2 if does_not_fit else 1
         pieces = [batch[start : start + step] for start in range(0, len(batch), step)]
-        return [each for piece in pieces for each in self.outcomes(piece, self.submit(piece))]
+        return [
+            each
+            for piece in pieces
+            for each in self._outcomes(piece, self.submit(piece), fitted, too_large)
+        ]
 
-    def _halve(self, batch: Batch, why: str) -> None:
-        """A batch didn't fit: no later one is larger than half of what it cost."""
-        half = max(1, self.cost(batch) // 2)
-        if half < self._max_batch:
-            self._max_batch = half
+    def _limit(self, fitted: int, too_large: dict[int, str]) -> None:
+        """Batches didn't fit, and `fitted` frames did: no later batch costs more than these."""
+        largest = padded_size(fitted, self._renderer.batch_sizes)
+        if largest < self._max_batch:
+            self._max_batch = largest
+            size, why = next(iter(too_large.items()))
             log.warning(
                 "a batch of %d frames does not fit into the device's memory (%s): "
                 "at most %d frames in one from now on, %.0f frames per second by measurement",
-                len(batch),
+                size,
                 why,
-                half,
+                largest,
                 self.capacity_fps,
             )
 

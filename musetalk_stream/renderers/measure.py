@@ -1,15 +1,23 @@
-"""How many frames per second does a renderer make, at each of its batch sizes?"""
+"""How many frames per second does a renderer make, at each of its batch sizes, and how many do the
+encoders behind it take?"""
 
 import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from fractions import Fraction
+from functools import partial
+from itertools import cycle
 
 import numpy as np
 
 from ..audio import Pcm
 from ..avatar import Avatar
+from ..blend import Picture, Region, i420_planes
+from ..config import EncoderConfig
+from ..encode import UtteranceEncoder
 from ..errors import SetupError
 from ..schedule import MAX_IN_FLIGHT
 from ..timeline import EAR_RATE, MODEL_RATE
@@ -23,6 +31,10 @@ _REPEATS = 3  # of which the best counts: what disturbs a measurement only ever 
 _ENOUGH_S = 0.25  # of measuring one size; another repeat begins only before
 # A batch that takes longer is measured once, and larger ones are not: everybody would wait for it.
 _TOO_LONG_S = 2.0
+_ENCODED_FRAMES = 16  # different ones, in turn: a still picture would cost next to nothing
+_RENDERING_S = 0.05  # less of them if the renderer takes longer
+_ENCODING_S = 0.035  # per repeat
+_SOUND_S = 5  # more than an encoder gets to
 _PITCH_HZ = 140
 
 
@@ -84,6 +96,66 @@ def _run(renderer: Renderer, batch: Sequence[FrameRequest], count: int) -> float
     for rendering in in_flight:
         rendering.regions()
     return time.perf_counter() - began_s
+
+
+def encoded_per_second(
+    renderer: Renderer, avatar: Avatar, batch: int, settings: EncoderConfig, threads: int
+) -> float:
+    """Measure composing, encoding and cutting of frames that speak, one utterance per thread.
+
+    batch    a size that fits the device
+    threads  that encode at the same time
+    gives    frames per second of all of them together
+    """
+    frames = _rendered(renderer, avatar, batch)
+    open_encoder = partial(
+        UtteranceEncoder,
+        width=avatar.manifest.width,
+        height=avatar.manifest.height,
+        fps=FPS,
+        ear=np.resize(_buzz(int(FPS)).ear, _SOUND_S * EAR_RATE),
+        settings=settings,
+    )
+    with ExitStack() as stack:
+        encoders = [stack.enter_context(closing(open_encoder())) for _ in range(threads)]
+        pool = stack.enter_context(ThreadPoolExecutor(threads))
+        return max(_encode(pool, encoders, frames) for _ in range(_REPEATS))
+
+
+def _rendered(
+    renderer: Renderer, avatar: Avatar, batch: int
+) -> list[tuple[Picture, Region | None]]:
+    """Some frames for the encoders, at least one batch."""
+    requests = speaking(renderer, avatar, max(batch, _ENCODED_FRAMES))
+    regions: list[Region | None] = []
+    enough_s = time.perf_counter() + _RENDERING_S
+    while len(regions) < len(requests) and (not regions or time.perf_counter() < enough_s):
+        regions += renderer.submit(requests[len(regions) :][:batch]).regions()
+    return [
+        (i420_planes(request.avatar.frames[request.picture]), region)
+        for request, region in zip(requests, regions, strict=False)
+    ]
+
+
+def _encode(
+    pool: ThreadPoolExecutor,
+    encoders: Sequence[UtteranceEncoder],
+    frames: Sequence[tuple[Picture, Region | None]],
+) -> float:
+    """Frames per second that all encoders make together, one chunk each."""
+    began_s = time.perf_counter()
+
+    def encode_chunk(encoder: UtteranceEncoder) -> int:
+        count = 0
+        for picture, region in cycle(frames):
+            encoder.add(picture, region)
+            count += 1
+            if time.perf_counter() - began_s >= _ENCODING_S:
+                break
+        encoder.cut()
+        return count
+
+    return sum(pool.map(encode_chunk, encoders)) / (time.perf_counter() - began_s)
 
 
 def speaking(renderer: Renderer, avatar: Avatar, count: int) -> list[FrameRequest]:

@@ -24,6 +24,7 @@ async def create_session(request: web.Request) -> web.Response:
     user_id = _text(raw, "user_id", None)
     avatar_id = _text(raw, "avatar_id", None) or config.session.avatar
     avatar = services(request).avatars.get(avatar_id)
+    services(request).registry.require_room(options)  # before work is begun that is for nobody
     services(request).readying.require(avatar)
     created = services(request).registry.create(avatar, options, user_id)
     base = f"/sessions/{created.id}"
@@ -47,6 +48,7 @@ async def speak(request: web.Request) -> web.Response:
     its, limits = session(request), request.app[CONFIG].upload
     silence = TRAILING_SILENCE.read(request.query.get("trailing_silence", 0))
     with its.receiving():
+        services(request).registry.renew_share(its)
         async with received_audio(request, limits.max_upload_bytes) as file:
             utterance = await its.speak(
                 file, trailing_silence_s=float(silence), max_duration_s=limits.max_audio_s

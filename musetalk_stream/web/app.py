@@ -124,13 +124,16 @@ class _Lifetime:
         if not batcher.is_prepared(avatar):
             await readying.prepare(avatar, tell)
         if not self._config.engine.capacity_fps:
-            await batcher.measure(avatar, tell)
+            threads = self._config.engine.encode_threads
+            await batcher.measure(avatar, self._config.encoder, threads, tell)
         figures, fps = batcher.statistics(), float(session_options({}).playback_fps)
         log.info(
-            "sessions may play %g frames per second together; batches of up to %d; measured: %s",
+            "sessions may play %g frames per second together; batches of up to %d; "
+            "measured by batch size: %s, and %g by the encoders",
             figures.capacity_fps,
             figures.max_batch,
             figures.frames_per_second_by_batch or "nothing",
+            figures.encoder_frames_per_second,
         )
         if figures.capacity_fps < fps:
             log.warning(
