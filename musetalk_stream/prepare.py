@@ -6,8 +6,8 @@ Derived once and kept in `derived/`; derived anew when the pictures or the encod
 import hashlib
 import json
 import logging
-import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 _KEYFRAME_EVERY = 12
 _ABANDONED_AFTER_S = 3600.0
 _SHIPPED = ("avatar.json", "landmarks.npy", "source.mp4")
+_DERIVED = ("frames.i420", "placeholder.mp4", "stamp.json")
 
 
 def prepare_store(store: Path, bundled: Path, settings: EncoderConfig) -> dict[str, Path]:
@@ -71,7 +72,11 @@ def _install(shipped: Path, folder: Path) -> None:
 
 
 def derive(folder: Path, settings: EncoderConfig) -> None:
-    """Make `derived/` unless it is up to date. Written beside and renamed, never half made."""
+    """Make the files of `derived/` unless they are up to date.
+
+    Each is written beside and renamed: no file is ever half made, who has an old one open keeps it,
+    and what renderers keep in the folder stays. The stamp comes last and says that all are there.
+    """
     manifest = read_manifest(folder)
     stamp = {"manifest": manifest.to_json(), "encoder": _video_settings(settings)}
     derived = folder / "derived"
@@ -81,15 +86,15 @@ def derive(folder: Path, settings: EncoderConfig) -> None:
     source = folder / "source.mp4"
     if hashlib.sha256(source.read_bytes()).hexdigest() != manifest.source_sha256:
         raise SetupError(f"{source} is not the file that avatar.json describes; restore it")
-    making = folder / f"derived.{os.getpid()}"
-    shutil.rmtree(making, ignore_errors=True)
-    making.mkdir()
+    making = Path(tempfile.mkdtemp(prefix="derived.", dir=folder))
     try:
         _unpack(source, making / "frames.i420", manifest)
         _encode_placeholder(folder, making, manifest, settings)
         (making / "stamp.json").write_text(json.dumps(stamp))
-        shutil.rmtree(derived, ignore_errors=True)
-        making.rename(derived)
+        derived.mkdir(exist_ok=True)
+        (derived / "stamp.json").unlink(missing_ok=True)
+        for name in _DERIVED:
+            (making / name).rename(derived / name)
     finally:
         shutil.rmtree(making, ignore_errors=True)
 

@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from .avatar import Avatar
@@ -12,7 +15,15 @@ from .errors import AvatarNotPrepared, MuseTalkStreamError
 
 log = logging.getLogger(__name__)
 
-_TRY_AGAIN_S = 3
+_TRY_AGAIN_S = 3.0  # told while nobody can know better
+_LONGEST_RETRY_S = 60.0  # what clients are told to wait, however long it takes
+_FAILURE_LASTS_S = 60.0  # what could not be prepared is not tried sooner: it may take minutes
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    reason: str
+    until_s: float  # the instant from which on it is tried anew
 
 
 class Readying:
@@ -21,11 +32,13 @@ class Readying:
     Its queue is bounded by the number of avatars: each is in it at most once.
     """
 
-    def __init__(self, batcher: Batcher) -> None:
+    def __init__(self, batcher: Batcher, clock: Callable[[], float] = time.monotonic) -> None:
         self._batcher = batcher
+        self._clock = clock
         self._queue: asyncio.Queue[Avatar] = asyncio.Queue()
         self._progress: dict[str, float] = {}  # of avatars in the queue or in work, by id
-        self._failed: dict[str, str] = {}  # why the latest attempt failed, by id
+        self._left_s: float | None = None  # of the avatar in work, as soon as that can be told
+        self._failed: dict[str, _Failure] = {}  # the latest attempts that failed, by id
 
     def __repr__(self) -> str:
         return f"<Readying {self._progress}>"
@@ -46,14 +59,16 @@ class Readying:
         self._batcher.raise_if_lost()
         if self._batcher.is_prepared(avatar):
             return
-        failed = self._failed.pop(avatar.id, None)
+        failed = self._failed.get(avatar.id)
+        if failed and self._clock() < failed.until_s:
+            state = f"could not be prepared ({failed.reason}) and is not tried anew yet"
+            raise _not_prepared(avatar, state, failed.until_s - self._clock())
         if avatar.id not in self._progress:
             self._progress[avatar.id] = 0.0
             self._queue.put_nowait(avatar)
-        state = f"avatar {avatar.id} is being prepared, {_percent(self._progress[avatar.id])} done"
-        if failed:
-            state = f"avatar {avatar.id} could not be prepared ({failed}); it is tried anew"
-        raise AvatarNotPrepared(f"{state}: try again in some seconds", retry_after_s=_TRY_AGAIN_S)
+        state = f"is being prepared, {self._told(self._progress[avatar.id])}"
+        # Who waits for another avatar waits at least as long as that takes.
+        raise _not_prepared(avatar, state, self._left_s or _TRY_AGAIN_S)
 
     def describe(self, avatar: Avatar) -> dict[str, Any]:
         """`prepared`, and `progress` (0 to 1) while it is being prepared or waits for that."""
@@ -65,15 +80,27 @@ class Readying:
     async def prepare(self, avatar: Avatar, progress: Callable[[str], None]) -> None:
         """Prepare an avatar now; batches go between the steps."""
         log.info("preparing avatar %s for the renderer", avatar.id)
+        began_s = self._clock()
         share: float | None = 0.0
         try:
             steps = await self._batcher.call(lambda renderer: renderer.prepare(avatar), spare=True)
             while share is not None:
                 self._progress[avatar.id] = share
-                progress(f"preparing avatar {avatar.id}: {_percent(share)}")
+                if share:
+                    self._left_s = (self._clock() - began_s) * (1 - share) / share
+                progress(f"preparing avatar {avatar.id}: {self._told(share)}")
                 share = await self._batcher.call(lambda _: next(steps, None), spare=True)
+            self._failed.pop(avatar.id, None)
         finally:
+            self._left_s = None
             self._progress.pop(avatar.id, None)
+
+    def _told(self, share: float) -> str:
+        """How far an avatar is and, where that is long, how long it will still take."""
+        told = f"{share * 100:.0f} %"
+        if share and self._left_s and self._left_s >= 60:
+            told += f", about {self._left_s / 60:.0f} min left"
+        return told
 
     async def _work(self) -> None:
         while True:
@@ -82,8 +109,11 @@ class Readying:
                 await self.prepare(avatar, log.debug)
             except MuseTalkStreamError as exc:
                 log.error("avatar %s can't be prepared: %s", avatar.id, exc.detail)
-                self._failed[avatar.id] = exc.detail
+                self._failed[avatar.id] = _Failure(exc.detail, self._clock() + _FAILURE_LASTS_S)
 
 
-def _percent(share: float) -> str:
-    return f"{share * 100:.0f} %"
+def _not_prepared(avatar: Avatar, state: str, wait_s: float) -> AvatarNotPrepared:
+    retry_after_s = math.ceil(min(max(wait_s, 1.0), _LONGEST_RETRY_S))
+    return AvatarNotPrepared(
+        f"avatar {avatar.id} {state}: try again in {retry_after_s} s", retry_after_s
+    )

@@ -11,6 +11,8 @@ from musetalk_stream.models.bisenet import BiSeNet
 from musetalk_stream.models.unet import UNet, UNetConfig
 from musetalk_stream.models.vae import Vae, VaeConfig
 from musetalk_stream.models.whisper import WhisperConfig, WhisperEncoder
+from musetalk_stream.renderers.musetalk import MuseTalkRenderer
+from musetalk_stream.weights import require
 
 # Whisper-tiny's layers and heads, which shape its features, at a fraction of its cost.
 WHISPER_SMALLEST: Json = {
@@ -54,3 +56,22 @@ def make_models(
     ):
         (folder / name).write_text(json.dumps(config))
     return folder
+
+
+def loaded(models: Path, *, max_batch: int = 8, dtype: torch.dtype = torch.float32,
+           version: str = "v15") -> MuseTalkRenderer:  # fmt: skip
+    renderer = MuseTalkRenderer(
+        require(models, version),
+        version=version,
+        device=torch.device("cpu"),
+        dtype=dtype,
+        max_batch=max_batch,
+    )
+    renderer.load(lambda doing: None)
+    return renderer
+
+
+def replace_file(path: Path, state: dict[str, torch.Tensor]) -> None:
+    """Not written over: `state` is mapped from it."""
+    torch.save(state, path.with_suffix(".new"))
+    path.with_suffix(".new").rename(path)

@@ -108,6 +108,26 @@ def test_derive_is_done_once_and_again_when_it_must(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_deriving_anew_keeps_what_others_hold(tmp_path: Path) -> None:
+    folder = make_avatar_folder(tmp_path)
+    derive(folder, SETTINGS)
+    shown = open_avatar(folder)
+    seen = shown.frames.copy()
+    (folder / "derived" / "renderer.safetensors").write_text("an hour of work")
+    derive(folder, EncoderConfig(crf=30))
+    assert (folder / "derived" / "renderer.safetensors").read_text() == "an hour of work"
+    assert np.array_equal(shown.frames, seen), "it is still mapped"
+
+
+def test_derive_goes_on_where_it_was_killed(tmp_path: Path) -> None:
+    folder = make_avatar_folder(tmp_path)
+    derive(folder, SETTINGS)
+    (folder / "derived" / "stamp.json").unlink()  # as between two renames
+    (folder / "derived" / "frames.i420").write_bytes(b"of another source")
+    derive(folder, SETTINGS)
+    assert open_avatar(folder).frames.shape == (TINY_FRAMES, 192, 128)
+
+
 def test_a_failed_derive_leaves_the_old_one(tmp_path: Path) -> None:
     folder = make_avatar_folder(tmp_path)
     derive(folder, SETTINGS)

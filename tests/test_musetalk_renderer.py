@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -13,7 +12,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from fakes import make_avatar, silence, speech_like
-from models_folder import make_models
+from models_folder import loaded, make_models, replace_file
 
 from musetalk_stream.audio import Pcm, pcm_at_both_rates
 from musetalk_stream.avatar import Avatar
@@ -32,19 +31,6 @@ SIZE = 192
 Frames = npt.NDArray[np.uint8]
 
 
-def loaded(models: Path, *, max_batch: int = 8, dtype: torch.dtype = torch.float32,
-           version: str = "v15") -> MuseTalkRenderer:  # fmt: skip
-    renderer = MuseTalkRenderer(
-        require(models, version),
-        version=version,
-        device=torch.device("cpu"),
-        dtype=dtype,
-        max_batch=max_batch,
-    )
-    renderer.load(lambda doing: None)
-    return renderer
-
-
 @pytest.fixture(scope="module")
 def renderer(models: Path) -> MuseTalkRenderer:
     return loaded(models)
@@ -55,12 +41,6 @@ def avatar(renderer: MuseTalkRenderer, tmp_path_factory: pytest.TempPathFactory)
     made = make_avatar(tmp_path_factory.mktemp("avatars"), "face", size=SIZE, num_frames=6)
     assert list(renderer.prepare(made))[-1] == 1.0
     return made
-
-
-def replace_file(path: Path, state: dict[str, torch.Tensor]) -> None:
-    """Not written over: `state` is mapped from it."""
-    torch.save(state, path.with_suffix(".new"))
-    path.with_suffix(".new").rename(path)
 
 
 def pcm(seconds: float = 1.0, seed: int = 1) -> Pcm:
@@ -182,88 +162,6 @@ def test_bf16_is_close(renderer: MuseTalkRenderer, models: Path, avatar: Avatar)
     batch = requests(renderer, avatar, pcm(), 8)
     exact = pictures(avatar, batch, renderer.submit(batch).regions()).astype(int)
     assert np.abs(pictures(avatar, batch, rough.submit(batch).regions()) - exact).mean() < 0.5
-
-
-# --- prepared avatars
-
-
-def test_what_is_prepared_is_kept_and_known_again(
-    models: Path, renderer: MuseTalkRenderer, avatar: Avatar
-) -> None:
-    again = loaded(models)
-    assert again.is_prepared(avatar)
-    batch = requests(renderer, avatar, pcm(), 4)
-    first = pictures(avatar, batch, renderer.submit(batch).regions())
-    assert np.array_equal(first, pictures(avatar, batch, again.submit(batch).regions()))
-
-
-def test_other_landmarks_or_pictures_are_not_prepared(
-    renderer: MuseTalkRenderer, avatar: Avatar
-) -> None:
-    assert not renderer.is_prepared(replace(avatar, landmarks=avatar.landmarks + 1))
-    other = replace(avatar.manifest, source_sha256="0" * 64)
-    assert not renderer.is_prepared(replace(avatar, manifest=other))
-
-
-def test_other_weights_prepare_anew(avatar: Avatar, tmp_path: Path) -> None:
-    models = make_models(tmp_path)
-    path = models / "sd-vae/diffusion_pytorch_model.bin"
-    state = load_state(path)
-    state["quant_conv.bias"] = state["quant_conv.bias"] + 0.5
-    replace_file(path, state)
-    assert not loaded(models).is_prepared(avatar)
-
-
-def test_face_parsing_weights_prepare_anew(avatar: Avatar, tmp_path: Path) -> None:
-    parsing = loaded(make_models(tmp_path / "models", face_parsing=True))
-    assert not parsing.is_prepared(avatar)
-    fresh = replace(avatar, derived=tmp_path)
-    list(parsing.prepare(fresh))
-    assert parsing.is_prepared(fresh)
-
-
-def test_preparation_that_is_given_up_leaves_nothing(
-    renderer: MuseTalkRenderer, avatar: Avatar, tmp_path: Path
-) -> None:
-    fresh = replace(avatar, derived=tmp_path)
-    steps = renderer.prepare(fresh)
-    assert 0 < next(steps) < 1
-    del steps
-    assert list(tmp_path.iterdir()) == []
-    assert not renderer.is_prepared(fresh)
-
-
-def test_what_a_killed_server_left_is_swept_up(
-    renderer: MuseTalkRenderer, avatar: Avatar, tmp_path: Path
-) -> None:
-    left, recent = tmp_path / "musetalk-v15.1", tmp_path / "musetalk-v15.2"
-    for path in (left, recent):
-        path.touch()
-    os.utime(left, (0, 0))
-    list(renderer.prepare(replace(avatar, derived=tmp_path)))
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "musetalk-v15.2", "musetalk-v15.safetensors",
-    ]  # fmt: skip
-
-
-def test_a_torn_file_is_not_prepared(
-    renderer: MuseTalkRenderer, avatar: Avatar, tmp_path: Path
-) -> None:
-    fresh = replace(avatar, derived=tmp_path)
-    list(renderer.prepare(fresh))
-    (path,) = tmp_path.iterdir()
-    path.write_bytes(path.read_bytes()[:1000])
-    assert not renderer.is_prepared(replace(fresh))
-    list(renderer.prepare(fresh))
-    assert renderer.is_prepared(fresh)
-
-
-def test_a_full_or_missing_folder_is_told(
-    renderer: MuseTalkRenderer, avatar: Avatar, tmp_path: Path
-) -> None:
-    nowhere = replace(avatar, derived=tmp_path / "gone")
-    with pytest.raises(SetupError, match="can't be written"):
-        list(renderer.prepare(nowhere))
 
 
 # --- loading

@@ -2,11 +2,16 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
-from fakes import NumberRenderer, tone, wav
+import pytest
+from fakes import NumberRenderer, make_avatar, tone, wav
 from servers import Begin, Json, Serve, Server
 
 from musetalk_stream.avatar import Avatar
+from musetalk_stream.batcher import Batcher
+from musetalk_stream.errors import AvatarNotPrepared
+from musetalk_stream.readying import Readying
 
 
 class Slowly(NumberRenderer):
@@ -91,18 +96,97 @@ async def test_one_at_a_time_and_each_once(serve: Serve) -> None:
     assert renderer.most_at_work == 1
 
 
-async def test_a_failed_preparation_says_why_and_is_tried_anew(serve: Serve) -> None:
+async def test_a_failed_preparation_says_why_and_is_not_repeated_at_once(serve: Serve) -> None:
     renderer = Slowly("other")
     renderer.fails_because = "no face anywhere"
     server = await serve(renderer)
     await refused(server, "other")
     await until_progress(server, "other", None)
+    for _ in range(3):
+        told = await refused(server, "other")
+        assert "could not be prepared" in told
+        assert "no face anywhere" in told
     assert (await avatar(server, "other"))["prepared"] is False
-    renderer.fails_because = ""
-    renderer.may_finish = True
-    assert "no face anywhere" in await refused(server, "other")
-    await until_progress(server, "other", None)
-    await server.create(avatar_id="other")
+    assert renderer.begun == ["other"]
+
+
+class Minutes(NumberRenderer):
+    """Takes a quarter of an hour by the clock it is given; fails at the end while it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(unprepared={"tiny", "other"})
+        self.now_s = 1000.0
+        self.fails = False
+
+    def clock(self) -> float:
+        return self.now_s
+
+    def prepare(self, avatar: Avatar) -> Iterator[float]:
+        for share in super().prepare(avatar):
+            self.now_s += 225.0
+            if self.fails and share == 1:
+                raise ValueError("no room")
+            yield share
+
+
+def refusal(readying: Readying, avatar: Avatar) -> AvatarNotPrepared:
+    with pytest.raises(AvatarNotPrepared) as caught:
+        readying.require(avatar)
+    return caught.value
+
+
+async def test_the_time_left_is_told(tmp_path: Path) -> None:
+    renderer, one, other = Minutes(), make_avatar(tmp_path), make_avatar(tmp_path, "other")
+    told: list[str] = []
+    seen: list[tuple[int, str]] = []
+    with Batcher(renderer, max_batch=1).running() as batcher:
+        readying = Readying(batcher, renderer.clock)
+        assert refusal(readying, other).retry_after_s == 3, "nobody knows yet"
+
+        def progress(doing: str) -> None:
+            told.append(doing)
+            for error in (refusal(readying, one), refusal(readying, other)):
+                seen.append((error.retry_after_s, error.detail))  # noqa: PERF401
+
+        await readying.prepare(one, progress)
+    assert [doing.removeprefix("preparing avatar tiny: ") for doing in told] == [
+        "0 %",
+        "25 %, about 11 min left",
+        "50 %, about 8 min left",
+        "75 %, about 4 min left",
+        "100 %",
+    ]
+    ours, others = seen[2], seen[3]
+    assert ours == (
+        60, "avatar tiny is being prepared, 25 %, about 11 min left: try again in 60 s"
+    )  # fmt: skip
+    assert others == (60, "avatar other is being prepared, 0 %: try again in 60 s")
+
+
+async def test_a_failed_preparation_is_tried_anew_after_a_while(tmp_path: Path) -> None:
+    renderer, tiny = Minutes(), make_avatar(tmp_path)
+    renderer.fails = True
+    with Batcher(renderer, max_batch=1).running() as batcher:
+        async with Readying(batcher, renderer.clock).running() as readying:
+
+            async def ended() -> None:
+                async with asyncio.timeout(5):
+                    while "progress" in readying.describe(tiny):
+                        await batcher.call(lambda renderer: None)
+
+            refusal(readying, tiny)
+            await ended()
+            error = refusal(readying, tiny)
+            assert (error.retry_after_s, "no room" in error.detail) == (60, True)
+            renderer.now_s += 45.5
+            error = refusal(readying, tiny)
+            assert error.detail.endswith("is not tried anew yet: try again in 15 s")
+            assert "progress" not in readying.describe(tiny)
+            renderer.fails = False
+            renderer.now_s += 14.5
+            assert "is being prepared" in refusal(readying, tiny).detail
+            await ended()
+            readying.require(tiny)
 
 
 async def test_an_avatar_that_does_not_exist_is_not_prepared(server: Server) -> None:
