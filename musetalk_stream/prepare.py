@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,16 @@ def prepare_store(store: Path, bundled: Path, settings: EncoderConfig) -> dict[s
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """What a server that was killed while preparing has left; a living one is done in seconds."""
-    for making in folder.glob("derived.*"):
-        if time.time() - making.stat().st_mtime > _ABANDONED_AFTER_S:
-            shutil.rmtree(making, ignore_errors=True)
+    """What a server that was killed while preparing has left; a living one writes every few
+    seconds, be it here or, in a `.part`, a renderer."""
+    for making in (*folder.glob("derived.*"), *folder.glob("derived/*.part")):
+        with suppress(FileNotFoundError):  # another server sweeps, too, or has just finished
+            if time.time() - making.stat().st_mtime < _ABANDONED_AFTER_S:
+                continue
+            if making.is_dir():
+                shutil.rmtree(making, ignore_errors=True)
+            else:
+                making.unlink()
 
 
 def _install(shipped: Path, folder: Path) -> None:

@@ -80,20 +80,28 @@ class Readying:
     async def prepare(self, avatar: Avatar, progress: Callable[[str], None]) -> None:
         """Prepare an avatar now; batches go between the steps."""
         log.info("preparing avatar %s for the renderer", avatar.id)
+        try:
+            await self._take_steps(avatar, progress)
+            self._failed.pop(avatar.id, None)
+        finally:
+            self._left_s = None
+            self._progress.pop(avatar.id, None)
+
+    async def _take_steps(self, avatar: Avatar, progress: Callable[[str], None]) -> None:
         began_s = self._clock()
         share: float | None = 0.0
+        steps = await self._batcher.call(lambda renderer: renderer.prepare(avatar), spare=True)
         try:
-            steps = await self._batcher.call(lambda renderer: renderer.prepare(avatar), spare=True)
             while share is not None:
                 self._progress[avatar.id] = share
                 if share:
                     self._left_s = (self._clock() - began_s) * (1 - share) / share
                 progress(f"preparing avatar {avatar.id}: {self._told(share)}")
                 share = await self._batcher.call(lambda _: next(steps, None), spare=True)
-            self._failed.pop(avatar.id, None)
         finally:
-            self._left_s = None
-            self._progress.pop(avatar.id, None)
+            # Lets go of them, so that they clean up at once, or when the one in work is done; the
+            # exception that ends this task would keep them.
+            steps = iter(())
 
     def _told(self, share: float) -> str:
         """How far an avatar is and, where that is long, how long it will still take."""

@@ -1,6 +1,7 @@
 """Avatar folders: what they say, how they are made ready, and what is wrong with some."""
 
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -165,6 +166,19 @@ def test_a_store_gets_the_bundled_avatars(tmp_path: Path) -> None:
     assert sorted(prepare_store(store, shipped, SETTINGS)) == ["mine", "one"]
     assert (store / "one" / "derived" / "placeholder.mp4").is_file()
     assert not (shipped / "one" / "derived").exists(), "what ships is left alone"
+
+
+def test_what_killed_servers_left_is_swept_up(tmp_path: Path) -> None:
+    folder = make_avatar_folder(tmp_path, "mine")
+    derive(folder, SETTINGS)
+    for age, name in (("old", "3"), ("recent", "4")):
+        (folder / f"derived.{age}").mkdir()
+        (folder / "derived" / f"file.{name}.part").touch()
+    for left in (folder / "derived.old", folder / "derived" / "file.3.part"):
+        os.utime(left, (0, 0))
+    prepare_store(tmp_path, tmp_path / "nothing", SETTINGS)
+    assert [path.name for path in folder.glob("derived.*")] == ["derived.recent"]
+    assert [path.name for path in folder.glob("derived/*.part")] == ["file.4.part"]
 
 
 def test_a_newer_bundled_avatar_replaces_the_older(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_a_start_says_what_it_does(first_start: list[str]) -> None:
               for doing in first_start]  # fmt: skip
     assert phases == sorted(phases)
     assert {0, 3, 4} <= set(phases), first_start
-    sizes = [doing for doing in first_start if doing.startswith("measuring")]
+    sizes = [doing for doing in first_start if doing.startswith("measuring batches")]
     assert sizes == [f"measuring batches of {size}" for size in (1, 2, 4)]
 
 

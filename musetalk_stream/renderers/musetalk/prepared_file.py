@@ -14,9 +14,8 @@ file whose header is not the expected one is of something else, torn or damaged.
 import json
 import math
 import secrets
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -34,7 +33,6 @@ LATENTS = (8, 32, 32)  # of one picture
 _HEADER_BYTES = (
     4096  # with the 8 bytes that say how long the rest is; a page, so that all is aligned
 )
-_ABANDONED_AFTER_S = 3600.0  # by a process that was killed; a living one adds a picture in seconds
 _ITEM_BYTES = {"F32": 4, "I32": 4, "U8": 1}
 
 Stamp = dict[str, str]
@@ -115,11 +113,11 @@ def _are_possible(parts: Parts, size: tuple[int, int]) -> bool:
 @contextmanager
 def writing(path: Path, stamp: Stamp, num_frames: int) -> Iterator["Writer"]:
     """A file to which this block adds pictures, in order. Written beside and renamed, so that there
-    is all of it or nothing; whoever renames last wins. Raises SetupError if it can't be written."""
+    is all of it or nothing; whoever renames last wins. What a killed process leaves is removed by
+    `prepare_store`. Raises SetupError if it can't be written."""
     # By chance and not by process id: processes in containers that share a folder have the same.
-    making = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    making = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
     try:
-        _remove_abandoned(path)
         with making.open("xb") as out:
             try:
                 writer = Writer(out, num_frames)
@@ -130,13 +128,6 @@ def writing(path: Path, stamp: Stamp, num_frames: int) -> Iterator["Writer"]:
                 making.unlink(missing_ok=True)
     except OSError as exc:
         raise SetupError(f"{path} can't be written: {exc.strerror}") from exc
-
-
-def _remove_abandoned(path: Path) -> None:
-    for making in path.parent.glob(f"{path.name}.*"):
-        with suppress(FileNotFoundError):  # others sweep, too
-            if time.time() - making.stat().st_mtime > _ABANDONED_AFTER_S:
-                making.unlink()
 
 
 class Writer:
