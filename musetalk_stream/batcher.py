@@ -229,8 +229,7 @@ class Batcher:
             busy = bool(self._flights or self._frames_waiting())
             spare = bool(self._spare_calls) and not (self._spared_last and busy)
             spare_first = spare and self._lands_at_once and not self._flights
-            wait = landed or self._calls or spare_first
-            turns = [] if wait else self._next_turns()
+            turns = [] if landed or self._calls or spare_first else self._next_turns()
         if self._calls and not landed:
             _do_first(self._calls)
         elif turns:

@@ -47,12 +47,8 @@ def _run(config: Config) -> Iterator[str]:
         threads = config.engine.encode_threads
         encoders_fps = encoded_per_second(renderer, avatar, best, config.encoder, threads)
     yield f"compose and encode: {encoders_fps:.1f} frames/s by {threads} threads together"
-    by_renderer = capacity(speeds, best, math.inf) / FPS
-    streams = capacity(speeds, best, encoders_fps) / FPS
-    yield (
-        f"streams held at {FPS} fps: {int(streams)}, limited by the "
-        f"{'renderer' if streams == by_renderer else 'encoders'}"
-    )
+    held, by_renderer = (capacity(speeds, best, fps) / FPS for fps in (encoders_fps, math.inf))
+    yield f"streams held at {FPS} fps: {int(held)}; by the renderer alone {int(by_renderer)}"
 
 
 def _speed_table(speeds: dict[int, float], stages: "Stages | None") -> Iterator[str]:

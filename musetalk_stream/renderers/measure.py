@@ -33,8 +33,8 @@ _ENOUGH_S = 0.25  # of measuring one size; another repeat begins only before
 _TOO_LONG_S = 2.0
 _ENCODED_FRAMES = 16  # different ones, in turn: a still picture would cost next to nothing
 _RENDERING_S = 0.05  # less of them if the renderer takes longer
-_ENCODING_S = 0.035  # per repeat
-_SOUND_S = 5  # more than an encoder gets to
+_ENCODING_S = 0.03  # per repeat
+_SOUND_S = 5  # then silence; only tiny pictures are encoded so fast
 _PITCH_HZ = 140
 
 
