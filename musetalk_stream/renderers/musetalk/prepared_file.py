@@ -30,9 +30,7 @@ from .resample import Bytes
 
 LATENTS = (8, 32, 32)  # of one picture
 
-_HEADER_BYTES = (
-    4096  # with the 8 bytes that say how long the rest is; a page, so that all is aligned
-)
+_HEADER_BYTES = 4096  # with the 8 that say how long the rest is; a page, so that all is aligned
 _ITEM_BYTES = {"F32": 4, "I32": 4, "U8": 1}
 
 Stamp = dict[str, str]
@@ -121,6 +119,7 @@ def writing(path: Path, stamp: Stamp, num_frames: int) -> Iterator["Writer"]:
         with making.open("xb") as out:
             try:
                 writer = Writer(out, num_frames)
+                writer.begin()
                 yield writer
                 writer.finish(stamp)
                 making.rename(path)
@@ -140,6 +139,9 @@ class Writer:
         self._boxes = np.zeros((num_frames, 4), np.int32)
         self._rects = np.zeros((num_frames, 4), np.int32)
         self._end = _places(num_frames)[-1]
+
+    def begin(self) -> None:
+        """Takes the header's room: a disk that is full is noticed before there is work to lose."""
         self._write(0, bytes(_HEADER_BYTES))
 
     def add(self, picture: int, latents: npt.NDArray[np.float32], placement: Placement) -> None:
