@@ -4,6 +4,8 @@ import asyncio
 import logging
 import re
 import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 
 from aiohttp import web
 
@@ -95,7 +97,7 @@ class _Lifetime:
             capacity_fps=config.engine.capacity_fps,
         )
         readying = Readying(batcher)
-        with decoders.running(), workers.running(), batcher.running():
+        async with _threads(decoders.running(), workers.running(), batcher.running()):
             await self._get_ready(batcher, readying, avatars.get(config.session.avatar))
             storage, stats = config.storage, EngineStats()
             store = DiskChunkStore(storage.chunks_dir, max_bytes=storage.chunk_store_mb * 10**6)
@@ -161,6 +163,19 @@ class _Lifetime:
                 "choose another place by --chunks-dir"
             ) from exc
         return avatars
+
+
+@asynccontextmanager
+async def _threads(*running: AbstractContextManager[object]) -> AsyncIterator[None]:
+    """Threads that live inside this block. Their end is waited for beside the event loop, which
+    goes on: a slow device may need long for what it has begun."""
+    stack = ExitStack()
+    try:
+        for each in running:
+            stack.enter_context(each)
+        yield
+    finally:
+        await asyncio.to_thread(stack.close)
 
 
 class _Progress:
