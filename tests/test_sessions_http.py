@@ -297,14 +297,14 @@ async def test_an_idle_session_expires(serve: Serve) -> None:
     session_id = await server.create()
     heard = await server.speak(session_id, wav(silence(0.2)))
 
-    async def chunk_is_gone() -> bool:
-        return (await server.client.get(heard[1]["url"])).status_code == 404
+    async def chunk_is_gone() -> bool:  # the address at once, the file soon after
+        answer = await server.client.get(heard[1]["url"])
+        return answer.status_code == 404 and server.files() == []
 
     await server.until(chunk_is_gone)
     gone = await server.client.get(f"/sessions/{session_id}")
     assert (gone.status_code, gone.json()["code"]) == (410, "session_gone")
     assert "expired" in gone.json()["detail"]
-    assert server.files() == []
 
 
 async def test_a_watched_session_does_not_expire(serve: Serve) -> None:
