@@ -16,8 +16,9 @@ export class Stage {
   #onIdleFrame = new Set();
   #parked = null; // {frame, painted: Promise}
   #isSpeechPainted = false;
+  #speechFrom = 0; // s; what is painted of the time before is gone before it is shown
 
-  /** `onFrame({video, mediaTime, at})` is told of every painted frame of both videos. */
+  /** `onFrame({video, mediaTime, at})` is told of the painted frames of both videos. */
   constructor({ idle, talk, avatar, onFrame }) {
     this.idle = idle;
     this.talk = talk;
@@ -28,6 +29,7 @@ export class Stage {
       for (const tell of this.#onIdleFrame) tell(this.#seen.frame);
     });
     watchFrames(talk, ({ mediaTime, at }) => {
+      if (mediaTime < this.#speechFrom) return;
       this.#isSpeechPainted = true;
       onFrame({ video: "talk", mediaTime, at });
     });
@@ -132,14 +134,23 @@ export class Stage {
     await Promise.race([this.playIdle(), delay(PAINT_TIMEOUT_MS)]);
   }
 
-  /** Forget what speech has painted: it has been given other pictures, or a place to seek. */
-  expectSpeech() {
+  /**
+   * Forget what speech has painted: it has been given other pictures, or a place to seek. Of what is
+   * painted before `from` (s) nothing counts: it is the place that is left.
+   */
+  expectSpeech(from = 0) {
     this.#isSpeechPainted = false;
+    this.#speechFrom = from;
   }
 
   /** Whether a picture of speech has been painted since `expectSpeech`; waits up to `ms` for it. */
   async speechPainted(ms, signal) {
-    if (!this.#isSpeechPainted && !document.hidden) await nextFrame(this.talk, ms, signal);
+    const end = performance.now() + ms;
+    while (!this.#isSpeechPainted && !document.hidden && !signal?.aborted) {
+      const left = end - performance.now();
+      if (left <= 0) break;
+      await nextFrame(this.talk, left, signal);
+    }
     return this.#isSpeechPainted;
   }
 }

@@ -148,7 +148,7 @@ export class Talk {
     const [first, end] = source.buffered[0];
     const start = Math.min(Math.max(utterance.position, first), end - 0.01);
     if (start > 0.01) {
-      this.#stage.expectSpeech();
+      this.#stage.expectSpeech(start - 1 / utterance.fps);
       video.currentTime = start;
     }
     video.muted = false;
