@@ -42,7 +42,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         return await handler(request)
     except MuseTalkStreamError as exc:
-        if exc.status >= 500:
+        if exc.status >= 500 and not isinstance(exc, Busy):  # whose reason is logged once, if any
             log.error("%s %s: %s", request.method, _route(request), exc)
         retry_after_s = exc.retry_after_s if isinstance(exc, Busy) else None
         return _answer(
