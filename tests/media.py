@@ -1,5 +1,6 @@
-"""Foreign eyes on our media: FFmpeg's programs, and npm mp4box."""
+"""Foreign eyes on our media: FFmpeg's programs and libraries, and npm mp4box."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -91,3 +93,15 @@ def write_all(folder: Path, chunks: Sequence[bytes]) -> tuple[list[Path], Path]:
     whole = folder / "all.mp4"
     whole.write_bytes(b"".join(chunks))
     return paths, whole
+
+
+def decoded(chunks: Sequence[bytes]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+    """The recording that chunks are together: I420 frames `[N, H*3/2, W]`, and what is heard."""
+    frames, heard = [], []
+    with av.open(io.BytesIO(b"".join(chunks)), "r") as container:
+        for frame in container.decode(video=0, audio=0):
+            if isinstance(frame, av.VideoFrame):
+                frames.append(frame.to_ndarray(format="yuv420p"))
+            elif isinstance(frame, av.AudioFrame):
+                heard.append(frame.to_ndarray()[0])
+    return np.stack(frames), np.concatenate(heard)

@@ -1,7 +1,6 @@
 """The built-in renderer on the demo avatar, from upload to decoded chunks: lips go with the sound,
 silence shows the source, and nobody sees where the placeholder ends and speech begins."""
 
-import io
 from pathlib import Path
 
 import av
@@ -9,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from fakes import wav
+from media import decoded
 from servers import Json, ProcessServer
 
 from musetalk_stream.avatar import Avatar, open_avatar
@@ -30,16 +30,9 @@ async def spoken(server: ProcessServer, sound: Samples) -> tuple[list[Json], Fra
     async with server.client() as client:
         session_id = await client.create(avatar_id="demo", fps=FPS)
         events = await client.speak(session_id, wav(sound))
-        recording = io.BytesIO(b"".join(await client.chunks(events)))
+        chunks = await client.chunks(events)
         await client.client.delete(f"/sessions/{session_id}")
-    frames, heard = [], []
-    with av.open(recording, "r") as container:
-        for frame in container.decode(video=0, audio=0):
-            if isinstance(frame, av.VideoFrame):
-                frames.append(frame.to_ndarray(format="yuv420p"))
-            elif isinstance(frame, av.AudioFrame):
-                heard.append(frame.to_ndarray()[0])
-    return events, np.stack(frames), np.concatenate(heard)
+    return events, *decoded(chunks)
 
 
 def cycle(events: list[Json], avatar: Avatar) -> list[int]:

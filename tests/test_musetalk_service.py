@@ -2,7 +2,6 @@
 upload to decoded pictures."""
 
 import asyncio
-import io
 import math
 import os
 import shutil
@@ -15,12 +14,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
 from fakes import EAR_RATE, make_avatar_folder, silence, sound_file, speech_like, tone, wav
+from media import decoded
 from safetensors.numpy import load_file
 from servers import Command, Json, ProcessServer, Server, free_port, launch, told
 
@@ -124,16 +123,9 @@ async def spoken(server: Server, sound: bytes, **options: object) -> Spoken:
     session_id = await created(server, **options)
     events = await server.speak(session_id, sound)
     assert events[-1]["event"] == "complete", events[-1]
-    recording = io.BytesIO(b"".join(await server.chunks(events)))
+    chunks = await server.chunks(events)
     await server.client.delete(f"/sessions/{session_id}")
-    frames, heard = [], []
-    with av.open(recording, "r") as container:
-        for frame in container.decode(video=0, audio=0):
-            if isinstance(frame, av.VideoFrame):
-                frames.append(frame.to_ndarray(format="yuv420p"))
-            elif isinstance(frame, av.AudioFrame):
-                heard.append(frame.to_ndarray()[0])
-    return Spoken(events, np.stack(frames), np.concatenate(heard))
+    return Spoken(events, *decoded(chunks))
 
 
 async def created(server: Server, **options: object) -> str:
