@@ -55,6 +55,34 @@ async def test_it_stops_at_once_in_the_middle_of_everything(
         assert "Traceback" not in process.log, process.log
 
 
+async def test_a_second_signal_does_not_wait(tmp_path: Path, avatar_store: Path) -> None:
+    """For a request that hangs, here; a slow device would take longer."""
+    with start_process(tmp_path, avatar_store) as process:
+        async with process.client() as server:
+            session_id = await server.create()
+
+            async def stalled() -> AsyncIterator[bytes]:
+                yield b'--X\r\nContent-Disposition: form-data; name="audio_file"\r\n\r\n'
+                await asyncio.sleep(60)
+
+            headers = {"Content-Type": "multipart/form-data; boundary=X"}
+            address = f"/sessions/{session_id}/stream"
+            upload = asyncio.create_task(
+                server.client.post(address, content=stalled(), headers=headers)
+            )
+            await server.until_state(session_id, "receiving")
+            process.process.send_signal(signal.SIGTERM)
+
+            async def is_told() -> bool:
+                return "once more to stop at once" in process.log
+
+            await server.until(is_told)
+            process.process.send_signal(signal.SIGTERM)
+            status = await asyncio.to_thread(process.process.wait, 10)
+            upload.cancel()
+    assert status == 128 + signal.SIGTERM
+
+
 def test_it_stops_while_it_prepares(tmp_path: Path) -> None:
     store = tmp_path / "store"
     make_avatar_folder(store, "tiny")
