@@ -11,9 +11,11 @@ import subprocess
 import tempfile
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
+import numpy.typing as npt
 
 from musetalk_stream.audio import pcm_at_both_rates
 from musetalk_stream.avatar import Avatar, open_avatar
@@ -44,7 +46,7 @@ async def server_cpu_s(server: Server, sound: bytes) -> float:
         return server.cpu_s() - before
 
 
-def write_frames(path: Path, avatar: Avatar, samples: np.ndarray) -> None:
+def write_frames(path: Path, avatar: Avatar, samples: npt.NDArray[np.floating[Any]]) -> None:
     pcm = pcm_at_both_rates(samples.astype(np.float32), samples[::3].astype(np.float32), 0)
     renderer = BuiltinRenderer()
     picture = np.empty_like(avatar.frames[0])

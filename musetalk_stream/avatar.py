@@ -122,12 +122,14 @@ class Avatar:
     landmarks  float32 `[N, 68, 2]`: x, y in pixels, in the order of iBUG 300-W (0-16 jaw, 27-35
                nose, 36-47 eyes, 48-59 outer lips, 60-67 inner lips); NaN where no face was found
     derived    the folder of what was made from the above
+    folder     the folder of what it ships
     """
 
     manifest: Manifest
     frames: npt.NDArray[np.uint8]
     landmarks: npt.NDArray[np.float32]
     derived: Path
+    folder: Path
 
     @property
     def id(self) -> str:
@@ -165,7 +167,7 @@ def open_avatar(folder: Path, derived: Path | None = None) -> Avatar:
     if landmarks.shape != (manifest.num_frames, NUM_LANDMARKS, 2):
         raise SetupError(f"{folder}/landmarks.npy has shape {landmarks.shape}")
     # As a plain array: slicing a memmap object is several times slower.
-    return Avatar(manifest, mapped.view(np.ndarray), landmarks, derived)
+    return Avatar(manifest, mapped.view(np.ndarray), landmarks, derived, folder)
 
 
 class AvatarShelf:

@@ -86,6 +86,11 @@ class HttpConfig(_Checked):
 @dataclass(frozen=True)
 class StorageConfig(_Checked):
     avatars_dir: Path = setting(lambda: data_folder("avatars"), "folder of the avatars")
+    avatar_cache_mb: int = setting(
+        4096,
+        "megabytes of avatars kept open; those in use stay, others are closed, oldest first",
+        minimum=0,
+    )
     chunks_dir: Path = setting(lambda: data_folder("chunks"), "folder of the generated chunks")
     chunk_retention_s: float = setting(
         600.0, "seconds for which the chunks of a finished utterance stay", minimum=1
@@ -127,6 +132,36 @@ class UploadConfig(_Checked):
     @property
     def max_upload_bytes(self) -> int:
         return self.max_upload_mb * 10**6
+
+
+@dataclass(frozen=True)
+class PrepareConfig(_Checked):
+    max_avatar_mb: int = setting(
+        200, "megabytes of one picture or video that becomes an avatar", minimum=1
+    )
+    max_avatar_s: float = setting(60.0, "seconds of such a video", minimum=1)
+    max_photo_mp: float = setting(100.0, "megapixels of such a picture", minimum=0.1)
+    max_video_mp: float = setting(
+        9.0, "megapixels of such a video's frames; 9 takes 4K, not 8K", minimum=0.1
+    )
+    avatar_side: int = setting(
+        1280, "pixels of an avatar's longer side at most", minimum=64, maximum=4096
+    )
+    avatar_fps: float = setting(
+        30.0, "frames per second of an avatar's own motion at most", minimum=5, maximum=60
+    )
+    face_finder: str = setting(
+        "auto",
+        "what finds faces; auto: mediapipe, else dwpose, whichever is there",
+        choices=("auto", "mediapipe", "dwpose"),
+    )
+    max_jobs: int = setting(
+        8, "preparations that wait; one more is refused (429)", minimum=1, maximum=1000
+    )
+
+    @property
+    def max_avatar_bytes(self) -> int:
+        return self.max_avatar_mb * 10**6
 
 
 @dataclass(frozen=True)
@@ -187,6 +222,7 @@ class Config:
     storage: StorageConfig = field(default_factory=StorageConfig)
     session: SessionConfig = field(default_factory=SessionConfig)
     upload: UploadConfig = field(default_factory=UploadConfig)
+    prepare: PrepareConfig = field(default_factory=PrepareConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     musetalk: MuseTalkConfig = field(default_factory=MuseTalkConfig)
@@ -197,6 +233,7 @@ SECTIONS: dict[str, type[_Checked]] = {
     "storage": StorageConfig,
     "session": SessionConfig,
     "upload": UploadConfig,
+    "prepare": PrepareConfig,
     "encoder": EncoderConfig,
     "engine": EngineConfig,
     "musetalk": MuseTalkConfig,
@@ -212,6 +249,14 @@ def settings() -> Iterator[tuple[str, Field[Any]]]:
 
 def default_of(spec: Field[Any]) -> Any:
     return spec.default_factory() if spec.default_factory is not MISSING else spec.default
+
+
+def as_environment(config: Config) -> dict[str, str]:
+    """The variables from which `load` builds this configuration, for a process of its own."""
+    return {
+        ENV_PREFIX + spec.name.upper(): str(getattr(getattr(config, section), spec.name))
+        for section, spec in settings()
+    }
 
 
 def load(flags: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> Config:

@@ -9,21 +9,40 @@
     │   ├── UnsupportedAudio       415  unsupported_audio
     │   ├── UploadStalled          408  upload_stalled
     │   ├── UploadTooLarge         413  upload_too_large
-    │   └── AudioTooLong           413  audio_too_long
+    │   ├── AudioTooLong           413  audio_too_long
+    │   ├── NoMediaFile            422  no_media_file
+    │   ├── EmptyMedia             422  empty_media
+    │   ├── DamagedMedia           422  damaged_media
+    │   ├── UnsupportedMedia       415  unsupported_media
+    │   ├── MediaTooLong           413  media_too_long
+    │   ├── MediaTooLarge          413  media_too_large
+    │   ├── NoFace                 422  no_face
+    │   ├── FaceCut                422  face_cut
+    │   ├── FaceTooSmall           422  face_too_small
+    │   └── UnsupportedAvatar      422  unsupported_avatar
     ├── NotFound                   404  not_found
     │   ├── SessionNotFound        404  session_not_found
     │   ├── AvatarNotFound         404  avatar_not_found
     │   ├── ChunkNotFound          404  chunk_not_found
+    │   ├── JobNotFound            404  job_not_found
     │   └── SessionGone            410  session_gone
-    ├── StreamActive               409  stream_active
+    ├── Conflict                        what is there stands against it
+    │   ├── StreamActive           409  stream_active
+    │   ├── AvatarExists           409  avatar_exists
+    │   ├── AvatarInUse            409  avatar_in_use
+    │   ├── AvatarProtected        409  avatar_protected
+    │   └── NotAwaitingApproval    409  not_awaiting_approval
     ├── Busy                            the same request may succeed later
     │   ├── TooManySessions        429  too_many_sessions
     │   ├── AtCapacity             429  capacity
+    │   ├── TooManyJobs            429  too_many_jobs
     │   ├── AvatarNotPrepared      409  avatar_not_prepared
     │   ├── NotReady               503  not_ready
     │   └── RendererLost           503  renderer_lost
     ├── StorageFull                507  storage_full
     ├── RenderFailed               500  render_failed
+    ├── PreparationFailed          500  preparation_failed
+    ├── FaceFinderMissing          501  face_finder_missing
     └── SetupError                      the server can't start as configured
         ├── WeightsMissing         500  weights_missing
         └── WeightsError           500  weights_error
@@ -108,6 +127,72 @@ class AudioTooLong(BadRequest):
     title = "Audio too long"
 
 
+class NoMediaFile(BadRequest):
+    status = 422
+    code = "no_media_file"
+    title = "No picture or video"
+
+
+class EmptyMedia(BadRequest):
+    status = 422
+    code = "empty_media"
+    title = "Empty file"
+
+
+class DamagedMedia(BadRequest):
+    status = 422
+    code = "damaged_media"
+    title = "Damaged picture or video"
+
+
+class UnsupportedMedia(BadRequest):
+    status = 415
+    code = "unsupported_media"
+    title = "Not a picture or video"
+
+
+class MediaTooLong(BadRequest):
+    status = 413
+    code = "media_too_long"
+    title = "Video too long"
+
+
+class MediaTooLarge(BadRequest):
+    """More pixels than are taken; a file of too many bytes is UploadTooLarge."""
+
+    status = 413
+    code = "media_too_large"
+    title = "Picture too large"
+
+
+class NoFace(BadRequest):
+    status = 422
+    code = "no_face"
+    title = "No face found"
+
+
+class FaceCut(BadRequest):
+    """The border of the picture cuts what must be seen of the face."""
+
+    status = 422
+    code = "face_cut"
+    title = "Face cut off"
+
+
+class FaceTooSmall(BadRequest):
+    status = 422
+    code = "face_too_small"
+    title = "Face too small"
+
+
+class UnsupportedAvatar(BadRequest):
+    """A folder that should be an official MuseTalk avatar and can't be used as one."""
+
+    status = 422
+    code = "unsupported_avatar"
+    title = "Avatar can't be imported"
+
+
 class NotFound(MuseTalkStreamError):
     status = 404
     code = "not_found"
@@ -129,17 +214,50 @@ class ChunkNotFound(NotFound):
     title = "Chunk not found"
 
 
+class JobNotFound(NotFound):
+    code = "job_not_found"
+    title = "Job not found"
+
+
 class SessionGone(NotFound):
     status = 410
     code = "session_gone"
     title = "Session gone"
 
 
-class StreamActive(MuseTalkStreamError):
+class Conflict(MuseTalkStreamError):
+    """The request is fine, but something that is there stands against it."""
+
     status = 409
+    code = "conflict"
+    title = "Conflict"
+
+
+class StreamActive(Conflict):
     code = "stream_active"
     title = "Stream active"
     retryable = True
+
+
+class AvatarExists(Conflict):
+    code = "avatar_exists"
+    title = "Avatar exists"
+
+
+class AvatarInUse(Conflict):
+    code = "avatar_in_use"
+    title = "Avatar in use"
+    retryable = True
+
+
+class AvatarProtected(Conflict):
+    code = "avatar_protected"
+    title = "Avatar protected"
+
+
+class NotAwaitingApproval(Conflict):
+    code = "not_awaiting_approval"
+    title = "Nothing to approve"
 
 
 class Busy(MuseTalkStreamError):
@@ -167,6 +285,12 @@ class AtCapacity(Busy):
     status = 429
     code = "capacity"
     title = "At capacity"
+
+
+class TooManyJobs(Busy):
+    status = 429
+    code = "too_many_jobs"
+    title = "Too many jobs"
 
 
 class AvatarNotPrepared(Busy):
@@ -199,6 +323,19 @@ class StorageFull(MuseTalkStreamError):
 class RenderFailed(MuseTalkStreamError):
     code = "render_failed"
     title = "Rendering failed"
+
+
+class PreparationFailed(MuseTalkStreamError):
+    code = "preparation_failed"
+    title = "Preparation failed"
+
+
+class FaceFinderMissing(MuseTalkStreamError):
+    """Nothing that finds faces is installed; the message says what to install, or to do instead."""
+
+    status = 501
+    code = "face_finder_missing"
+    title = "Faces can't be found here"
 
 
 class SetupError(MuseTalkStreamError):

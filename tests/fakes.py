@@ -246,7 +246,7 @@ def tone(seconds: float, frequency: float = 441.0, rate: int = EAR_RATE,
          level: float = 0.5) -> Samples:  # fmt: skip
     """A sine of amplitude `level`, float32 `[n]`."""
     instants = np.arange(round(seconds * rate)) / rate
-    return (level * np.sin(2 * np.pi * frequency * instants)).astype(np.float32)
+    return np.asarray(level * np.sin(2 * np.pi * frequency * instants), np.float32)
 
 
 def silence(seconds: float, rate: int = EAR_RATE) -> Samples:
@@ -266,7 +266,7 @@ def speech_like(seconds: float, rate: int = EAR_RATE, seed: int = 1) -> Samples:
     noise = np.random.default_rng(seed).normal(0, 0.02, len(instants))
     voice = sum(np.sin(2 * np.pi * 140 * k * instants) / k for k in range(1, 9))
     syllables = np.clip(np.sin(2 * np.pi * 2 * instants), 0, 1) * (instants % 2.0 < 1.5)
-    return (0.25 * syllables * (voice + noise)).astype(np.float32)
+    return np.asarray(0.25 * syllables * (voice + noise), np.float32)
 
 
 WAV_FORMATS: dict[str, tuple[int, int]] = {  # name -> format tag, bits

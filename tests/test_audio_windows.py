@@ -42,7 +42,7 @@ class Ear:
         loudness = np.abs(samples.reshape(SEGMENT_ROWS, -1)).mean(axis=1)
         place = np.arange(SEGMENT_ROWS) / SEGMENT_ROWS
         layers = np.stack([loudness, place, place + loudness.mean(), loudness**2, -place], axis=1)
-        return (layers[:, :, None] + np.linspace(0, 1, WIDTH)).astype(np.float32)
+        return np.asarray(layers[:, :, None] + np.linspace(0, 1, WIDTH), np.float32)
 
 
 def noise(seconds: float, seed: int = 0) -> Floats:

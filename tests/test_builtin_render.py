@@ -87,7 +87,7 @@ def avatar(
 ) -> Avatar:
     pictures = pictures if pictures is not None else [draw(points) for points in places]
     manifest = Manifest("drawn", "Drawn", SIZE, SIZE, Fraction(25), len(places), cycle, "", "", "")
-    return Avatar(manifest, np.stack(pictures), np.stack(places), Path("none"))
+    return Avatar(manifest, np.stack(pictures), np.stack(places), Path("none"), Path("none"))
 
 
 SHAPES = {  # openness, spread, rounding, teeth
@@ -146,7 +146,7 @@ def demo() -> Avatar:
         ]
     points = np.load(folder / "landmarks.npy").astype(np.float32)[:8]
     few = replace(manifest, num_frames=8)
-    return Avatar(few, np.stack(frames), points, folder)
+    return Avatar(few, np.stack(frames), points, folder, folder)
 
 
 def test_silence_is_the_source_picture(plain: Avatar) -> None:

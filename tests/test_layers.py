@@ -29,7 +29,12 @@ SIDEWAYS = {0, 5, 6, 7, 8}
 # Who may import what is heavy or tied to one place.
 OWNERS = {
     "av": {"audio", "encode", "prepare", "doctor"},
-    "cv2": {"renderers"},
+    "cv2": {"renderers", "prepare"},
+    "PIL": {"prepare"},
+    "ffmpeg": {"prepare"},
+    "imageio_ffmpeg": {"prepare", "doctor"},
+    "mediapipe": {"prepare", "doctor"},
+    "onnxruntime": {"prepare", "doctor"},
     "torch": {"models", "renderers", "doctor"},
     "safetensors": {"models", "renderers"},
     "aiohttp": {"web", "cli"},
@@ -39,7 +44,7 @@ OWNERS = {
     "asyncio": {"cli", "web", "sessions", "utterance", "readying", "batcher", "store", "events",
                 "workers"},
     "threading": {"batcher", "workers"},
-    "subprocess": set(),
+    "subprocess": {"prepare"},
 }  # fmt: skip
 RANK = {module: row for row, modules in enumerate(LAYERS) for module in modules}
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from parity.__main__ import main
 from parity.vectors import compare
@@ -43,9 +44,12 @@ def test_what_is_beyond_tolerance_is_told(
     ],
 )
 def test_what_can_not_be_compared_fails(
-    arrays: dict[str, np.ndarray], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arrays: dict[str, npt.NDArray[np.float64]],
+    why: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    np.savez(tmp_path / "odd.npz", **arrays)  # type: ignore[arg-type]
+    np.savez(tmp_path / "odd.npz", **arrays)
     assert main([str(tmp_path / "odd.npz")]) == 1
     assert why in capsys.readouterr().out
 

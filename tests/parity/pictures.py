@@ -122,7 +122,7 @@ def _mirrored_avatar(num_pictures: int) -> Avatar:
     )
     frames = np.zeros((num_pictures, 3, 2), np.uint8)
     landmarks = np.full((num_pictures, NUM_LANDMARKS, 2), np.nan, np.float32)
-    return Avatar(manifest, frames, landmarks, Path())
+    return Avatar(manifest, frames, landmarks, Path(), Path())
 
 
 def _named(arrays: Arrays, pattern: str) -> Iterator[tuple[str, tuple[str, ...]]]:

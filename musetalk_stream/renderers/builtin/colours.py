@@ -57,4 +57,5 @@ def _samples(
     x = np.clip(points[:, 0], 0, width - 1).astype(int)
     y = np.clip(points[:, 1], 0, height - 1).astype(int)
     half = (y // 2, x // 2)
-    return np.stack([planes.luma[y, x], planes.cb[half], planes.cr[half]], axis=1).astype(float)
+    colours = np.stack([planes.luma[y, x], planes.cb[half], planes.cr[half]], axis=1)
+    return np.asarray(colours, np.float64)

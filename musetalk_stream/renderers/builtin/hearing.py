@@ -151,7 +151,7 @@ def _centres(energy: Doubles, edges: Ints, start: int) -> Ints:
     weight = energy[edges[0] - start : edges[-1] - start] + 1e-12
     begins = edges[:-1] - edges[0]
     centre = np.add.reduceat(weight * (cell + 0.5), begins) / np.add.reduceat(weight, begins)
-    return (centre * _CELL).astype(np.int64)
+    return np.asarray(centre * _CELL, np.int64)
 
 
 def _spectra(samples: Floats, centres: Ints) -> Doubles:
@@ -172,4 +172,4 @@ def _glide(shape: Doubles, energy: Doubles) -> Doubles:
     for near, far in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
         total[near] += 0.5 * heavy[far]
         norm[near] += 0.5 * weight[far]
-    return total / norm
+    return np.asarray(total / norm)

@@ -64,7 +64,7 @@ def band_levels(power: Doubles) -> Doubles:
     bands = [power[:, lo:hi].sum(axis=1) for lo, hi in pairwise(_STARTS)]
     level: Doubles = 10 * np.log10(np.stack(bands, axis=1) + 1e-12)
     level -= level.max(axis=1, keepdims=True)
-    return np.maximum(level, _FLOOR_DB) * _WEIGHTS
+    return np.asarray(np.maximum(level, _FLOOR_DB) * _WEIGHTS)
 
 
 def _spectrum(viseme: Viseme, tract: float, brightness: float) -> Doubles:

@@ -61,7 +61,7 @@ def _resized_rows(picture: Bytes, count: int, kind: str) -> Bytes:
     total = weights @ picture.reshape(len(picture), -1).astype(np.float64)
     total += 1 << (_PRECISION_BITS - 1)
     levels = np.clip(np.floor(total / (1 << _PRECISION_BITS)), 0, 255)
-    return levels.astype(np.uint8).reshape(count, *picture.shape[1:])
+    return np.asarray(levels, np.uint8).reshape(count, *picture.shape[1:])
 
 
 @lru_cache(maxsize=4)

@@ -39,7 +39,7 @@ def count_reference_frames(num_samples: int, fps: Fraction) -> int:
 
 
 def window_rows(
-    frames: Sequence[int] | npt.NDArray[np.integer],
+    frames: Sequence[int] | npt.NDArray[np.int64],
     fps: Fraction,
     num_rows: int,
     *,

@@ -1,0 +1,63 @@
+"""The folder of a server's avatars: bundled ones come in, what killed processes left goes."""
+
+import logging
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from ..avatar import find_avatars
+from ..config import EncoderConfig
+from ..errors import SetupError
+from .derive import derive
+
+log = logging.getLogger(__name__)
+
+_ABANDONED_AFTER_S = 3600.0
+_SHIPPED = ("avatar.json", "landmarks.npy", "source.mp4")
+
+
+def prepare_store(store: Path, bundled: Path, settings: EncoderConfig) -> dict[str, Path]:
+    """Make every avatar of a store ready to open; the folders by id.
+
+    Bundled avatars that the store lacks, or has in another version, are copied into it. SetupError
+    names the avatar that can't be made ready and why.
+    """
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        for avatar_id, folder in find_avatars(bundled).items():
+            _install(folder, store / avatar_id)
+        avatars = find_avatars(store)
+        for folder in avatars.values():
+            _remove_abandoned(folder)
+            derive(folder, settings)
+    except OSError as exc:
+        raise SetupError(
+            f"avatars can't be prepared in {store}: {exc}; choose another place by --avatars-dir"
+        ) from exc
+    return avatars
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """What a server that was killed while preparing has left; a living one writes every few
+    seconds, be it here or, in a `.part`, a renderer."""
+    for making in (*folder.glob("derived.*"), *folder.glob("derived/*.part")):
+        with suppress(FileNotFoundError):  # another server sweeps, too, or has just finished
+            if time.time() - making.stat().st_mtime < _ABANDONED_AFTER_S:
+                continue
+            if making.is_dir():
+                shutil.rmtree(making, ignore_errors=True)
+            else:
+                making.unlink()
+
+
+def _install(shipped: Path, folder: Path) -> None:
+    if folder.resolve() == shipped.resolve():
+        return
+    name = "avatar.json"
+    if (folder / name).is_file() and (folder / name).read_text() == (shipped / name).read_text():
+        return
+    folder.mkdir(exist_ok=True)
+    for name in reversed(_SHIPPED):  # the manifest last: it says that the rest is there
+        shutil.copyfile(shipped / name, folder / name)
+    log.info("installed avatar %s in %s", folder.name, folder)
