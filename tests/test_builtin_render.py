@@ -173,6 +173,7 @@ def test_nothing_but_lips_jaw_and_chin_changes(plain: Avatar, name: str, picture
     hull = cv2.convexHull(np.concatenate([points[3:14], points[31:36], below]).astype(np.float32))
     inside = np.zeros((SIZE, SIZE), np.uint8)
     cv2.fillConvexPoly(inside, np.rint(hull).astype(np.int32), 1)
+    inside = cv2.dilate(inside, np.ones((3, 3)))  # its corners were rounded
 
     now = i420_planes(composed(plain, region(plain, SHAPES[name], picture), picture))
     was = i420_planes(np.asarray(plain.frames[picture]))
