@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -30,6 +31,11 @@ class Server:
         """CPU time of the server so far, user and system, all threads (proc(5))."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / 100
+
+    def resident_bytes(self) -> int:
+        """What it alone has in memory; mapped files are in the page cache (proc(5), statm)."""
+        _, resident, shared, *_ = Path(f"/proc/{self.pid}/statm").read_text().split()
+        return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
 
 
 @contextmanager

@@ -55,19 +55,25 @@ async def measure(count: int, fps: float, seconds: float) -> None:
             began, cpu_s = time.perf_counter(), server.cpu_s()
             viewers = await asyncio.gather(*(watch(client, fps, seconds, k) for k in range(count)))
             wall_s, cpu_s = time.perf_counter() - began, server.cpu_s() - cpu_s
-    slack = sorted(slack for viewer in viewers for slack in viewer.slack_s)
-    firsts = [viewer.first_chunk_s for viewer in viewers]
-    late = sum(slack_s < 0 for slack_s in slack)
     media_s = sum(viewer.seconds for viewer in viewers)
     print(f"{count} sessions at once, {fps:g} fps, {seconds:g} s each; {os.cpu_count()} cores")
-    print(f"late chunks: {late} of {len(slack)}; least slack {slack[0] * 1e3:.0f} ms")
-    print(f"upload to first chunk fetched: {median_ms(firsts)}")
+    late = report(viewers)
     print(
         f"server CPU: {cpu_s / media_s * 1e3:.1f} ms per second of output, "
         f"{cpu_s / wall_s:.2f} cores"
     )
     if late:
         raise SystemExit(1)
+
+
+def report(viewers: list[Viewer]) -> int:
+    """Prints what viewers saw; the number of late chunks."""
+    slack = sorted(slack for viewer in viewers for slack in viewer.slack_s)
+    late = sum(slack_s < 0 for slack_s in slack)
+    print(f"late chunks: {late} of {len(slack)}; least slack {slack[0] * 1e3:.0f} ms")
+    firsts = [viewer.first_chunk_s for viewer in viewers]
+    print(f"upload to first chunk fetched: {median_ms(firsts)}")
+    return late
 
 
 def main() -> None:
