@@ -17,7 +17,7 @@ from .renderers.measure import FPS, encoded_per_second, frames_per_second
 from .schedule import capacity
 
 if TYPE_CHECKING:
-    from .renderers.musetalk import Stages
+    from .renderers.musetalk.stages import Stages
 
 _PICTURES = 8  # of the avatar: preparing all of them would take minutes on a slow device
 
@@ -71,7 +71,8 @@ def _stage_table(stages: "Stages") -> Iterator[str]:
 
 
 def _stages(renderer: Renderer, batch: int) -> "Stages":
-    from .renderers.musetalk import MuseTalkRenderer, measure_stages
+    from .renderers.musetalk.renderer import MuseTalkRenderer
+    from .renderers.musetalk.stages import measure_stages
 
     assert isinstance(renderer, MuseTalkRenderer)
     return measure_stages(renderer.loaded.networks, batch)

@@ -11,7 +11,7 @@ from musetalk_stream.models.bisenet import BiSeNet
 from musetalk_stream.models.unet import UNet, UNetConfig
 from musetalk_stream.models.vae import Vae, VaeConfig
 from musetalk_stream.models.whisper import WhisperConfig, WhisperEncoder
-from musetalk_stream.renderers.musetalk import MuseTalkRenderer
+from musetalk_stream.renderers.musetalk.renderer import MuseTalkRenderer
 from musetalk_stream.weights import require
 
 # Whisper-tiny's layers and heads, which shape its features, at a fraction of its cost.

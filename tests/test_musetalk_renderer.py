@@ -21,8 +21,9 @@ from musetalk_stream.blend import compose, i420_planes
 from musetalk_stream.errors import RenderFailed, SetupError, WeightsError
 from musetalk_stream.models.checkpoint import load_state
 from musetalk_stream.renderers import FrameRequest, Regions
-from musetalk_stream.renderers.musetalk import MuseTalkRenderer, choose_dtype, find_device
+from musetalk_stream.renderers.musetalk.networks import choose_dtype, find_device
 from musetalk_stream.renderers.musetalk.region import FaceRegion
+from musetalk_stream.renderers.musetalk.renderer import MuseTalkRenderer
 from musetalk_stream.weights import require
 
 FPS = Fraction(25)

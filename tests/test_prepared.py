@@ -17,11 +17,11 @@ from safetensors.numpy import load_file
 from musetalk_stream.avatar import Avatar
 from musetalk_stream.errors import SetupError
 from musetalk_stream.models.checkpoint import load_state
-from musetalk_stream.renderers.musetalk import MuseTalkRenderer
 from musetalk_stream.renderers.musetalk.box import Box
 from musetalk_stream.renderers.musetalk.prepared import PreparedAvatar, open_prepared
 from musetalk_stream.renderers.musetalk.prepared_file import LATENTS, read_parts, writing
 from musetalk_stream.renderers.musetalk.region import Placement
+from musetalk_stream.renderers.musetalk.renderer import MuseTalkRenderer
 
 SIZE = 192
 HEADER = 4096

@@ -20,7 +20,8 @@ def make_renderer(config: Config, *, random_weights: bool = False) -> Renderer:
     by_chance = random_weights and missing(settings.models_dir, settings.musetalk_version)
     files = None if by_chance else require(settings.models_dir, settings.musetalk_version)
     try:
-        from .musetalk import MuseTalkRenderer, choose_dtype, find_device
+        from .musetalk.networks import choose_dtype, find_device
+        from .musetalk.renderer import MuseTalkRenderer
     except (ImportError, OSError) as exc:  # OSError: one of torch's own libraries is not there
         raise SetupError(
             f"the MuseTalk renderer can't be loaded ({exc}): pip install -e '.[musetalk]' "
