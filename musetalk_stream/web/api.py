@@ -11,7 +11,7 @@ from ..errors import InvalidParameter
 from ..options import AVATAR_FRAME, TRAILING_SILENCE, session_options
 from ..sessions import Session
 from .context import CONFIG, READINESS, services, session
-from .pages import avatar_document
+from .pages import avatar_document, avatars_page
 from .uploads import received_audio
 
 _MAX_TEXT = 128
@@ -99,8 +99,11 @@ async def session_stats(request: web.Request) -> web.Response:
 
 
 async def list_avatars(request: web.Request) -> web.Response:
+    """As JSON; the page, for who asks for one."""
+    if "text/html" in request.headers.get("Accept", ""):
+        return await avatars_page(request)
     documents = [_avatar(request, avatar_id) for avatar_id in services(request).avatars.ids()]
-    return web.json_response({"avatars": documents})
+    return web.json_response({"avatars": documents}, headers={"Vary": "Accept"})
 
 
 async def get_avatar(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""The pages: start page, player, and the plain page for a problem."""
+"""The pages: start page, player, avatars, and the plain page for a problem."""
 
 from typing import Any
 
@@ -64,6 +64,21 @@ async def start_page(request: web.Request) -> web.Response:
         },
     }
     return _page("index.html", config=config)
+
+
+async def avatars_page(request: web.Request) -> web.Response:
+    """Where avatars are made of photos and videos, and looked at; the rest is asked for as JSON."""
+    limits = request.app[CONFIG].prepare
+    config = {
+        "version": __version__,
+        "limits": {
+            "max_avatar_bytes": limits.max_avatar_bytes,
+            "max_avatar_s": limits.max_avatar_s,
+        },
+    }
+    page = _page("avatars.html", config=config)
+    page.headers["Vary"] = "Accept"  # without it, the same address answers with JSON
+    return page
 
 
 async def player_page(request: web.Request) -> web.Response:

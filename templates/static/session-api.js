@@ -1,6 +1,6 @@
 // The requests of the start page, one function each. Every failure is a Problem.
 
-import { parseProblem, unreachable } from "./problem.js";
+import { ask, upload } from "./requests.js";
 
 export async function createSession(settings) {
   const response = await ask("/sessions/create", {
@@ -20,32 +20,9 @@ export async function deleteSession(sessionId) {
   await ask(`/sessions/${sessionId}`, { method: "DELETE", keepalive: true });
 }
 
-async function ask(url, options) {
-  let response;
-  try {
-    response = await fetch(url, options);
-  } catch {
-    throw unreachable();
-  }
-  if (!response.ok) throw parseProblem(response.status, await response.text());
-  return response;
-}
-
-/** Upload a sound; `onProgress(fraction)`. `fetch` can't tell how far an upload is. */
+/** Upload a sound; `onProgress(fraction)`. */
 export function uploadSound(url, file, onProgress) {
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.open("POST", url);
-    request.upload.onprogress = (event) => {
-      if (event.lengthComputable) onProgress(event.loaded / event.total);
-    };
-    request.onload = () => {
-      if (request.status < 300) resolve(JSON.parse(request.responseText));
-      else reject(parseProblem(request.status, request.responseText));
-    };
-    request.onerror = () => reject(unreachable());
-    const form = new FormData();
-    form.append("audio_file", file, file.name || "recording.webm");
-    request.send(form);
-  });
+  const form = new FormData();
+  form.append("audio_file", file, file.name || "recording.webm");
+  return upload(url, form, onProgress);
 }

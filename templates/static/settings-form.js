@@ -12,6 +12,10 @@ export class SettingsForm {
     for (const { id, name } of avatars) {
       parts.avatar.append(new Option(name, id, id === preset, id === preset));
     }
+    // Another name of one of them, or one that is gone: the server knows, and says so.
+    if (!avatars.some(({ id }) => id === preset)) {
+      parts.avatar.append(new Option(preset, preset, true, true));
+    }
     parts.options.append(...options.map(field));
     this.onChange(() => this.#summarise());
     this.#summarise();

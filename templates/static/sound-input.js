@@ -1,5 +1,6 @@
 // How a sound gets onto the page: chosen, dropped anywhere, or recorded.
 
+import { acceptChosen, acceptDropped } from "./file-input.js";
 import { Problem } from "./problem.js";
 
 /**
@@ -8,40 +9,13 @@ import { Problem } from "./problem.js";
  */
 export function acceptSounds({ parts, frame, onSound, onRecord, onProblem }) {
   acceptChosen(parts.choose, parts.file, onSound);
-  acceptDropped(parts.drop, frame, onSound);
+  const { show } = acceptDropped(parts.drop, onSound);
+  acceptDraggedOver(frame, show);
   new Recorder(parts.record, parts.recordLabel, { onSound, onRecord, onProblem });
 }
 
-function acceptChosen(button, input, onSound) {
-  button.addEventListener("click", () => input.click());
-  input.addEventListener("change", () => {
-    const [file] = input.files;
-    input.value = ""; // the same file may be chosen again
-    if (file) onSound(file);
-  });
-}
-
-function acceptDropped(veil, frame, onSound) {
-  const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
-  const show = (event) => {
-    if (!hasFiles(event)) return;
-    event.preventDefault();
-    veil.hidden = false;
-  };
-  window.addEventListener("dragenter", show);
-  window.addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
-  window.addEventListener("drop", (event) => {
-    if (!hasFiles(event)) return;
-    event.preventDefault();
-    veil.hidden = true;
-    const [file] = event.dataTransfer.files;
-    if (file) onSound(file);
-  });
-  // The veil covers the page, so leaving it is leaving the page.
-  veil.addEventListener("dragleave", () => {
-    veil.hidden = true;
-  });
-  // A drag that enters over the player is the frame's until the veil lies between.
+// A drag that enters over the player is the frame's until the veil lies between.
+function acceptDraggedOver(frame, show) {
   frame.addEventListener("load", () => {
     frame.contentWindow.addEventListener("dragenter", show);
     frame.contentWindow.addEventListener("dragover", (event) => event.preventDefault());

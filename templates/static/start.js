@@ -13,16 +13,19 @@ const POLL_MS = 2000;
 const OVER_TEXT = {
   deleted: "This session was deleted.",
   expired: "This session has expired.",
+  avatar_deleted: "Its avatar was deleted.",
 };
 
 const config = JSON.parse(document.getElementById("config").textContent);
 const part = (id) => document.getElementById(id);
 const frame = part("player");
 const log = new EventLog(part("log"), part("log-count"));
+// The page of avatars links to `/?avatar=…`.
+const wanted = new URLSearchParams(location.search).get("avatar") || config.default_avatar;
 const form = new SettingsForm(
   part("settings"),
   { avatar: part("avatar"), options: part("options"), summary: part("settings-summary") },
-  config,
+  { ...config, default_avatar: wanted },
 );
 
 let session = null;
