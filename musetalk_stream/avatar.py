@@ -4,6 +4,8 @@ A folder `avatars/{id}/` ships `avatar.json`, `source.mp4` and `landmarks.npy`; 
 `derived/frames.i420` and `derived/placeholder.mp4` from them. This module opens a prepared folder.
 """
 
+import hashlib
+import io
 import json
 import re
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ NUM_LANDMARKS = 68
 
 # Ids are names of folders, so they are matched before a path is ever built from one.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
+_OPTIONAL = ("original_name", "original_sha256", "face_finder", "landmarks_sha256")
 
 
 class Cycle(StrEnum):
@@ -38,6 +41,9 @@ class Manifest:
 
     `fps` is the rate at which the pictures were taken; `source_sha256` names the exact pictures,
     so that what was derived from others is recognised as stale.
+
+    Those after `licence` are of avatars that were made by `prepare`, and empty in others: the file
+    that it was made of, what found the face, and the exact landmarks.
     """
 
     id: str
@@ -50,6 +56,10 @@ class Manifest:
     source_sha256: str
     provenance: str
     licence: str
+    original_name: str = ""
+    original_sha256: str = ""
+    face_finder: str = ""
+    landmarks_sha256: str = ""
 
     @property
     def cycle_length(self) -> int:
@@ -73,6 +83,7 @@ class Manifest:
             "source_sha256": self.source_sha256,
             "provenance": self.provenance,
             "licence": self.licence,
+            **{name: getattr(self, name) for name in _OPTIONAL if getattr(self, name)},
         }
 
 
@@ -94,6 +105,7 @@ def read_manifest(folder: Path) -> Manifest:
             source_sha256=raw["source_sha256"],
             provenance=raw["provenance"],
             licence=raw["licence"],
+            **{name: raw[name] for name in _OPTIONAL if name in raw},
         )
         if manifest.id != folder.name:
             raise ValueError(f"id {manifest.id!r} is not the folder's name")
@@ -104,6 +116,8 @@ def read_manifest(folder: Path) -> Manifest:
             raise ValueError("width and height must be even (4:2:0 chroma)")
         if manifest.num_frames < 1 or manifest.fps <= 0:
             raise ValueError("num_frames and fps must be positive")
+        if not all(isinstance(getattr(manifest, name), str) for name in _OPTIONAL):
+            raise ValueError(f"{', '.join(_OPTIONAL)} must be strings")
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as exc:
         raise SetupError(f"{path} can't be used: {exc!r}") from exc
     return manifest
@@ -161,11 +175,15 @@ def open_avatar(folder: Path, derived: Path | None = None) -> Avatar:
     shape = (manifest.num_frames, manifest.height * 3 // 2, manifest.width)
     try:
         mapped = np.memmap(derived / "frames.i420", np.uint8, mode="r", shape=shape)
-        landmarks = np.load(folder / "landmarks.npy", allow_pickle=False).astype(np.float32)
-    except (OSError, ValueError) as exc:
+        written = (folder / "landmarks.npy").read_bytes()
+        landmarks = np.load(io.BytesIO(written), allow_pickle=False).astype(np.float32)
+    except (OSError, ValueError, EOFError) as exc:
         raise SetupError(f"avatar {manifest.id} in {folder} can't be opened: {exc}") from exc
     if landmarks.shape != (manifest.num_frames, NUM_LANDMARKS, 2):
         raise SetupError(f"{folder}/landmarks.npy has shape {landmarks.shape}")
+    promised = manifest.landmarks_sha256
+    if promised and hashlib.sha256(written).hexdigest() != promised:
+        raise SetupError(f"{folder}/landmarks.npy is not what avatar.json describes; restore it")
     # As a plain array: slicing a memmap object is several times slower.
     return Avatar(manifest, mapped.view(np.ndarray), landmarks, derived, folder)
 
