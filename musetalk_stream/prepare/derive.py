@@ -8,7 +8,8 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,29 +36,47 @@ def derive(folder: Path, settings: EncoderConfig) -> None:
     and what renderers keep in the folder stays. The stamp comes last and says that all are there.
     """
     manifest = read_manifest(folder)
-    stamp = {"manifest": manifest.to_json(), "encoder": _video_settings(settings)}
-    derived = folder / "derived"
-    if _read_stamp(derived) == stamp:
+    if _read_stamp(folder / "derived") == _stamp(manifest, settings):
         return
     log.info("preparing avatar %s (once)", manifest.id)
     source = folder / "source.mp4"
     if hashlib.sha256(source.read_bytes()).hexdigest() != manifest.source_sha256:
         raise SetupError(f"{source} is not the file that avatar.json describes; restore it")
+    with _beside(folder) as making:
+        count = unpack(source, making / "frames.i420", (manifest.width, manifest.height))
+        if count != manifest.num_frames:
+            raise SetupError(f"{source} has {count} frames; avatar.json says {manifest.num_frames}")
+        _encode_placeholder(open_avatar(folder, making), making, settings, lambda share: None)
+
+
+def derive_from_frames(
+    folder: Path, settings: EncoderConfig, tell: Callable[[float], None]
+) -> None:
+    """What `derive` makes, where `frames.i420` is there already; `tell` hears the share done."""
+    if _read_stamp(folder / "derived") == _stamp(read_manifest(folder), settings):
+        return
+    with _beside(folder) as making:
+        _encode_placeholder(open_avatar(folder), making, settings, tell)
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """A folder for what is being made, which goes to `derived/` if the block succeeds."""
     making = Path(tempfile.mkdtemp(prefix="derived.", dir=folder))
     try:
-        _unpack(source, making / "frames.i420", manifest)
-        _encode_placeholder(folder, making, manifest, settings)
-        (making / "stamp.json").write_text(json.dumps(stamp))
+        yield making
+        derived = folder / "derived"
         derived.mkdir(exist_ok=True)
         (derived / "stamp.json").unlink(missing_ok=True)
         for name in _DERIVED:
-            (making / name).rename(derived / name)
+            if (making / name).exists():
+                (making / name).rename(derived / name)
     finally:
         shutil.rmtree(making, ignore_errors=True)
 
 
-def _video_settings(settings: EncoderConfig) -> str:
-    return f"{settings.preset} {settings.crf:g}"
+def _stamp(manifest: Manifest, settings: EncoderConfig) -> dict[str, Any]:
+    return {"manifest": manifest.to_json(), "encoder": f"{settings.preset} {settings.crf:g}"}
 
 
 def _read_stamp(derived: Path) -> Any:
@@ -67,37 +86,49 @@ def _read_stamp(derived: Path) -> Any:
         return None
 
 
-def _unpack(source: Path, planes: Path, manifest: Manifest) -> None:
-    """Decode the pictures to I420, one after the other, as the memory map wants them."""
+def unpack(
+    source: Path,
+    planes: Path,
+    size: tuple[int, int],
+    tell: Callable[[int], None] = lambda count: None,
+) -> int:
+    """Decode the pictures to I420, one after the other, as the memory map wants them.
+
+    tell   hears how many there are so far
+    gives  how many there are; SetupError if they can't be decoded or have another size
+    """
     count = 0
     try:
         with av.open(str(source), "r") as container, planes.open("wb") as out:
+            container.streams.video[0].thread_type = "AUTO"
             for frame in container.decode(video=0):
-                size = (frame.width, frame.height)
-                if frame.format.name != "yuv420p" or size != (manifest.width, manifest.height):
+                if frame.format.name != "yuv420p" or (frame.width, frame.height) != size:
                     raise SetupError(f"{source}: {frame} does not fit avatar.json")
                 out.write(np.ascontiguousarray(frame.to_ndarray()).data)
                 count += 1
+                tell(count)
     except av.FFmpegError as exc:
         raise SetupError(f"{source} can't be decoded: {exc}") from exc
-    if count != manifest.num_frames:
-        raise SetupError(f"{source} has {count} frames; avatar.json says {manifest.num_frames}")
+    return count
 
 
 def _encode_placeholder(
-    folder: Path, making: Path, manifest: Manifest, settings: EncoderConfig
+    avatar: Avatar, making: Path, settings: EncoderConfig, tell: Callable[[float], None]
 ) -> None:
-    avatar = open_avatar(folder, making)
+    manifest = avatar.manifest
     write_placeholder(
         making / "placeholder.mp4",
-        _cycle(avatar),
+        _cycle(avatar, tell),
         size=(manifest.width, manifest.height),
         fps=manifest.fps,
         settings=settings,
         keyframe_every=_KEYFRAME_EVERY,
     )
+    (making / "stamp.json").write_text(json.dumps(_stamp(manifest, settings)))
 
 
-def _cycle(avatar: Avatar) -> Iterator[Picture]:
-    for frame in range(avatar.manifest.cycle_length):
+def _cycle(avatar: Avatar, tell: Callable[[float], None]) -> Iterator[Picture]:
+    length = avatar.manifest.cycle_length
+    for frame in range(length):
         yield i420_planes(avatar.frames[avatar.picture(frame)])
+        tell((frame + 1) / length)

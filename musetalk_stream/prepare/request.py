@@ -2,11 +2,21 @@
 restart."""
 
 import json
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import PurePath
 from typing import Any
 
+from ..avatar import NUM_LANDMARKS
+from ..errors import InvalidParameter
+
 Point = tuple[float, float]
+
+_LONGEST_SLUG = 56  # of the 64 characters of an id: whoever must tell two apart has eight left
 
 
 class Loop(StrEnum):
@@ -70,3 +80,51 @@ def read_request(text: str) -> Request:
             ),
         }
     )
+
+
+def avatar_id_of(file_name: str) -> str:
+    """An id for an avatar that is made of such a file: `Été 2024.JPG` gives `ete-2024`. Another
+    avatar may have it already."""
+    stem = unicodedata.normalize("NFKD", PurePath(file_name).stem)
+    ascii_only = stem.encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^a-z0-9]+", "-", ascii_only.lower())[:_LONGEST_SLUG].strip("-")
+    return slug or "avatar"
+
+
+def read_hint(fields: Mapping[str, str]) -> FaceHint:
+    """The hint in `face_box` ("x1,y1,x2,y2"), `face_point` ("x,y") and `landmarks` (JSON, 68 pairs);
+    absent or empty ones are none. Raises InvalidParameter."""
+    box = _numbers(fields, "face_box", 4)
+    if box and not (box[0] < box[2] and box[1] < box[3]):
+        raise InvalidParameter("face_box", "must be left, top, right, bottom, in this order")
+    point = _numbers(fields, "face_point", 2)
+    return FaceHint(
+        box=(box[0], box[1], box[2], box[3]) if box else None,
+        point=(point[0], point[1]) if point else None,
+        landmarks=_landmarks(fields.get("landmarks", "")),
+    )
+
+
+def _numbers(fields: Mapping[str, str], name: str, count: int) -> tuple[float, ...]:
+    text = fields.get(name, "").strip()
+    if not text:
+        return ()
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        raise InvalidParameter(name, f"must be {count} numbers, in pixels, separated by commas")
+    return numbers
+
+
+def _landmarks(text: str) -> tuple[Point, ...] | None:
+    if not text.strip():
+        return None
+    try:
+        points = tuple((float(x), float(y)) for x, y in json.loads(text))
+    except (ValueError, TypeError, RecursionError):
+        points = ()
+    if len(points) != NUM_LANDMARKS or not all(math.isfinite(x + y) for x, y in points):
+        raise InvalidParameter("landmarks", f"must be a JSON list of {NUM_LANDMARKS} [x, y] pairs")
+    return points

@@ -3,6 +3,7 @@
 import logging
 import shutil
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,32 +11,54 @@ from ..avatar import find_avatars
 from ..config import EncoderConfig
 from ..errors import SetupError
 from .derive import derive
+from .work import sweep
 
 log = logging.getLogger(__name__)
 
 _ABANDONED_AFTER_S = 3600.0
+_WORK_ABANDONED_AFTER_S = 7 * 24 * 3600.0  # of preparations that may be gone on with
 _SHIPPED = ("avatar.json", "landmarks.npy", "source.mp4")
 
 
-def prepare_store(store: Path, bundled: Path, settings: EncoderConfig) -> dict[str, Path]:
+def prepare_store(
+    store: Path, bundled: Path, settings: EncoderConfig, needed: Collection[str] = ()
+) -> dict[str, Path]:
     """Make every avatar of a store ready to open; the folders by id.
 
     Bundled avatars that the store lacks, or has in another version, are copied into it. SetupError
-    names the avatar that can't be made ready and why.
+    names a bundled avatar, or one of the `needed`, that can't be made ready and why; others are
+    left out.
     """
     try:
         store.mkdir(parents=True, exist_ok=True)
-        for avatar_id, folder in find_avatars(bundled).items():
+        sweep(store, _WORK_ABANDONED_AFTER_S)
+        shipped = find_avatars(bundled)
+        for avatar_id, folder in shipped.items():
             _install(folder, store / avatar_id)
+        needed = {*needed, *shipped}
         avatars = find_avatars(store)
-        for folder in avatars.values():
-            _remove_abandoned(folder)
-            derive(folder, settings)
+        return {
+            avatar_id: folder
+            for avatar_id, folder in avatars.items()
+            if _make_ready(folder, settings, needed=avatar_id in needed)
+        }
     except OSError as exc:
         raise SetupError(
             f"avatars can't be prepared in {store}: {exc}; choose another place by --avatars-dir"
         ) from exc
-    return avatars
+
+
+def _make_ready(folder: Path, settings: EncoderConfig, *, needed: bool) -> bool:
+    """Whether it is; one user's broken avatar must not keep all others from being shown."""
+    try:
+        _remove_abandoned(folder)
+        derive(folder, settings)
+    except (SetupError, OSError) as exc:
+        if needed:
+            raise
+        log.error("avatar %s is left out: %s", folder.name, exc)
+        return False
+    return True
 
 
 def _remove_abandoned(folder: Path) -> None:

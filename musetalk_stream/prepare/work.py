@@ -1,8 +1,11 @@
 """The folder in which one avatar is made, until it is renamed to its place or thrown away."""
 
+import errno
 import fcntl
 import logging
 import shutil
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,8 +15,9 @@ from .request import Request, read_request
 
 log = logging.getLogger(__name__)
 
-# Not a possible id, so nobody takes it for an avatar; in the store itself, so that a rename does.
+# Not possible ids, so nobody takes them for avatars; in the store itself, so that a rename does.
 PREPARING = ".preparing"
+DELETED = ".deleted-"
 
 
 class Work:
@@ -26,21 +30,26 @@ class Work:
     def __init__(self, store: Path, request: Request) -> None:
         self.store = store
         self.request = request
+        self.place = store / request.avatar_id  # of the finished avatar
         self.folder = store / PREPARING / request.avatar_id
         self.upload = self.folder / "upload"
+        self.plan = self.folder / "plan.json"  # what the upload is, and will be
         self.still = self.folder / "still.png"  # a picture, upright and scaled
         self.look = self.folder / "look.json"  # the face that was found, for approval
         self.picture = self.folder / "look.jpg"  # the picture in which it was
         self.approved = self.folder / "approved"  # there if somebody has said yes
+        self.followed = self.folder / "followed.npy"  # the face in each picture, before smoothing
         # Named by the id, as an avatar's folder must be.
         self.avatar = self.folder / request.avatar_id
+        self._holding = False
 
     def __repr__(self) -> str:
         return f"<Work {self.request.avatar_id}>"
 
-    def begin(self) -> None:
-        """Make the folder. Raises AvatarExists if there is such an avatar, or one in the making."""
-        if (self.store / self.request.avatar_id).exists():
+    def begin(self, *, replace: bool = False) -> None:
+        """Make the folder. Raises AvatarExists if there is such an avatar, unless it is to be
+        replaced, or one in the making."""
+        if self.place.exists() and not replace:
             raise AvatarExists(
                 f"there is an avatar {self.request.avatar_id} already: "
                 "choose another id, or delete that one first"
@@ -74,34 +83,54 @@ class Work:
                 raise AvatarExists(
                     f"avatar {self.request.avatar_id} is being made by another process"
                 ) from None
-            yield
+            self._holding = True
+            try:
+                yield
+            finally:
+                self._holding = False
 
-    def finish(self) -> Path:
+    def is_held_by_others(self) -> bool:
+        return not self._holding and _is_held(self.folder)
+
+    def finish(self, *, replace: bool = False) -> Path:
         """Put the avatar into its place, at once and whole. Raises AvatarExists."""
-        place = self.store / self.request.avatar_id
+        if replace and self.place.exists():
+            throw_away(self.place)
         try:
-            self.avatar.rename(place)
+            self.avatar.rename(self.place)
         except OSError as exc:
-            if not place.exists():
+            if exc.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                 raise
-            raise AvatarExists(f"there is an avatar {place.name} already") from exc
+            raise AvatarExists(f"there is an avatar {self.place.name} already") from exc
         self.discard()
-        return place
+        return self.place
 
     def discard(self) -> None:
-        """Remove everything of this preparation."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove everything of this preparation, unless another process is at it."""
+        if self.is_held_by_others():
+            log.warning("%r is left alone: another process is at it", self)
+            return
+        with suppress(FileNotFoundError):
+            throw_away(self.folder)
         with suppress(OSError):
             self.folder.parent.rmdir()  # if it was the last
 
 
 def unfinished(store: Path) -> list[Work]:
-    """What was being made when processes ended, oldest first. Removes what can't go on."""
+    """The jobs that were being done when processes ended, oldest first. Removes what can't go on.
+
+    Leaves alone what another process works on, and what was begun by hand (it has no job): whoever
+    began that goes on with it.
+    """
     found = []
     for folder in (store / PREPARING).glob("*/"):
+        if _is_held(folder):
+            continue
         try:
             path = folder / "request.json"
             work = Work(store, read_request(path.read_text()))
+            if not work.request.job_id:
+                continue
             if work.folder != folder or not work.upload.is_file() or not work.avatar.is_dir():
                 raise ValueError("it is not whole")
             found.append((path.stat().st_mtime, work))
@@ -109,3 +138,36 @@ def unfinished(store: Path) -> list[Work]:
             log.info("removing %s: %s", folder, exc)
             shutil.rmtree(folder, ignore_errors=True)
     return [work for _, work in sorted(found, key=lambda each: each[0])]
+
+
+def throw_away(folder: Path) -> None:
+    """Remove a folder of a store, all at once for everybody else: renamed first, and what a killed
+    process leaves of it is swept up by the next server. Raises FileNotFoundError."""
+    store = folder.parent if folder.parent.name != PREPARING else folder.parent.parent
+    gone = store / f"{DELETED}{folder.name}-{uuid.uuid4().hex[:8]}"
+    folder.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def sweep(store: Path, abandoned_after_s: float) -> None:
+    """Remove what was being deleted, and the preparations that nobody has gone on with for long."""
+    for gone in store.glob(f"{DELETED}*"):
+        shutil.rmtree(gone, ignore_errors=True)
+    for folder in (store / PREPARING).glob("*/"):
+        with suppress(FileNotFoundError):  # who else sweeps, or goes on with it
+            age_s = time.time() - max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+            if age_s > abandoned_after_s and not _is_held(folder):
+                log.info("removing %s: nobody has gone on with it", folder)
+                throw_away(folder)
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether a process works in it."""
+    try:
+        with (folder / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
