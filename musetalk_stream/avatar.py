@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import AvatarNotFound, SetupError
+from .errors import SetupError
 
 FORMAT = 1
 NUM_LANDMARKS = 68
@@ -186,30 +186,6 @@ def open_avatar(folder: Path, derived: Path | None = None) -> Avatar:
         raise SetupError(f"{folder}/landmarks.npy is not what avatar.json describes; restore it")
     # As a plain array: slicing a memmap object is several times slower.
     return Avatar(manifest, mapped.view(np.ndarray), landmarks, derived, folder)
-
-
-class AvatarShelf:
-    """The avatars of one server by id: manifests are known at once, pictures open on first use."""
-
-    def __init__(self, folders: dict[str, Path], aliases: dict[str, str] | None = None) -> None:
-        """`aliases`: ids by other names under which clients may ask for them."""
-        self._folders = folders
-        self._aliases = aliases or {}
-        self._open: dict[str, Avatar] = {}
-
-    def ids(self) -> list[str]:
-        return sorted(self._folders)
-
-    def get(self, avatar_id: str) -> Avatar:
-        """Raises AvatarNotFound, naming the avatars that there are."""
-        if avatar_id not in self._folders:
-            avatar_id = self._aliases.get(avatar_id, avatar_id)
-        if avatar_id not in self._folders:
-            known = ", ".join(self.ids()) or "none"
-            raise AvatarNotFound(f"there is no avatar {avatar_id[:64]!r} here; there is: {known}")
-        if avatar_id not in self._open:
-            self._open[avatar_id] = open_avatar(self._folders[avatar_id])
-        return self._open[avatar_id]
 
 
 def find_avatars(store: Path) -> dict[str, Path]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .avatar import Avatar, AvatarShelf
+from .avatar import Avatar
 from .config import Config, bundled
 from .errors import AvatarNotFound, SetupError
 from .prepare import prepare_store
@@ -15,6 +15,7 @@ from .renderers import DeviceLost, OutOfDeviceMemory, Renderer
 from .renderers.make import make_renderer
 from .renderers.measure import FPS, encoded_per_second, frames_per_second
 from .schedule import capacity
+from .shelf import AvatarShelf
 
 if TYPE_CHECKING:
     from .renderers.musetalk.stages import Stages
@@ -79,9 +80,10 @@ def _stages(renderer: Renderer, batch: int) -> "Stages":
 
 
 def _default_avatar(config: Config) -> Avatar:
-    folders = prepare_store(config.storage.avatars_dir, bundled("avatars"), config.encoder)
+    store = config.storage.avatars_dir
+    prepare_store(store, bundled("avatars"), config.encoder)
     try:
-        return AvatarShelf(folders, config.session.aliases()).get(config.session.avatar)
+        return AvatarShelf(store, config.session.aliases()).get(config.session.avatar)
     except AvatarNotFound as exc:
         raise SetupError(f"{exc}; choose one by --avatar") from exc
 

@@ -10,14 +10,13 @@ import pytest
 from fakes import TINY_FRAMES, make_avatar, make_avatar_folder
 
 from musetalk_stream.avatar import (
-    AvatarShelf,
     find_avatars,
     is_avatar_id,
     open_avatar,
     read_manifest,
 )
 from musetalk_stream.config import EncoderConfig, bundled
-from musetalk_stream.errors import AvatarNotFound, SetupError
+from musetalk_stream.errors import SetupError
 from musetalk_stream.prepare import derive, prepare_store
 
 SETTINGS = EncoderConfig()
@@ -197,16 +196,6 @@ def test_find_passes_over_what_is_no_avatar(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     assert list(find_avatars(tmp_path)) == ["one"]
     assert find_avatars(tmp_path / "nowhere") == {}
-
-
-def test_a_shelf_knows_aliases_and_opens_once(tmp_path: Path) -> None:
-    make_avatar(tmp_path, "one")
-    shelf = AvatarShelf(find_avatars(tmp_path), {"uno": "one", "dud": "nobody"})
-    assert shelf.get("uno") is shelf.get("one")
-    assert shelf.ids() == ["one"]
-    for name in ("nobody", "dud"):
-        with pytest.raises(AvatarNotFound, match="there is: one"):
-            shelf.get(name)
 
 
 def test_the_demo_avatar_ships() -> None:

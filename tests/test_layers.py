@@ -20,7 +20,7 @@ LAYERS = [
     {"batcher", "store", "events", "stats", "workers"},
     {"renderers", "prepare"},
     {"encode", "blend"},
-    {"audio", "avatar", "models", "weights", "download"},
+    {"audio", "avatar", "shelf", "models", "weights", "download"},
     {"timeline", "session_state", "schedule", "sse", "fmp4", "config", "errors", "options",
      "delivery", "mp3"},
 ]  # fmt: skip

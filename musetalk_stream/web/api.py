@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ..avatar import Avatar
 from ..errors import InvalidParameter
 from ..options import AVATAR_FRAME, TRAILING_SILENCE, session_options
 from ..sessions import Session
@@ -102,17 +103,22 @@ async def list_avatars(request: web.Request) -> web.Response:
     """As JSON; the page, for who asks for one."""
     if "text/html" in request.headers.get("Accept", ""):
         return await avatars_page(request)
-    documents = [_avatar(request, avatar_id) for avatar_id in services(request).avatars.ids()]
+    documents = [_document(request, avatar) for avatar in services(request).avatars.all()]
     return web.json_response({"avatars": documents}, headers={"Vary": "Accept"})
 
 
 async def get_avatar(request: web.Request) -> web.Response:
-    return web.json_response(_avatar(request, request.match_info["avatar_id"]))
+    avatar = services(request).avatars.get(request.match_info["avatar_id"])
+    return web.json_response(_document(request, avatar))
 
 
-def _avatar(request: web.Request, avatar_id: str) -> dict[str, Any]:
-    avatar = services(request).avatars.get(avatar_id)
-    return avatar_document(avatar.manifest) | services(request).readying.describe(avatar)
+def _document(request: web.Request, avatar: Avatar) -> dict[str, Any]:
+    its = services(request)
+    return {
+        **avatar_document(avatar.manifest),
+        **its.readying.describe(avatar),
+        "protected": its.avatars.is_protected(avatar.id),
+    }
 
 
 async def alive(request: web.Request) -> web.Response:

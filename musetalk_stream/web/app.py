@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 
 from aiohttp import web
 
-from ..avatar import Avatar, AvatarShelf
+from ..avatar import Avatar, find_avatars
 from ..batcher import Batcher
 from ..config import Config, bundled
 from ..errors import AvatarNotFound, MuseTalkStreamError, SetupError
@@ -18,6 +18,7 @@ from ..prepare import prepare_store
 from ..readying import Readying
 from ..renderers import Renderer
 from ..sessions import SessionRegistry
+from ..shelf import AvatarShelf
 from ..stats import EngineStats
 from ..store import DiskChunkStore, sweep
 from ..utterance import Engine
@@ -149,8 +150,14 @@ class _Lifetime:
         """Blocking; raises SetupError."""
         config = self._config
         storage = config.storage
-        folders = prepare_store(storage.avatars_dir, bundled("avatars"), config.encoder)
-        avatars = AvatarShelf(folders, config.session.aliases())
+        prepare_store(storage.avatars_dir, bundled("avatars"), config.encoder)
+        aliases, default = config.session.aliases(), config.session.avatar
+        avatars = AvatarShelf(
+            storage.avatars_dir,
+            aliases,
+            cache_bytes=storage.avatar_cache_mb * 10**6,
+            protected=frozenset({*find_avatars(bundled("avatars")), aliases.get(default, default)}),
+        )
         try:
             avatars.get(config.session.avatar)
         except AvatarNotFound as exc:

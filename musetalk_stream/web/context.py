@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from ..avatar import AvatarShelf
 from ..batcher import Batcher
 from ..config import Config
 from ..errors import NotReady, SessionNotFound
 from ..readying import Readying
 from ..sessions import Session, SessionRegistry
+from ..shelf import AvatarShelf
 from ..stats import EngineStats
 from ..store import ChunkStore
 

@@ -6,9 +6,10 @@ import jinja2
 from aiohttp import web
 
 from .. import __version__
-from ..avatar import AvatarShelf, Manifest
+from ..avatar import Manifest
 from ..config import bundled
 from ..options import SESSION_OPTIONS, TRAILING_SILENCE, number
+from ..shelf import AvatarShelf
 from .context import CONFIG, services, session
 
 TEMPLATES = bundled("templates")
@@ -36,7 +37,7 @@ def avatar_document(manifest: Manifest) -> dict[str, Any]:
 
 
 def avatar_documents(avatars: AvatarShelf) -> list[dict[str, Any]]:
-    return [avatar_document(avatars.get(avatar_id).manifest) for avatar_id in avatars.ids()]
+    return [avatar_document(avatar.manifest) for avatar in avatars.all()]
 
 
 async def start_page(request: web.Request) -> web.Response:
