@@ -92,8 +92,8 @@ def avatar_id_of(file_name: str) -> str:
 
 
 def read_hint(fields: Mapping[str, str]) -> FaceHint:
-    """The hint in `face_box` ("x1,y1,x2,y2"), `face_point` ("x,y") and `landmarks` (JSON, 68 pairs);
-    absent or empty ones are none. Raises InvalidParameter."""
+    """The hint in `face_box` ("x1,y1,x2,y2"), `face_point` ("x,y") and `landmarks` (JSON, 68
+    pairs); absent or empty ones are none. Raises InvalidParameter."""
     box = _numbers(fields, "face_box", 4)
     if box and not (box[0] < box[2] and box[1] < box[3]):
         raise InvalidParameter("face_box", "must be left, top, right, bottom, in this order")
