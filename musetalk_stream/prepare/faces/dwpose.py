@@ -13,6 +13,7 @@ import onnxruntime
 from ...errors import WeightsError
 from ...weights import expectation
 from .face import NUM_LANDMARKS, Bgr, Face, Rect
+from .mean_face import MIRRORED
 
 Vectors: TypeAlias = npt.NDArray[np.float32]
 
@@ -23,20 +24,6 @@ _FACE = slice(23, 23 + NUM_LANDMARKS)  # of the 133 points of a whole body
 _LEAST_SCORE = 0.3  # mean over the face's points, from which there is a face
 _MEAN = np.array([123.675, 116.28, 103.53], np.float32)  # R, G, B
 _DEVIATION = np.array([58.395, 57.12, 57.375], np.float32)
-
-# The landmark that each one becomes when left and right change places.
-_MIRRORED = np.array(
-    [
-        *range(16, -1, -1),
-        *range(26, 16, -1),
-        *range(27, 31),
-        *range(35, 30, -1),
-        *(45, 44, 43, 42, 47, 46),
-        *(39, 38, 37, 36, 41, 40),
-        *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),
-        *(64, 63, 62, 61, 60, 67, 66, 65),
-    ]
-)
 
 
 class DwposeFinder:
@@ -75,8 +62,8 @@ class DwposeFinder:
         x, y = self._answer(seen)
         x_flipped, y_flipped = self._answer(seen[:, ::-1])
         # [68, 576] and [68, 768]: how likely each column and row is
-        columns = (x + x_flipped[_MIRRORED, ::-1]) / 2
-        rows = (y + y_flipped[_MIRRORED]) / 2
+        columns = (x + x_flipped[list(MIRRORED), ::-1]) / 2
+        rows = (y + y_flipped[list(MIRRORED)]) / 2
         scores = np.minimum(columns.max(axis=1), rows.max(axis=1))
         score = float(scores.mean())
         if not score >= _LEAST_SCORE:  # nor if it is NaN
