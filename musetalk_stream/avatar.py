@@ -25,6 +25,7 @@ NUM_LANDMARKS = 68
 # Ids are names of folders, so they are matched before a path is ever built from one.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 _OPTIONAL = ("original_name", "original_sha256", "face_finder", "landmarks_sha256")
+_IDLE_FRAMES = "idle_frames"
 
 
 class Cycle(StrEnum):
@@ -43,7 +44,9 @@ class Manifest:
     so that what was derived from others is recognised as stale.
 
     Those after `licence` are of avatars that were made by `prepare`, and empty in others: the file
-    that it was made of, what found the face, and the exact landmarks.
+    that it was made of, what found the face, and the exact landmarks. Where a film of its own shows
+    the person at rest, its pictures are the first `idle_frames`, and those after them are shown in
+    speech; 0 where all pictures are shown in both.
     """
 
     id: str
@@ -60,15 +63,21 @@ class Manifest:
     original_sha256: str = ""
     face_finder: str = ""
     landmarks_sha256: str = ""
+    idle_frames: int = 0
+
+    @property
+    def cycle_frames(self) -> int:
+        """Pictures in the cycle: the first ones of all."""
+        return self.idle_frames or self.num_frames
 
     @property
     def cycle_length(self) -> int:
         """Frames in one cycle."""
         if self.cycle is Cycle.MIRROR:
-            return 2 * self.num_frames
-        if self.cycle is Cycle.FORWARD or self.num_frames < 3:
-            return self.num_frames
-        return 2 * self.num_frames - 2
+            return 2 * self.cycle_frames
+        if self.cycle is Cycle.FORWARD:
+            return self.cycle_frames
+        return ping_pong_length(self.cycle_frames)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -83,7 +92,11 @@ class Manifest:
             "source_sha256": self.source_sha256,
             "provenance": self.provenance,
             "licence": self.licence,
-            **{name: getattr(self, name) for name in _OPTIONAL if getattr(self, name)},
+            **{
+                name: getattr(self, name)
+                for name in (*_OPTIONAL, _IDLE_FRAMES)
+                if getattr(self, name)
+            },
         }
 
 
@@ -105,22 +118,29 @@ def read_manifest(folder: Path) -> Manifest:
             source_sha256=raw["source_sha256"],
             provenance=raw["provenance"],
             licence=raw["licence"],
-            **{name: raw[name] for name in _OPTIONAL if name in raw},
+            **{name: raw[name] for name in (*_OPTIONAL, _IDLE_FRAMES) if name in raw},
         )
         if manifest.id != folder.name:
             raise ValueError(f"id {manifest.id!r} is not the folder's name")
-        sizes = (manifest.width, manifest.height, manifest.num_frames)
+        sizes = (manifest.width, manifest.height, manifest.num_frames, manifest.idle_frames)
         if not all(isinstance(size, int) for size in sizes):
-            raise ValueError("width, height and num_frames must be integers")
+            raise ValueError("width, height, num_frames and idle_frames must be integers")
         if manifest.width % 2 or manifest.height % 2:
             raise ValueError("width and height must be even (4:2:0 chroma)")
         if manifest.num_frames < 1 or manifest.fps <= 0:
             raise ValueError("num_frames and fps must be positive")
+        if not 0 <= manifest.idle_frames < manifest.num_frames:
+            raise ValueError("idle_frames must leave pictures for speech")
         if not all(isinstance(getattr(manifest, name), str) for name in _OPTIONAL):
             raise ValueError(f"{', '.join(_OPTIONAL)} must be strings")
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as exc:
         raise SetupError(f"{path} can't be used: {exc!r}") from exc
     return manifest
+
+
+def ping_pong_length(num_frames: int) -> int:
+    """Frames from the first picture to the last and back, each end shown once."""
+    return 2 * num_frames - 2 if num_frames > 2 else num_frames
 
 
 def is_avatar_id(text: str) -> bool:
@@ -156,10 +176,22 @@ class Avatar:
     def picture(self, cycle_frame: int) -> int:
         """The index into `frames` and `landmarks` for a place on the cycle."""
         place = cycle_frame % self.manifest.cycle_length
-        if place < self.manifest.num_frames:
+        if place < self.manifest.cycle_frames:
             return place
         back = self.manifest.cycle_length - place
         return back - 1 if self.manifest.cycle is Cycle.MIRROR else back
+
+    @property
+    def has_speaking_pictures(self) -> bool:
+        """Whether other pictures than those of the cycle are shown in speech."""
+        return self.manifest.cycle_frames < self.manifest.num_frames
+
+    def speaking_picture(self, frame: int) -> int:
+        """The index of the picture at an instant of speech, counted in frames of the avatar's own
+        rate from anywhere: these pictures go to the end and back."""
+        count = self.manifest.num_frames - self.manifest.cycle_frames
+        place = frame % ping_pong_length(count)
+        return self.manifest.cycle_frames + min(place, ping_pong_length(count) - place)
 
     def __repr__(self) -> str:
         return f"<Avatar {self.id} {self.manifest.num_frames} frames>"

@@ -67,13 +67,38 @@ def i420_planes(frame: Plane) -> Picture:
     )
 
 
-def compose(into: Picture, source: Picture, region: Region | None) -> None:
-    """Copy the source picture, then paste the region (None: the face is the source face)."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Veil:
+    """Another picture that shows through the whole of a frame; opacity 0 to 1."""
+
+    picture: Picture
+    opacity: float
+
+    def lay(self, over: Picture) -> None:
+        alpha = round(self.opacity * 256)
+        for plane, other in (
+            (over.luma, self.picture.luma),
+            (over.cb, self.picture.cb),
+            (over.cr, self.picture.cr),
+        ):
+            total = np.multiply(plane, 256 - alpha, dtype=np.uint16)
+            total += np.multiply(other, alpha, dtype=np.uint16)
+            total += 127  # 255 * 256 + 127 is the most that 16 bits must hold
+            plane[:] = total >> 8
+
+
+def compose(
+    into: Picture, source: Picture, region: Region | None, veil: Veil | None = None
+) -> None:
+    """Copy the source picture, paste the region (None: the face is the source face), then lay the
+    veil over all of it."""
     into.luma[:] = source.luma
     into.cb[:] = source.cb
     into.cr[:] = source.cr
     if region is not None:
         region.paste(into)
+    if veil is not None:
+        veil.lay(into)
 
 
 def mix(source: Plane, face: Plane, mask: Plane) -> Plane:

@@ -1,15 +1,18 @@
 """How far an utterance has got, and the events that say so. Counts and arithmetic, no I/O."""
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
 from .options import number
 from .sse import Event
-from .timeline import CyclePhase, cycle_frame, seconds
+from .timeline import CyclePhase, cycle_frame, seconds, share_of_speaking
 
 # A first chunk gives way to those of others that are due within this time: more than a part's
 # length at common rates, so that nobody's first part delays somebody's second.
 _FIRST_CHUNK_PATIENCE_S = 0.5
+# From the idle loop to pictures of speech and back: heads lie elsewhere in the two.
+_CHANGE_S = 0.32
 
 
 @dataclass(slots=True)
@@ -74,8 +77,15 @@ class Delivery:
 
     def cycle_frame(self, frame: int) -> int:
         """The cycle frame under an output frame, from 0 to cycle_length-1."""
-        exact = cycle_frame(self.start_frame, frame, self.fps, self.phase.fps)
-        return exact % self.phase.cycle_length
+        return self.avatar_frame(frame) % self.phase.cycle_length
+
+    def avatar_frame(self, frame: int) -> int:
+        """Likewise, but counted on over the cycle's end."""
+        return cycle_frame(self.start_frame, frame, self.fps, self.phase.fps)
+
+    def share_of_speaking(self, frame: int) -> float:
+        """How much an output frame shows of the speaking picture, where there are such."""
+        return share_of_speaking(frame, self.num_frames, math.ceil(_CHANGE_S * self.fps))
 
     @property
     def next_cycle_frame(self) -> int:

@@ -22,7 +22,7 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from . import fmp4
-from .blend import Picture, Region, compose
+from .blend import Picture, Region, Veil, compose
 from .config import EncoderConfig
 from .timeline import AAC_FRAME, EAR_RATE, aac_frames_before, ticks_per_frame, ticks_per_second
 
@@ -110,9 +110,9 @@ class UtteranceEncoder:
         megabytes of encoder would wait for the garbage collector."""
         self._master.close()
 
-    def add(self, source: Picture, region: Region | None) -> None:
+    def add(self, source: Picture, region: Region | None, veil: Veil | None = None) -> None:
         """Compose and encode the next frame. The first frame after a cut is an IDR."""
-        compose(self._picture, source, region)
+        compose(self._picture, source, region, veil)
         first = self._frames_encoded == self._chunk_start
         self._frame.pts = self._frames_encoded * self._ticks_per_frame
         self._frame.pict_type = PictureType.I if first else PictureType.NONE

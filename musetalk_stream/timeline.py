@@ -72,6 +72,13 @@ class CyclePhase:
         return CyclePhase(frame % self.cycle_length, at_s, self.fps, self.cycle_length)
 
 
+def share_of_speaking(frame: int, num_frames: int, fade: int) -> float:
+    """How much of the speaking picture output frame `frame` of `num_frames` shows, where speech has
+    pictures of its own: 0 at both ends, which are the idle loop's, and 1 from `fade` frames on."""
+    near = min(frame, num_frames - 1 - frame) / fade
+    return 1.0 if near >= 1 else near * near * (3 - 2 * near)  # without a jerk at either end
+
+
 def cycle_frame(start: int, frame: int, fps: Fraction, avatar_fps: Fraction) -> int:
     """The (unwrapped) cycle frame under output frame `frame`: natural speed at every rate."""
     return start + math.floor(frame * avatar_fps / fps)

@@ -12,7 +12,7 @@ from functools import partial
 from .audio import Pcm
 from .avatar import Avatar
 from .batcher import Batcher
-from .blend import Region, i420_planes
+from .blend import Region, Veil, i420_planes
 from .config import EncoderConfig
 from .delivery import Delivery
 from .encode import UtteranceEncoder
@@ -168,8 +168,9 @@ async def _make_chunk(
         regions = await engine.batcher.render(
             requests, deadline_s=deadline_s, per_turn=utterance.options.batch_size
         )
+        veils = [_veil(utterance.avatar, delivery, frame) for frame in frames]
         await engine.workers.run(
-            partial(_encode, encoder, requests, regions), deadline_s=deadline_s
+            partial(_encode, encoder, requests, regions, veils), deadline_s=deadline_s
         )
     return await engine.workers.run(encoder.cut, deadline_s=deadline_s)
 
@@ -190,17 +191,34 @@ async def _frame_requests(
     return [
         FrameRequest(
             avatar=avatar,
-            picture=avatar.picture(delivery.cycle_frame(frame)),
+            picture=_picture(avatar, delivery, frame),
             audio_window=windows[lip - first],
         )
         for frame, lip in zip(frames, lips, strict=True)
     ]
 
 
+def _picture(avatar: Avatar, delivery: Delivery, frame: int) -> int:
+    """The picture under an output frame: of the cycle, or one that is for speech."""
+    if avatar.has_speaking_pictures and delivery.share_of_speaking(frame):
+        return avatar.speaking_picture(delivery.avatar_frame(frame))
+    return avatar.picture(delivery.cycle_frame(frame))
+
+
+def _veil(avatar: Avatar, delivery: Delivery, frame: int) -> Veil | None:
+    """The picture of the cycle as far as it still shows through one that is for speech."""
+    share = delivery.share_of_speaking(frame) if avatar.has_speaking_pictures else 0.0
+    if not 0 < share < 1:
+        return None
+    idle = avatar.frames[avatar.picture(delivery.cycle_frame(frame))]
+    return Veil(i420_planes(idle), 1 - share)
+
+
 def _encode(
     encoder: UtteranceEncoder,
     requests: Sequence[FrameRequest],
     regions: Sequence[Region | None],
+    veils: Sequence[Veil | None],
 ) -> None:
-    for request, region in zip(requests, regions, strict=True):
-        encoder.add(i420_planes(request.avatar.frames[request.picture]), region)
+    for request, region, veil in zip(requests, regions, veils, strict=True):
+        encoder.add(i420_planes(request.avatar.frames[request.picture]), region, veil)
