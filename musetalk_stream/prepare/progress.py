@@ -1,4 +1,4 @@
-"""How far a preparation is: its stages, what it tells while it works, how long the rest will take."""
+"""How far a preparation is: its stages, what it tells, how long the rest of it will take."""
 
 import time
 from collections.abc import Callable

@@ -16,7 +16,6 @@ from .work import sweep
 log = logging.getLogger(__name__)
 
 _ABANDONED_AFTER_S = 3600.0
-_WORK_ABANDONED_AFTER_S = 7 * 24 * 3600.0  # of preparations that may be gone on with
 _SHIPPED = ("avatar.json", "landmarks.npy", "source.mp4")
 
 
@@ -31,7 +30,7 @@ def prepare_store(
     """
     try:
         store.mkdir(parents=True, exist_ok=True)
-        sweep(store, _WORK_ABANDONED_AFTER_S)
+        sweep(store)
         shipped = find_avatars(bundled)
         for avatar_id, folder in shipped.items():
             _install(folder, store / avatar_id)

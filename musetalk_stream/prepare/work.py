@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import AvatarExists
+from ..errors import AvatarExists, PreparationFailed
 from .request import Request, read_request
 
 log = logging.getLogger(__name__)
@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 # Not possible ids, so nobody takes them for avatars; in the store itself, so that a rename does.
 PREPARING = ".preparing"
 DELETED = ".deleted-"
+
+_ABANDONED_AFTER_S = 7 * 24 * 3600.0
 
 
 class Work:
@@ -116,6 +118,17 @@ class Work:
             self.folder.parent.rmdir()  # if it was the last
 
 
+def open_work(folder: Path) -> Work:
+    """The work that a folder is of. Raises PreparationFailed."""
+    try:
+        work = Work(folder.parent.parent, read_request((folder / "request.json").read_text()))
+        if work.folder != folder or not work.avatar.is_dir():
+            raise ValueError("it is not whole")
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise PreparationFailed(f"{folder} is nothing to go on with: {exc!r}") from exc
+    return work
+
+
 def unfinished(store: Path) -> list[Work]:
     """The jobs that were being done when processes ended, oldest first. Removes what can't go on.
 
@@ -127,14 +140,13 @@ def unfinished(store: Path) -> list[Work]:
         if _is_held(folder):
             continue
         try:
-            path = folder / "request.json"
-            work = Work(store, read_request(path.read_text()))
+            work = open_work(folder)
             if not work.request.job_id:
                 continue
-            if work.folder != folder or not work.upload.is_file() or not work.avatar.is_dir():
-                raise ValueError("it is not whole")
-            found.append((path.stat().st_mtime, work))
-        except (OSError, ValueError, KeyError, TypeError) as exc:
+            if not work.upload.is_file():
+                raise PreparationFailed(f"{work.upload} is missing")
+            found.append(((folder / "request.json").stat().st_mtime, work))
+        except (OSError, PreparationFailed) as exc:
             log.info("removing %s: %s", folder, exc)
             shutil.rmtree(folder, ignore_errors=True)
     return [work for _, work in sorted(found, key=lambda each: each[0])]
@@ -149,14 +161,14 @@ def throw_away(folder: Path) -> None:
     shutil.rmtree(gone, ignore_errors=True)
 
 
-def sweep(store: Path, abandoned_after_s: float) -> None:
+def sweep(store: Path) -> None:
     """Remove what was being deleted, and the preparations that nobody has gone on with for long."""
     for gone in store.glob(f"{DELETED}*"):
         shutil.rmtree(gone, ignore_errors=True)
     for folder in (store / PREPARING).glob("*/"):
         with suppress(FileNotFoundError):  # who else sweeps, or goes on with it
             age_s = time.time() - max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
-            if age_s > abandoned_after_s and not _is_held(folder):
+            if age_s > _ABANDONED_AFTER_S and not _is_held(folder):
                 log.info("removing %s: nobody has gone on with it", folder)
                 throw_away(folder)
 
