@@ -1,4 +1,4 @@
-"""The command line: `musetalk-stream serve`, `bench`, `weights` and `doctor`."""
+"""The command line: `musetalk-stream serve`, `prepare`, `avatars`, `bench`, `weights`, `doctor`."""
 
 import argparse
 import asyncio
@@ -9,11 +9,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING
+from pathlib import Path
 
 from . import __version__
 from .config import ENV_PREFIX, Config, default_of, load, settings
 from .doctor import Verdict, examine
-from .errors import SetupError
+from .errors import InvalidParameter, MuseTalkStreamError, SetupError
 from .weights import HUB, files_for
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SetupError as exc:
         print(f"musetalk-stream: {exc}", file=sys.stderr)
         return exc.exit_status
+    except MuseTalkStreamError as exc:
+        print(f"musetalk-stream: {exc.detail}", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # whoever read what we say has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
@@ -51,6 +55,10 @@ def _run(config: Config, args: argparse.Namespace) -> int:
         return _weights(config, args)
     if args.command == "bench":
         return _bench(config)
+    if args.command == "prepare":
+        return _prepare(config, args)
+    if args.command == "avatars":
+        return _avatars(config, args)
     if args.check:
         return _check(config)
     return asyncio.run(_serve(config))
@@ -66,9 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--check", action="store_true", help="print what is in force, and what stands in the way"
     )
+    prepare = commands.add_parser("prepare", help="make an avatar of a picture or a video")
+    _add_prepare_options(prepare)
+    avatars = commands.add_parser("avatars", help="list the avatars, or delete one")
+    avatars.add_argument("--delete", metavar="ID", help="the avatar that goes")
     doctor = commands.add_parser("doctor", help="say what is installed and what is missing")
     bench = commands.add_parser("bench", help="measure the renderer, and say what it holds")
-    for command in (serve, doctor, bench):
+    for command in (serve, prepare, avatars, doctor, bench):
         _add_settings(command)
     weights = commands.add_parser("weights", help="fetch and check the files of the MuseTalk model")
     weights.add_argument(
@@ -85,6 +97,33 @@ def _parser() -> argparse.ArgumentParser:
         help="the hub or a mirror of it (default %(default)s)",
     )
     return parser
+
+
+def _add_prepare_options(prepare: argparse.ArgumentParser) -> None:
+    prepare.add_argument(
+        "file", type=Path, help="a picture, a video, or the folder of an official MuseTalk avatar"
+    )
+    prepare.add_argument("--id", help="of the avatar (default: from the name of the file)")
+    prepare.add_argument("--name", help="that people read (default: that of the file)")
+    prepare.add_argument(
+        "--face-box", metavar="X1,Y1,X2,Y2", help="where the face is, in pixels of the picture"
+    )
+    prepare.add_argument("--face-point", metavar="X,Y", help="which of several faces")
+    prepare.add_argument(
+        "--landmarks",
+        type=Path,
+        metavar="FILE.json",
+        help="68 points of the face in the first picture, in the order of iBUG 300-W",
+    )
+    prepare.add_argument(
+        "--loop",
+        default="auto",
+        choices=("auto", "ping-pong", "forward"),
+        help="how a video repeats (default auto: forward if it ends as it begins, else ping-pong)",
+    )
+    prepare.add_argument(
+        "--replace", action="store_true", help="an avatar that has the same id already"
+    )
 
 
 def _add_settings(command: argparse.ArgumentParser) -> None:
@@ -137,6 +176,44 @@ def _bench(config: Config) -> int:
 
     for line in bench_command.run(config):
         print(line, flush=True)
+    return 0
+
+
+def _prepare(config: Config, args: argparse.Namespace) -> int:
+    from . import prepare_command
+    from .prepare.request import Loop, Request, avatar_id_of, read_hint
+
+    hints = {"face_box": args.face_box or "", "face_point": args.face_point or ""}
+    if args.landmarks:
+        hints["landmarks"] = _read_text(args.landmarks)
+    file = args.file.absolute()
+    request = Request(
+        avatar_id=avatar_id_of(file.name) if args.id is None else args.id,
+        name=args.name or file.stem,
+        file_name=file.name,
+        job_id="",  # it is no server's
+        loop=Loop(args.loop),
+        hint=read_hint(hints),
+    )
+    return prepare_command.run(config, file, request, replace_old=args.replace)
+
+
+def _read_text(path: Path) -> str:
+    """Raises InvalidParameter."""
+    try:
+        return path.read_text()
+    except (OSError, ValueError) as exc:
+        raise InvalidParameter("landmarks", f"{path} can't be read: {exc}") from exc
+
+
+def _avatars(config: Config, args: argparse.Namespace) -> int:
+    from . import avatars_command
+
+    if args.delete:
+        print(avatars_command.delete(config, args.delete))
+        return 0
+    for line in avatars_command.listed(config):
+        print(line)
     return 0
 
 

@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parents[1] / "musetalk_stream"
 
 # Top first; a module imports only from rows below its own, or from its own package.
 LAYERS = [
-    {"cli", "__main__", "doctor", "weights_command", "bench_command"},
+    {"cli", "__main__", "doctor", "weights_command", "bench_command", "prepare_command",
+     "avatars_command"},
     {"web"},
     {"sessions"},
     {"utterance", "readying"},
@@ -43,7 +44,7 @@ OWNERS = {
     "numpy": {"audio", "avatar", "blend", "encode", "prepare", "renderers", "models"},
     "asyncio": {"cli", "web", "sessions", "utterance", "readying", "batcher", "store", "events",
                 "workers"},
-    "threading": {"batcher", "workers"},
+    "threading": {"batcher", "workers", "prepare"},
     "subprocess": {"prepare"},
 }  # fmt: skip
 RANK = {module: row for row, modules in enumerate(LAYERS) for module in modules}

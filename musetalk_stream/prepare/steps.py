@@ -61,7 +61,7 @@ def run(work: Work, config: Config, tell: Tell) -> Outcome:
     Raises what is wrong with the upload (BadRequest), FaceFinderMissing, StorageFull or
     PreparationFailed; whoever called discards the work then.
     """
-    with _disk_errors(work):
+    with disk_errors(work):
         plan = _plan(work, config)
         if plan.kind is Kind.STILL:
             _read_still(work, plan, config)
@@ -356,7 +356,7 @@ def _counted(
 
 
 @contextmanager
-def _disk_errors(work: Work) -> Iterator[None]:
+def disk_errors(work: Work) -> Iterator[None]:
     """What the disk does to us, in the words of those who can do something about it."""
     try:
         yield

@@ -1,0 +1,236 @@
+"""`musetalk-stream prepare`: from a picture, a video or an official folder to an avatar, here and
+now."""
+
+import hashlib
+import shlex
+import shutil
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from .avatar import Avatar, is_avatar_id, open_avatar
+from .config import Config, StorageConfig
+from .errors import AvatarExists, InvalidParameter, MuseTalkStreamError, NoMediaFile, SetupError
+from .prepare.progress import Estimate, Progress, Stage
+from .prepare.request import Request, read_request
+from .prepare.work import Work, sweep
+from .renderers import DeviceLost, OutOfDeviceMemory
+from .renderers.make import make_renderer
+from .weights import program
+
+_WORDS = {
+    Stage.READING: "reading the file",
+    Stage.LOOKING: "looking for the face",
+    Stage.ANIMATING: "making it move",
+    Stage.FOLLOWING: "following the face",
+    Stage.ENCODING: "encoding",
+    Stage.LATENTS: "preparing it for the renderer",
+}
+_BAR_WIDTH = 24
+_LINE_EVERY_PERCENT = 10  # where there is no terminal
+
+
+def run(config: Config, file: Path, request: Request, *, replace_old: bool) -> int:
+    """Make an avatar, or go on with making it. Raises MuseTalkStreamError; then nothing is left.
+
+    What is interrupted or killed stays, and goes on when the same command is given again.
+    """
+    _check(file, request)
+    store = config.storage.avatars_dir
+    work = Work(store, request)
+    _make_store(store)
+    sweep(store)
+    if _was_finished(work):
+        work.discard()
+    else:
+        _begin_or_go_on(work, file, replace_old=replace_old)
+        try:
+            _make(work, config, file, replace_old=replace_old)
+        except MuseTalkStreamError:
+            work.discard()
+            raise
+        except KeyboardInterrupt:
+            print("interrupted; to go on, give the same command again", file=sys.stderr)
+            return 130
+    return _tell_ready(config, work.place)
+
+
+def _check(file: Path, request: Request) -> None:
+    if not is_avatar_id(request.avatar_id):
+        raise InvalidParameter("id", "must be up to 64 letters, digits, _ or -, not first of all -")
+    if not file.exists():
+        raise NoMediaFile(f"there is no {file}")
+    if file.is_dir():
+        from .prepare.official import is_official
+
+        if not is_official(file):
+            raise NoMediaFile(f"{file} is a folder, and not that of an official MuseTalk avatar")
+
+
+def _make_store(store: Path) -> None:
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise SetupError(f"avatars can't be kept in {store}: {exc}") from exc
+
+
+# --- the work folder
+
+
+def _was_finished(work: Work) -> bool:
+    """Whether a process was killed after its last step, before it could say so."""
+    return _kept(work) == work.request and not work.avatar.exists() and work.place.exists()
+
+
+def _kept(work: Work) -> Request | None:
+    """What is asked for in the folder that is there."""
+    try:
+        return read_request((work.folder / "request.json").read_text())
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _begin_or_go_on(work: Work, file: Path, *, replace_old: bool) -> None:
+    """Raises AvatarExists."""
+    kept = _kept(work)
+    if work.place.exists() and not replace_old:
+        raise AvatarExists(
+            f"there is an avatar {work.request.avatar_id} already: --replace makes it anew, "
+            "--id makes another one"
+        )
+    if work.is_held_by_others() or (kept and kept.job_id):
+        raise AvatarExists(f"avatar {work.request.avatar_id} is being made by another process")
+    if work.folder.exists():
+        if kept == work.request and work.avatar.is_dir() and _is_same(work.upload, file):
+            print(f"going on with avatar {work.request.avatar_id}", file=sys.stderr)
+            return
+        work.discard()
+    work.begin(replace=replace_old)
+
+
+def _is_same(upload: Path, file: Path) -> bool:
+    """Whether that is what was to be made an avatar before; if it was not copied yet, it is now."""
+    if not upload.exists():
+        return True
+    if file.is_dir():
+        return upload.read_bytes() == _address(file)
+    return _sha256(upload) == _sha256(file)
+
+
+def _address(folder: Path) -> bytes:
+    return bytes(folder.absolute())
+
+
+def _sha256(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").digest()
+
+
+# --- the making
+
+
+def _make(work: Work, config: Config, file: Path, *, replace_old: bool) -> None:
+    from .prepare.official import import_official
+    from .prepare.steps import disk_errors, run
+
+    with work.held(), _Line(Estimate()) as line, disk_errors(work):
+        if not work.upload.exists():
+            arriving = work.upload.with_suffix(".part")
+            if file.is_dir():
+                arriving.write_bytes(_address(file))
+            else:
+                shutil.copyfile(file, arriving)
+            arriving.rename(work.upload)
+        if file.is_dir():
+            import_official(file, work, config, line.tell)
+        else:
+            run(work, config, line.tell)
+        line.end()
+        _tell_notes(work)
+        work.finish(replace=replace_old)
+
+
+def _tell_notes(work: Work) -> None:
+    from .prepare.faces.look import read_look
+
+    with suppress(FileNotFoundError):  # an imported avatar was never looked at
+        for note in read_look(work.look.read_text()).notes:
+            print(f"note: {note}", file=sys.stderr)
+
+
+def _tell_ready(config: Config, folder: Path) -> int:
+    avatar = open_avatar(folder)
+    made = avatar.manifest
+    looks = f"{made.width} x {made.height}, {made.num_frames} frames at {float(made.fps):g}/s"
+    options = ["--avatar", made.id]
+    if config.storage.avatars_dir != StorageConfig().avatars_dir:
+        options += ["--avatars-dir", str(config.storage.avatars_dir)]
+    if config.engine.renderer != "builtin":
+        try:
+            _prepare_for_renderer(config, avatar)
+        except SetupError:
+            print(
+                f"avatar {made.id} is made: {looks}; it is not prepared for "
+                f"--renderer {config.engine.renderer} yet, which the server will do",
+                flush=True,
+            )
+            raise
+        options += ["--renderer", config.engine.renderer]
+    try_it = f"{program()} serve {shlex.join(options)}"
+    print(f"avatar {made.id} is ready: {looks}; try it: {try_it}", flush=True)
+    return 0
+
+
+def _prepare_for_renderer(config: Config, avatar: Avatar) -> None:
+    """What the server would do before it shows the avatar. Raises SetupError."""
+    renderer = make_renderer(config)
+    try:
+        renderer.load(lambda doing: None)
+        with _Line(Estimate(latents=True)) as line:
+            for share in renderer.prepare(avatar):
+                line.tell(Progress(Stage.LATENTS, share))
+    except (DeviceLost, OutOfDeviceMemory) as exc:
+        raise SetupError(f"the device gave up: {exc}") from exc
+
+
+class _Line:
+    """Progress: one line of a terminal that is painted over, else a line now and then."""
+
+    def __init__(self, estimate: Estimate) -> None:
+        self._estimate = estimate
+        self._is_terminal = sys.stderr.isatty()
+        self._told: tuple[Stage, int] | None = None
+
+    def __enter__(self) -> "_Line":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def tell(self, progress: Progress) -> None:
+        self._estimate.update(progress)
+        percent = self._estimate.percent
+        step = 1 if self._is_terminal else _LINE_EVERY_PERCENT
+        if self._told == (progress.stage, percent // step):
+            return
+        self._told = (progress.stage, percent // step)
+        words = f"{percent:3} %  {_WORDS[progress.stage]}{self._left()}"
+        if self._is_terminal:
+            full = _BAR_WIDTH * percent // 100
+            bar = "#" * full + "." * (_BAR_WIDTH - full)
+            print(f"\r\033[K[{bar}] {words}", end="", file=sys.stderr, flush=True)
+        else:
+            print(words, file=sys.stderr, flush=True)
+
+    def _left(self) -> str:
+        left_s = self._estimate.seconds_left
+        if left_s is None:
+            return ""
+        if left_s >= 90:
+            return f", about {left_s / 60:.0f} min left"
+        return f", about {left_s:.0f} s left"
+
+    def end(self) -> None:
+        """Leaves a clean line to whoever prints next."""
+        if self._is_terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
