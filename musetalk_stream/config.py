@@ -259,6 +259,12 @@ def as_environment(config: Config) -> dict[str, str]:
     }
 
 
+def process_environment(config: Config, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """All variables of a process that works for us: ours, and our configuration."""
+    others = {name: text for name, text in environ.items() if not name.startswith(ENV_PREFIX)}
+    return others | as_environment(config)
+
+
 def load(flags: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> Config:
     """Build the configuration from flags (by field name) and variables; SetupError says which
     setting is wrong and what it may be."""

@@ -4,14 +4,14 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from .avatar import Avatar
 from .batcher import Batcher
-from .errors import AvatarNotPrepared, MuseTalkStreamError
+from .errors import AvatarNotPrepared, MuseTalkStreamError, PreparationFailed
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class Readying:
         self._progress: dict[str, float] = {}  # of avatars in the queue or in work, by id
         self._left_s: float | None = None  # of the avatar in work, as soon as that can be told
         self._failed: dict[str, _Failure] = {}  # the latest attempts that failed, by id
+        self._changed = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<Readying {self._progress}>"
@@ -70,6 +71,27 @@ class Readying:
         # Who waits for another avatar waits at least as long as that takes.
         raise _not_prepared(avatar, state, self._left_s or _TRY_AGAIN_S)
 
+    async def until_prepared(self, avatar: Avatar) -> AsyncGenerator[float, None]:
+        """Asks for an avatar; yields how far it is (0 to 1), ends when it can be shown. Raises
+        PreparationFailed and RendererLost."""
+        self._failed.pop(avatar.id, None)  # of another one of this id: this one is new
+        while True:
+            changed = self._changed
+            try:
+                self.require(avatar)
+                return
+            except AvatarNotPrepared as exc:
+                if avatar.id not in self._progress:
+                    raise PreparationFailed(exc.detail) from exc
+            yield self._progress[avatar.id]
+            if changed is self._changed:
+                await changed.wait()
+
+    def _notify(self) -> None:
+        """Wake everyone who waits now; whoever comes later waits for the next change."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
     def describe(self, avatar: Avatar) -> dict[str, Any]:
         """`prepared`, and `progress` (0 to 1) while it is being prepared or waits for that."""
         document: dict[str, Any] = {"prepared": self._batcher.is_prepared(avatar)}
@@ -86,6 +108,7 @@ class Readying:
         finally:
             self._left_s = None
             self._progress.pop(avatar.id, None)
+            self._notify()
 
     async def _take_steps(self, avatar: Avatar, progress: Callable[[str], None]) -> None:
         began_s = self._clock()
@@ -97,6 +120,7 @@ class Readying:
                 if share:
                     self._left_s = (self._clock() - began_s) * (1 - share) / share
                 progress(f"preparing avatar {avatar.id}: {self._told(share)}")
+                self._notify()
                 share = await self._batcher.call(lambda _: next(steps, None), spare=True)
         finally:
             # Lets go of them, so that they clean up at once, or when the one in work is done; the
@@ -118,6 +142,7 @@ class Readying:
             except MuseTalkStreamError as exc:
                 log.error("avatar %s can't be prepared: %s", avatar.id, exc.detail)
                 self._failed[avatar.id] = _Failure(exc.detail, self._clock() + _FAILURE_LASTS_S)
+                self._notify()
 
 
 def _not_prepared(avatar: Avatar, state: str, wait_s: float) -> AvatarNotPrepared:

@@ -26,6 +26,7 @@ from .utterance import PLAYER_DELAY_S, Engine, Utterance, perform
 log = logging.getLogger(__name__)
 
 _REMEMBERED = 10_000  # ids of closed sessions that still answer 410; the oldest then answer 404
+_WHY_GONE = {"avatar_deleted": "has ended, as its avatar was deleted"}
 _HOUSEKEEPING_S = 1.0
 _DELIVERIES_KEPT = 16
 # A page that is loaded anew, or opened a little after its session was created, keeps its share.
@@ -327,7 +328,8 @@ class SessionRegistry:
     def get(self, session_id: str) -> Session:
         """Raises SessionNotFound, or SessionGone while the id is remembered."""
         if session_id in self._gone:
-            raise SessionGone(f"this session was {self._gone[session_id]}; create another")
+            why = _WHY_GONE.get(self._gone[session_id], f"was {self._gone[session_id]}")
+            raise SessionGone(f"this session {why}; create another")
         try:
             session = self._sessions[session_id]
         except KeyError:
@@ -337,6 +339,9 @@ class SessionRegistry:
 
     def all(self) -> list[Session]:
         return list(self._sessions.values())
+
+    def showing(self, avatar_id: str) -> list[Session]:
+        return [session for session in self.all() if session.avatar.id == avatar_id]
 
     @property
     def reserved_fps(self) -> float:

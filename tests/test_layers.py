@@ -16,7 +16,7 @@ LAYERS = [
     {"cli", "__main__", "doctor", "weights_command", "bench_command", "prepare_command",
      "avatars_command"},
     {"web"},
-    {"sessions"},
+    {"sessions", "jobs"},
     {"utterance", "readying"},
     {"batcher", "store", "events", "stats", "workers"},
     {"renderers", "prepare"},
@@ -43,7 +43,7 @@ OWNERS = {
     "argparse": {"cli"},
     "numpy": {"audio", "avatar", "blend", "encode", "prepare", "renderers", "models"},
     "asyncio": {"cli", "web", "sessions", "utterance", "readying", "batcher", "store", "events",
-                "workers"},
+                "workers", "jobs"},
     "threading": {"batcher", "workers", "prepare"},
     "subprocess": {"prepare"},
 }  # fmt: skip

@@ -1,29 +1,24 @@
-"""Sessions, avatars and health as JSON."""
+"""Sessions and health as JSON."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 from aiohttp import web
 
-from ..avatar import Avatar
 from ..errors import InvalidParameter
 from ..options import AVATAR_FRAME, TRAILING_SILENCE, session_options
 from ..sessions import Session
 from .context import CONFIG, READINESS, services, session
-from .pages import avatar_document, avatars_page
+from .parameters import parameters, text
 from .uploads import received_audio
-
-_MAX_TEXT = 128
 
 
 async def create_session(request: web.Request) -> web.Response:
-    raw = await _parameters(request)
+    raw = await parameters(request)
     config = request.app[CONFIG]
     options = session_options(raw)
-    user_id = _text(raw, "user_id", None)
-    avatar_id = _text(raw, "avatar_id", None) or config.session.avatar
+    user_id = text(raw, "user_id")
+    avatar_id = text(raw, "avatar_id") or config.session.avatar
     avatar = services(request).avatars.get(avatar_id)
     services(request).registry.require_room(options)  # before work is begun that is for nobody
     services(request).readying.require(avatar)
@@ -65,7 +60,7 @@ async def speak(request: web.Request) -> web.Response:
 
 async def placeholder_position(request: web.Request) -> web.Response:
     its = session(request)
-    raw = await _parameters(request)
+    raw = await parameters(request)
     if "avatar_frame" not in raw:
         raise InvalidParameter("avatar_frame", AVATAR_FRAME.range)
     its.placeholder_at(int(AVATAR_FRAME.read(raw["avatar_frame"])))
@@ -99,28 +94,6 @@ async def session_stats(request: web.Request) -> web.Response:
     return web.json_response(document)
 
 
-async def list_avatars(request: web.Request) -> web.Response:
-    """As JSON; the page, for who asks for one."""
-    if "text/html" in request.headers.get("Accept", ""):
-        return await avatars_page(request)
-    documents = [_document(request, avatar) for avatar in services(request).avatars.all()]
-    return web.json_response({"avatars": documents}, headers={"Vary": "Accept"})
-
-
-async def get_avatar(request: web.Request) -> web.Response:
-    avatar = services(request).avatars.get(request.match_info["avatar_id"])
-    return web.json_response(_document(request, avatar))
-
-
-def _document(request: web.Request, avatar: Avatar) -> dict[str, Any]:
-    its = services(request)
-    return {
-        **avatar_document(avatar.manifest),
-        **its.readying.describe(avatar),
-        "protected": its.avatars.is_protected(avatar.id),
-    }
-
-
 async def alive(request: web.Request) -> web.Response:
     """Red when only another start can help."""
     if lost := _lost(request):
@@ -142,23 +115,3 @@ async def ready(request: web.Request) -> web.Response:
 def _lost(request: web.Request) -> str | None:
     its = request.app[READINESS].services
     return its.batcher.lost if its else None
-
-
-async def _parameters(request: web.Request) -> Mapping[str, Any]:
-    """The query and, over it, the members of a JSON body."""
-    if not request.can_read_body:
-        return request.query
-    try:
-        body = await request.json()
-    except (ValueError, LookupError, RecursionError, web.RequestPayloadError):
-        raise InvalidParameter("body", "must be a JSON object, or empty") from None
-    if not isinstance(body, dict):
-        raise InvalidParameter("body", "must be a JSON object, or empty")
-    return {**request.query, **body}
-
-
-def _text(raw: Mapping[str, Any], name: str, default: str | None) -> str | None:
-    text = raw.get(name, default)
-    if text is not None and not (isinstance(text, str) and len(text) <= _MAX_TEXT):
-        raise InvalidParameter(name, f"must be a string of at most {_MAX_TEXT} characters")
-    return text

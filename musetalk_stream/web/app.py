@@ -13,6 +13,7 @@ from ..avatar import Avatar, find_avatars
 from ..batcher import Batcher
 from ..config import Config, bundled
 from ..errors import AvatarNotFound, MuseTalkStreamError, SetupError
+from ..jobs import Jobs
 from ..options import session_options
 from ..prepare import prepare_store
 from ..readying import Readying
@@ -114,8 +115,10 @@ class _Lifetime:
             registry = SessionRegistry(
                 engine, config.session, chunk_retention_s=storage.chunk_retention_s
             )
-            async with readying.running(), registry.running():
-                readiness.succeed(Services(avatars, readying, registry, store, batcher, stats))
+            jobs = Jobs(config, avatars, readying)
+            async with readying.running(), registry.running(), jobs.running():
+                its = Services(avatars, readying, jobs, registry, store, batcher, stats)
+                readiness.succeed(its)
                 await self._stopping.wait()
                 readiness.end()
 

@@ -8,6 +8,7 @@ from aiohttp import web
 from ..batcher import Batcher
 from ..config import Config
 from ..errors import NotReady, SessionNotFound
+from ..jobs import Jobs
 from ..readying import Readying
 from ..sessions import Session, SessionRegistry
 from ..shelf import AvatarShelf
@@ -21,6 +22,7 @@ class Services:
 
     avatars: AvatarShelf
     readying: Readying
+    jobs: Jobs
     registry: SessionRegistry
     store: ChunkStore
     batcher: Batcher

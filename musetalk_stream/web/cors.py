@@ -21,7 +21,9 @@ def allow_origins(app: web.Application, origins: str) -> None:
     async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
         origin = "*" if "*" in allowed else request.headers.get(hdrs.ORIGIN)
         if allowed and origin != "*":
-            response.headers[hdrs.VARY] = hdrs.ORIGIN  # also where it is refused: caches must know
+            response.headers.add(
+                hdrs.VARY, hdrs.ORIGIN
+            )  # also where it is refused: caches must know
         if origin not in allowed:
             return
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin

@@ -1,13 +1,14 @@
-"""`GET /sessions/{id}/events`: the session's log as server-sent events."""
+"""Events of a session or a job, as server-sent events."""
 
 import asyncio
 import contextlib
 import socket
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from aiohttp import web
 
-from ..sse import PING, PING_S, RETRY, encode_event, parse_event_id
+from ..sse import PING, PING_S, RETRY, Event, encode_event, parse_event_id
 from .context import session
 
 _HEADERS = {
@@ -24,11 +25,18 @@ _WRITE_TIMEOUT_S = 10.0
 async def event_stream(request: web.Request) -> web.StreamResponse:
     its = session(request)
     asked = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
-    response = web.StreamResponse(headers=_HEADERS)
-    await response.prepare(request)
-    _give_up_on_silence(request)
-    await response.write(RETRY)
-    async with aclosing(its.subscribe(parse_event_id(asked))) as events:
+    return await stream_events(request, its.subscribe(parse_event_id(asked)))
+
+
+async def stream_events(
+    request: web.Request, source: AsyncGenerator[tuple[int | None, Event], None]
+) -> web.StreamResponse:
+    """Events with their ids (None: without one), to their end or until the subscriber leaves."""
+    async with aclosing(source) as events:
+        response = web.StreamResponse(headers=_HEADERS)
+        await response.prepare(request)
+        _give_up_on_silence(request)
+        await response.write(RETRY)
         waiting = asyncio.ensure_future(anext(events))
         try:
             while True:
@@ -43,7 +51,7 @@ async def event_stream(request: web.Request) -> web.StreamResponse:
                 await _write(response, encode_event(event, event_id))
                 waiting = asyncio.ensure_future(anext(events))
         except (ConnectionError, TimeoutError):
-            pass  # the subscriber has left; that is its right, and the session goes on
+            pass  # the subscriber has left; that is its right, and what it watched goes on
         finally:
             waiting.cancel()
             with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):

@@ -4,8 +4,10 @@ from pathlib import Path
 
 from aiohttp import hdrs, web
 
-from ..errors import ChunkNotFound
+from ..errors import ChunkNotFound, MuseTalkStreamError
 from .context import services
+
+_GONE = "this file is not there any more"
 
 
 async def chunk(request: web.Request) -> web.FileResponse:
@@ -18,22 +20,26 @@ async def chunk(request: web.Request) -> web.FileResponse:
         "Cache-Control": "private, max-age=3600, immutable",
         "X-Content-Type-Options": "nosniff",
     }
-    return _file(request, found.path, headers)
+    return file_response(request, found.path, headers, ChunkNotFound(_GONE))
 
 
 async def placeholder(request: web.Request) -> web.FileResponse:
     avatar = services(request).avatars.get(request.match_info["avatar_id"])
     headers = {"Content-Type": "video/mp4", "Cache-Control": "no-cache"}
-    return _file(request, avatar.placeholder, headers)
+    return file_response(request, avatar.placeholder, headers, ChunkNotFound(_GONE))
 
 
-def _file(request: web.Request, path: Path, headers: dict[str, str]) -> web.FileResponse:
-    """What FileResponse itself would refuse is refused here: its refusals are empty, have the
+def file_response(
+    request: web.Request, path: Path, headers: dict[str, str], gone: MuseTalkStreamError
+) -> web.FileResponse:
+    """`gone`: what is said if there is no such file.
+
+    What FileResponse itself would refuse is refused here: its refusals are empty, have the
     headers of the file, and browsers would keep them."""
     try:
         size = path.stat().st_size
     except FileNotFoundError:
-        raise ChunkNotFound("this file is not there any more") from None
+        raise gone from None
     if hdrs.IF_RANGE not in request.headers:
         try:
             start = request.http_range.start

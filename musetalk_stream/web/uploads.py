@@ -2,9 +2,12 @@
 
 import asyncio
 import errno
+import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from aiohttp import BodyPartReader, web
@@ -13,18 +16,25 @@ from aiohttp.http_exceptions import HttpProcessingError
 from ..errors import (
     BadRequest,
     EmptyAudio,
+    EmptyMedia,
+    InvalidParameter,
     NoAudioFile,
+    NoMediaFile,
     StorageFull,
     UploadStalled,
     UploadTooLarge,
 )
 
 FIELD = "audio_file"
+MEDIA_FIELD = "file"
 # Most utterances stay below this and never touch the disk.
 _IN_MEMORY_BYTES = 4 << 20
 # What multipart headers and other fields may add to the file itself.
 _OVERHEAD_BYTES = 64 << 10
 _MAX_OTHER_FIELDS = 16
+_MAX_FIELD_BYTES = 16 << 10  # 68 landmarks with all their decimals are a quarter of it
+_CHUNK_BYTES = 64 << 10
+_HOW = "send multipart/form-data"
 # A phone that vanished must not hold its session: it says so after this long without a byte.
 _SILENCE_S = 30.0
 
@@ -35,36 +45,98 @@ async def received_audio(request: web.Request, max_bytes: int) -> AsyncIterator[
 
     Raises NoAudioFile, EmptyAudio, UploadTooLarge, UploadStalled, BadRequest, StorageFull.
     """
-    if (request.content_length or 0) > max_bytes + _OVERHEAD_BYTES:
-        raise _too_large(max_bytes)
-    if not request.content_type.startswith("multipart/"):
-        raise NoAudioFile(f"send multipart/form-data with the sound in the field {FIELD}")
+    _require_multipart(
+        request, max_bytes, NoAudioFile(f"{_HOW} with the sound in the field {FIELD}")
+    )
     with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as spool:
         file = cast(BinaryIO, spool)
-        with _errors_translated():
-            async with asyncio.timeout(_SILENCE_S) as silence:
-                part = await _audio_part(request)
-                size = 0
-                while data := await part.read_chunk(64 << 10):
-                    silence.reschedule(asyncio.get_running_loop().time() + _SILENCE_S)
-                    size += len(data)
-                    if size > max_bytes:
-                        raise _too_large(max_bytes)
-                    if size > _IN_MEMORY_BYTES:  # a write to the disk may block
-                        await asyncio.to_thread(file.write, data)
-                    else:
-                        file.write(data)
+        size = 0
+        async with _receiving() as silence:
+            part = await _audio_part(request)
+            size = await _spool(part, file, max_bytes, silence, in_memory_bytes=_IN_MEMORY_BYTES)
         if not size:
             raise EmptyAudio(f"the file in the field {FIELD} is empty: 0 bytes")
         file.seek(0)
         yield file
 
 
+@dataclass(frozen=True, slots=True)
+class ReceivedMedia:
+    """path: of the file, which may be moved away; fields: the others of the form, by name."""
+
+    path: Path
+    file_name: str
+    fields: dict[str, str]
+
+
+@asynccontextmanager
+async def received_media(
+    request: web.Request, max_bytes: int, folder: Path
+) -> AsyncIterator[ReceivedMedia]:
+    """The file in the field `file`, spooled into a folder of its own within `folder`, which goes
+    when the block ends, however it ends.
+
+    Raises NoMediaFile, EmptyMedia, UploadTooLarge, UploadStalled, InvalidParameter, BadRequest,
+    StorageFull.
+    """
+    missing = NoMediaFile(f"{_HOW} with the picture or video in the field {MEDIA_FIELD}")
+    _require_multipart(request, max_bytes, missing)
+    with storage_errors():
+        own = _folder_within(folder)
+    try:
+        path, file_name, size = own / "upload", "", -1
+        fields: dict[str, str] = {}
+        async with _receiving() as silence, aclosing(_parts(request)) as parts:
+            async for part in parts:
+                if part.name != MEDIA_FIELD:
+                    fields[part.name or ""] = await _text(part, silence)
+                elif size < 0:
+                    file_name = part.filename or ""
+                    with path.open("wb") as file:
+                        size = await _spool(part, file, max_bytes, silence)
+                else:
+                    raise InvalidParameter(MEDIA_FIELD, "must be one file; send one at a time")
+        if size < 0:
+            found = _found([repr(name)[:40] for name in fields])
+            raise NoMediaFile(f"send the picture or video in the field {MEDIA_FIELD}; {found}")
+        if size == 0:
+            raise EmptyMedia(f"the file in the field {MEDIA_FIELD} is empty: 0 bytes")
+        yield ReceivedMedia(path, file_name, fields)
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def _folder_within(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=".receiving-", dir=folder))
+
+
 @contextmanager
-def _errors_translated() -> Iterator[None]:
-    """From what reading a body and writing a file can raise to what a client understands."""
+def storage_errors() -> Iterator[None]:
+    """From what writing a file can raise to what a client understands."""
     try:
         yield
+    except OSError as exc:
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StorageFull("the disk is full: make room and send the file again") from exc
+
+
+def _require_multipart(request: web.Request, max_bytes: int, otherwise: BadRequest) -> None:
+    if (request.content_length or 0) > max_bytes + _OVERHEAD_BYTES:
+        raise _too_large(max_bytes)
+    if not request.content_type.startswith("multipart/"):
+        raise otherwise
+
+
+@asynccontextmanager
+async def _receiving() -> AsyncIterator[asyncio.Timeout]:
+    """A limit on silence, to be put off by whoever receives something; and errors translated, from
+    what reading a body and writing a file can raise to what a client understands."""
+    try:
+        with storage_errors():
+            async with asyncio.timeout(_SILENCE_S) as silence:
+                yield silence
     except TimeoutError as exc:
         raise UploadStalled(
             f"nothing more of the upload came for {_SILENCE_S:g} s: send it again"
@@ -72,10 +144,58 @@ def _errors_translated() -> Iterator[None]:
     except (ValueError, RuntimeError, HttpProcessingError, web.RequestPayloadError) as exc:
         # RuntimeError is aiohttp's word for a `_charset_` field that it can't use.
         raise BadRequest(f"the multipart body can't be read: {str(exc)[:200]}") from exc
-    except OSError as exc:
-        if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise StorageFull("the disk is full: make room and send the audio again") from exc
+
+
+async def _spool(
+    part: BodyPartReader,
+    file: BinaryIO,
+    max_bytes: int,
+    silence: asyncio.Timeout,
+    *,
+    in_memory_bytes: int = 0,
+) -> int:
+    """Write a part to a file that is in memory up to some size; how many bytes it has."""
+    size = 0
+    while data := await part.read_chunk(_CHUNK_BYTES):
+        _put_off(silence)
+        size += len(data)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        if size > in_memory_bytes:  # a write to the disk may block
+            await asyncio.to_thread(file.write, data)
+        else:
+            file.write(data)
+    return size
+
+
+async def _text(part: BodyPartReader, silence: asyncio.Timeout) -> str:
+    data = b""
+    while piece := await part.read_chunk(_CHUNK_BYTES):
+        _put_off(silence)
+        data += piece
+        if len(data) > _MAX_FIELD_BYTES:
+            raise InvalidParameter(
+                (part.name or "")[:40], f"must be at most {_MAX_FIELD_BYTES} bytes"
+            )
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise InvalidParameter((part.name or "")[:40], "must be UTF-8") from None
+
+
+def _put_off(silence: asyncio.Timeout) -> None:
+    silence.reschedule(asyncio.get_running_loop().time() + _SILENCE_S)
+
+
+async def _parts(request: web.Request) -> AsyncGenerator[BodyPartReader, None]:
+    """The fields of a form: a file, and some others; nested ones are passed over."""
+    reader = await request.multipart()
+    for _ in range(_MAX_OTHER_FIELDS + 1):
+        part = await reader.next()
+        if part is None:
+            return
+        if isinstance(part, BodyPartReader):
+            yield part
 
 
 async def _audio_part(request: web.Request) -> BodyPartReader:
@@ -85,8 +205,11 @@ async def _audio_part(request: web.Request) -> BodyPartReader:
         if isinstance(part, BodyPartReader) and part.name == FIELD:
             return part
         others.append(repr(part.name)[:40] if isinstance(part, BodyPartReader) else "nested parts")
-    found = f"found only: {', '.join(others)}" if others else "the form is empty"
-    raise NoAudioFile(f"send the sound in the field {FIELD}; {found}")
+    raise NoAudioFile(f"send the sound in the field {FIELD}; {_found(others)}")
+
+
+def _found(others: list[str]) -> str:
+    return f"found only: {', '.join(others)}" if others else "the form is empty"
 
 
 def _too_large(max_bytes: int) -> UploadTooLarge:

@@ -22,6 +22,7 @@ const RELOAD_HELPS = ["playback_failed", "placeholder_failed"];
 const OVER_TEXT = {
   deleted: "This session was closed.",
   expired: "This session has expired.",
+  avatar_deleted: "The avatar of this session was deleted.",
   unknown: "This session does not exist any more.",
   gone: "This session has ended.",
 };

@@ -1,0 +1,320 @@
+"""All jobs of a server: taken in, queued, made one by one, approved, cancelled, forgotten."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+
+from ..config import Config, process_environment
+from ..errors import (
+    AvatarExists,
+    InvalidParameter,
+    JobNotFound,
+    MuseTalkStreamError,
+    NotAwaitingApproval,
+    PreparationFailed,
+    TooManyJobs,
+)
+from ..prepare.progress import Progress, Stage
+from ..prepare.request import FaceHint, Loop, Request, avatar_id_of
+from ..prepare.work import Work, throw_away, unfinished
+from ..readying import Readying
+from ..shelf import AvatarShelf
+from .job import Job
+from .process import examine, prepare
+from .state import JobState, Trigger
+
+log = logging.getLogger(__name__)
+
+_REMEMBERED = 100  # jobs that are over; the oldest is forgotten first
+_APPROVAL_S = 3600.0  # for which a found face waits for somebody to look at it
+_EXAMINED_AT_ONCE = 2  # uploads; others wait, and they are as many as jobs at most
+_RETRY_S = (5, 60)  # what whoever finds the queue full is told to wait, at least and at most
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a client wants to be made of an upload. avatar_id: None for one like the file's name."""
+
+    file_name: str
+    avatar_id: str | None = None
+    name: str | None = None
+    loop: Loop = Loop.AUTO
+    hint: FaceHint = field(default_factory=FaceHint)
+    approve: bool = False
+
+
+class Jobs:
+    """One process at a time prepares; `max_jobs` may wait for it, for approval or for their upload.
+
+    A job outlives the server: its folder stays, and the next server goes on with it.
+    """
+
+    def __init__(self, config: Config, shelf: AvatarShelf, readying: Readying) -> None:
+        self._store = config.storage.avatars_dir
+        self._max_jobs = config.prepare.max_jobs
+        self._environment = process_environment(config)
+        self._shelf = shelf
+        self._readying = readying
+        self._jobs: dict[str, Job] = {}  # oldest first
+        self._receiving = 0
+        self._waiting: list[Job] = []  # for the turn, in this order
+        self._turn = asyncio.Lock()  # fair: the first to wait is the first to get it
+        self._examining = asyncio.Semaphore(_EXAMINED_AT_ONCE)
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        return f"<Jobs {len(self._jobs)}, {len(self._waiting)} waiting>"
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Jobs"]:
+        """Jobs go on while this block runs, those of the server before this one, too."""
+        for work in await asyncio.to_thread(unfinished, self._store):
+            self._resume(work)
+        try:
+            yield self
+        finally:
+            tasks = [job.task for job in self._jobs.values() if job.task]
+            for task in tasks:
+                task.cancel()
+            for job in self._jobs.values():
+                job.close()
+            if pending := {*tasks, *self._ending}:
+                await asyncio.wait(pending)
+
+    # --- asking
+
+    def get(self, job_id: str) -> Job:
+        """Raises JobNotFound."""
+        try:
+            return self._jobs[job_id]
+        except KeyError:
+            raise JobNotFound("there is no such job, or no longer: see GET /jobs") from None
+
+    def all(self) -> list[Job]:
+        """Newest first."""
+        return list(reversed(self._jobs.values()))
+
+    # --- taking in
+
+    @contextmanager
+    def room(self) -> Iterator[None]:
+        """Keeps a place while an upload arrives. Raises TooManyJobs."""
+        awaiting = sum(job.state is JobState.AWAITING_APPROVAL for job in self._jobs.values())
+        if self._receiving + len(self._waiting) + awaiting >= self._max_jobs:
+            raise TooManyJobs(
+                f"{self._max_jobs} uploads wait already, to be made into avatars or for approval: "
+                "try again later",
+                retry_after_s=self._try_again_s(),
+            )
+        self._receiving += 1
+        try:
+            yield
+        finally:
+            self._receiving -= 1
+
+    def _try_again_s(self) -> int:
+        """When the one in work may be done, so that another begins."""
+        least, most = _RETRY_S
+        left_s = [job.seconds_left for job in self._jobs.values() if job.seconds_left is not None]
+        return round(min(most, max(least, min(left_s, default=most))))
+
+    def require_free(self, avatar_id: str) -> None:
+        """Raises AvatarExists if `submit` would, as far as that is known before there is a file."""
+        if (self._store / avatar_id).exists():
+            raise AvatarExists(
+                f"there is an avatar {avatar_id} already: choose another id, or delete that one"
+            )
+
+    async def submit(self, upload: Path, wanted: Wanted) -> Job:
+        """Queue an upload, which is moved away; a file in the same file system as the avatars.
+
+        Raises AvatarExists, InvalidParameter, what `process.examine` raises, and OSError.
+        """
+        async with self._examining:
+            width, height = await examine(upload, self._environment)
+        require_inside(wanted.hint, width, height)
+        job = Job(self._begin(wanted, upload))
+        self._take_on(job)
+        return job
+
+    def _begin(self, wanted: Wanted, upload: Path) -> Work:
+        """A folder of its own, with the upload in it. Raises AvatarExists."""
+        name = wanted.name or PurePath(wanted.file_name).stem or wanted.file_name
+        request = Request(
+            avatar_id=wanted.avatar_id or avatar_id_of(wanted.file_name),
+            name=name,
+            file_name=wanted.file_name,
+            job_id=secrets.token_urlsafe(16),
+            loop=wanted.loop,
+            hint=wanted.hint,
+            approve=wanted.approve,
+        )
+        first_id = request.avatar_id
+        number = 1
+        while True:
+            work = Work(self._store, request)
+            try:
+                work.begin()
+                upload.rename(work.upload)
+            except AvatarExists:
+                if wanted.avatar_id:
+                    raise
+                number += 1
+                request = replace(request, avatar_id=f"{first_id}-{number}")
+            except OSError:
+                work.discard()
+                raise
+            else:
+                return work
+
+    def _resume(self, work: Work) -> None:
+        """Go on with a job of a server that has ended."""
+        is_looked_at = work.request.approve and work.look.is_file()
+        awaits = is_looked_at and not work.approved.exists()
+        job = Job(work, JobState.AWAITING_APPROVAL if awaits else JobState.QUEUED)
+        log.info("%r: going on", job)
+        self._take_on(job)
+
+    def _take_on(self, job: Job) -> None:
+        self._jobs[job.id] = job
+        if job.state is JobState.QUEUED:
+            self._queue(job)
+        job.task = asyncio.create_task(self._run(job), name=f"job-{job.id[:8]}")
+
+    # --- making
+
+    async def _run(self, job: Job) -> None:
+        """From the queue to the end. Cancelled, it leaves everything as it is."""
+        try:
+            await self._make(job)
+        except TimeoutError:
+            job.expire()
+            await asyncio.to_thread(_remove, job.work)
+        except MuseTalkStreamError as exc:
+            await asyncio.to_thread(_remove, job.work)
+            job.fail(exc)
+        except Exception:
+            log.exception("%r", job)
+            await asyncio.to_thread(_remove, job.work)
+            job.fail(PreparationFailed("the server made a mistake; its log says which"))
+        else:
+            await self._ready(job)
+        finally:
+            self._unqueue(job)
+            self._forget_old()
+
+    async def _make(self, job: Job) -> None:
+        """Returns when the avatar is in its place. Raises what `process.prepare` raises, and
+        TimeoutError when nobody approves."""
+        while True:
+            if job.state is JobState.AWAITING_APPROVAL:
+                async with asyncio.timeout(_APPROVAL_S):
+                    await job.approved.wait()
+            async with self._turn:
+                self._unqueue(job)
+                job.advance(Trigger.START)
+                is_made = await prepare(job.work.folder, self._environment, job.tell)
+            if is_made:
+                return
+            job.advance(Trigger.LOOKED)
+
+    async def _ready(self, job: Job) -> None:
+        """What the renderer needs besides; others may be made meanwhile. If that fails, the avatar
+        stays: whoever asks for it has it tried anew."""
+        try:
+            avatar = self._shelf.get(job.avatar_id)
+            async with aclosing(self._readying.until_prepared(avatar)) as shares:
+                async for share in shares:
+                    job.tell(Progress(Stage.LATENTS, share))
+        except MuseTalkStreamError as exc:
+            job.fail(exc)
+        else:
+            job.advance(Trigger.FINISH)
+
+    def _queue(self, job: Job) -> None:
+        self._waiting.append(job)
+        self._tell_positions()
+
+    def _unqueue(self, job: Job) -> None:
+        if job in self._waiting:
+            self._waiting.remove(job)
+            job.move_to(None)
+            self._tell_positions()
+
+    def _tell_positions(self) -> None:
+        for position, job in enumerate(self._waiting, start=1):
+            job.move_to(position)
+
+    # --- approving
+
+    def approve(self, job: Job, hint: FaceHint) -> None:
+        """Go on with the face that was found; or, by a hint, look again and ask again. Raises
+        NotAwaitingApproval, InvalidParameter."""
+        if job.state is not JobState.AWAITING_APPROVAL:
+            raise NotAwaitingApproval(f"this job is {job.state.value}: there is nothing to approve")
+        work = job.work
+        if hint:
+            require_inside(hint, *job.original_size)
+            work.keep(replace(work.request, hint=hint))
+            work.look.unlink(missing_ok=True)
+            work.picture.unlink(missing_ok=True)
+            job.look_again()
+        else:
+            work.approved.touch()
+        job.advance(Trigger.APPROVE)
+        self._queue(job)
+        job.approved.set()
+
+    # --- ending
+
+    async def cancel(self, job: Job) -> None:
+        """End a job, even if the caller is cancelled, and remove what it has made; one that is over
+        is forgotten."""
+        if job.is_over:
+            self._jobs.pop(job.id, None)
+            return
+        ending = asyncio.create_task(self._cancel(job), name=f"cancel-{job.id[:8]}")
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+        await asyncio.shield(ending)
+
+    async def _cancel(self, job: Job) -> None:
+        assert job.task is not None
+        job.task.cancel()
+        await asyncio.wait([job.task])
+        self._unqueue(job)  # a task that has not begun yet can't do it
+        if not job.is_over:
+            await asyncio.to_thread(_remove, job.work)
+            self._shelf.forget(job.avatar_id)
+            job.advance(Trigger.CANCEL)
+            self._forget_old()
+
+    def _forget_old(self) -> None:
+        over = [job for job in self._jobs.values() if job.is_over]
+        for job in over[:-_REMEMBERED]:
+            del self._jobs[job.id]
+
+
+def require_inside(hint: FaceHint, width: int, height: int) -> None:
+    """Raises InvalidParameter if a hint is not in the picture. width, height: of the original."""
+    if hint.point and not (0 <= hint.point[0] <= width and 0 <= hint.point[1] <= height):
+        raise InvalidParameter("face_point", f"must lie in the picture of {width}x{height} pixels")
+    if hint.box:
+        left, top, right, bottom = hint.box
+        if left < 0 or top < 0 or right > width or bottom > height:
+            raise InvalidParameter(
+                "face_box", f"must lie in the picture of {width}x{height} pixels"
+            )
+
+
+def _remove(work: Work) -> None:
+    """Everything of a job. Its process may have been ended just after it was done: the avatar then
+    is in its place, and only this job can have put it there."""
+    is_in_place = not work.avatar.is_dir() and work.place.is_dir()
+    work.discard()
+    if is_in_place:
+        throw_away(work.place)

@@ -1,0 +1,75 @@
+"""Avatars: looked at, made of uploads, deleted."""
+
+import asyncio
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from ..avatar import Avatar
+from ..errors import AvatarInUse, AvatarNotFound
+from ..prepare.work import PREPARING, throw_away
+from .context import CONFIG, services
+from .pages import avatar_document, avatars_page
+from .parameters import flag, wanted
+from .uploads import received_media, storage_errors
+
+
+async def list_avatars(request: web.Request) -> web.Response:
+    """As JSON; the page, for who asks for one."""
+    if "text/html" in request.headers.get(hdrs.ACCEPT, ""):
+        return await avatars_page(request)
+    documents = [_document(request, avatar) for avatar in services(request).avatars.all()]
+    return web.json_response({"avatars": documents}, headers={hdrs.VARY: hdrs.ACCEPT})
+
+
+async def get_avatar(request: web.Request) -> web.Response:
+    avatar = services(request).avatars.get(request.match_info["avatar_id"])
+    return web.json_response(_document(request, avatar))
+
+
+def _document(request: web.Request, avatar: Avatar) -> dict[str, Any]:
+    its = services(request)
+    return {
+        **avatar_document(avatar.manifest),
+        **its.readying.describe(avatar),
+        "protected": its.avatars.is_protected(avatar.id),
+    }
+
+
+async def create_avatar(request: web.Request) -> web.Response:
+    """Takes in a picture or a video, and answers when it is known to be one."""
+    config, jobs = request.app[CONFIG], services(request).jobs
+    store = config.storage.avatars_dir
+    asked = wanted(request.query, "")  # before a long upload is read for nothing
+    if asked.avatar_id:
+        jobs.require_free(asked.avatar_id)
+    with jobs.room():
+        async with received_media(
+            request, config.prepare.max_avatar_bytes, store / PREPARING
+        ) as media:
+            asked = wanted({**request.query, **media.fields}, media.file_name)
+            with storage_errors():
+                job = await jobs.submit(media.path, asked)
+    return web.json_response(job.document(), status=202, headers={hdrs.LOCATION: f"/jobs/{job.id}"})
+
+
+async def delete_avatar(request: web.Request) -> web.Response:
+    """Unknown at once, to everybody; then the sessions that show it end, if that was asked for."""
+    its = services(request)
+    avatar_id = its.avatars.resolve(request.match_info["avatar_id"])
+    folder = its.avatars.deletable(avatar_id)
+    shown_by = its.registry.showing(avatar_id)
+    if shown_by and not flag(request.query, "force"):
+        raise AvatarInUse(
+            f"{len(shown_by)} sessions show avatar {avatar_id}: delete them first, or delete it "
+            "with ?force=true, which ends them"
+        )
+    try:
+        await asyncio.to_thread(throw_away, folder)
+    except FileNotFoundError:
+        raise AvatarNotFound(f"avatar {avatar_id} has just been deleted") from None
+    finally:
+        its.avatars.forget(avatar_id)
+    for session in its.registry.showing(avatar_id):
+        await its.registry.close(session.id, "avatar_deleted")
+    return web.Response(status=204)

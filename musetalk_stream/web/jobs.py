@@ -1,0 +1,49 @@
+"""Jobs: uploads on their way to avatars, watched, approved and cancelled."""
+
+from aiohttp import web
+
+from ..errors import NotFound
+from ..jobs import Job
+from .context import services
+from .event_stream import stream_events
+from .media import file_response
+from .parameters import hint, parameters
+
+
+def _job(request: web.Request) -> Job:
+    """The job that the path names. Raises JobNotFound."""
+    return services(request).jobs.get(request.match_info["job_id"])
+
+
+async def list_jobs(request: web.Request) -> web.Response:
+    documents = [job.document() for job in services(request).jobs.all()]
+    return web.json_response({"jobs": documents})
+
+
+async def get_job(request: web.Request) -> web.Response:
+    return web.json_response(_job(request).document())
+
+
+async def job_events(request: web.Request) -> web.StreamResponse:
+    return await stream_events(request, _job(request).follow())
+
+
+async def job_picture(request: web.Request) -> web.FileResponse:
+    """The picture in which the face was found. Another one may be there after another look."""
+    job = _job(request)
+    gone = NotFound("this job shows no picture: it has none yet, or is over")
+    if not job.has_picture:
+        raise gone
+    headers = {"Content-Type": "image/jpeg", "Cache-Control": "no-cache"}
+    return file_response(request, job.work.picture, headers, gone)
+
+
+async def approve_job(request: web.Request) -> web.Response:
+    job = _job(request)
+    services(request).jobs.approve(job, hint(await parameters(request)))
+    return web.json_response(job.document())
+
+
+async def delete_job(request: web.Request) -> web.Response:
+    await services(request).jobs.cancel(_job(request))
+    return web.Response(status=204)

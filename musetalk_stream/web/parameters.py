@@ -1,0 +1,89 @@
+"""What a client says besides files: in the query, in a JSON body, in the fields of a form."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from ..avatar import is_avatar_id
+from ..errors import InvalidParameter
+from ..jobs import Wanted
+from ..prepare.request import FaceHint, Loop, read_hint
+
+_MAX_TEXT = 128
+
+
+async def parameters(request: web.Request) -> Mapping[str, Any]:
+    """The query and, over it, the members of a JSON body."""
+    if not request.can_read_body:
+        return request.query
+    try:
+        body = await request.json()
+    except (ValueError, LookupError, RecursionError, web.RequestPayloadError):
+        raise InvalidParameter("body", "must be a JSON object, or empty") from None
+    if not isinstance(body, dict):
+        raise InvalidParameter("body", "must be a JSON object, or empty")
+    return {**request.query, **body}
+
+
+def text(raw: Mapping[str, Any], name: str) -> str | None:
+    value = raw.get(name)
+    if value is not None and not (isinstance(value, str) and len(value) <= _MAX_TEXT):
+        raise InvalidParameter(name, f"must be a string of at most {_MAX_TEXT} characters")
+    return value
+
+
+def flag(raw: Mapping[str, Any], name: str) -> bool:
+    """`true` or `false`; absent or empty is false."""
+    value = raw.get(name) or "false"
+    if value not in ("true", "false", True):
+        raise InvalidParameter(name, "must be true or false")
+    return value in ("true", True)
+
+
+def wanted(fields: Mapping[str, str], file_name: str) -> Wanted:
+    """What is to be made of an upload. Raises InvalidParameter."""
+    avatar_id = fields.get("avatar_id") or None
+    if avatar_id is not None and not is_avatar_id(avatar_id):
+        raise InvalidParameter(
+            "avatar_id", "must be 1 to 64 of A-Z a-z 0-9 - _, beginning with a letter or a digit"
+        )
+    return Wanted(
+        file_name=_shown_name(file_name),
+        avatar_id=avatar_id,
+        name=(text(fields, "name") or "").strip() or None,
+        loop=_loop(fields.get("loop") or Loop.AUTO),
+        hint=read_hint(fields),
+        approve=flag(fields, "approve"),
+    )
+
+
+def hint(raw: Mapping[str, Any]) -> FaceHint:
+    """As the fields of a form say it, or as JSON does: `"1,2,3,4"` or `[1, 2, 3, 4]`. Raises
+    InvalidParameter."""
+    said = {name: raw.get(name) for name in ("face_box", "face_point", "landmarks")}
+    return read_hint({name: _as_text(name, value) for name, value in said.items()})
+
+
+def _as_text(name: str, value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    if name == "landmarks":
+        return json.dumps(value)
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _loop(name: str) -> Loop:
+    try:
+        return Loop(name)
+    except ValueError:
+        raise InvalidParameter("loop", f"must be one of {', '.join(Loop)}") from None
+
+
+def _shown_name(file_name: str) -> str:
+    """Of a file, as people know it: without folders, in one line, of characters that all have."""
+    name = re.split(r"[\\/]", file_name)[-1]
+    shown = "".join(sign if sign.isprintable() else " " for sign in name).strip()
+    return shown[-_MAX_TEXT:] or "upload"
