@@ -1,0 +1,252 @@
+"""What does a video file say, and what is true of it? By PyAV: all packets, two pictures."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from ..audio import CONTAINERS as SOUND_CONTAINERS
+from ..config import PrepareConfig
+from ..errors import DamagedMedia, MediaTooLarge, MediaTooLong, UnsupportedMedia
+
+av.logging.set_level(None)
+
+# Containers that hold their pictures themselves: no playlists, scripts or image sequences, which
+# name other files and addresses. tiff_pipe: one TIFF, with samples that Pillow does not know.
+CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,ogg,flv,asf,tiff_pipe"
+_OPEN_OPTIONS = {
+    # Sound, too, in order to say what is missing in it.
+    "format_whitelist": f"{CONTAINERS},{SOUND_CONTAINERS}",
+    # The bytes come through our own reader; no protocol may be opened for anything further.
+    "protocol_whitelist": "none",
+    "enable_drefs": "0",
+}
+_ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC: the cover of a song
+
+_HDR = {16, 18}  # transfer characteristics: PQ (SMPTE ST 2084) and HLG (ITU-T H.273)
+_UNSPECIFIED = 2
+
+# An MP4 that promises this much more than it holds was cut off.
+_MISSING_S, _MISSING_SHARE = 1.0, 0.1
+_MOST_RATE = 1000  # packets per second; more of them have no times, or false ones
+
+
+@dataclass(frozen=True, slots=True)
+class VideoHeader:
+    """What reading needs to know of a video file.
+
+    width, height  upright, in square pixels
+    pixels         of a decoded picture, as it is coded
+    num_pictures   decoded of those that were tried: 1, or 2 for two and more
+    fps            pictures per second, on average
+    """
+
+    container: str
+    stream: int
+    width: int
+    height: int
+    pixels: int
+    num_pictures: int
+    fps: Fraction
+    duration_s: float
+    hdr: bool
+    interlaced: bool
+    has_matrix: bool
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the packets of a stream showed."""
+
+    first: VideoFrame | None = None
+    num_pictures: int = 0
+    num_packets: int = 0
+    start_s: Fraction = Fraction(0)
+    last_s: Fraction = Fraction(0)  # where the last picture begins
+    tail_s: Fraction = Fraction(0)  # how long it is shown
+
+    @property
+    def span_s(self) -> Fraction:
+        return self.last_s - self.start_s
+
+    @property
+    def duration_s(self) -> Fraction:
+        return self.span_s + self.tail_s
+
+    def add(self, instant: Fraction, duration: Fraction) -> None:
+        first = not self.num_packets
+        self.num_packets += 1
+        self.start_s = instant if first else min(self.start_s, instant)
+        if first or instant >= self.last_s:
+            self.last_s, self.tail_s = instant, duration
+
+
+def examine_video(path: Path, limits: PrepareConfig) -> VideoHeader | None:
+    """Read all packets and decode two pictures; None if it is no container that we read. Raises
+    UnsupportedMedia, DamagedMedia, MediaTooLong, MediaTooLarge."""
+    # FFmpeg itself refuses to decode anything larger, also while it looks for what there is.
+    options = {**_OPEN_OPTIONS, "max_pixels": str(round(_most_mp(limits) * 1e6))}
+    with path.open("rb") as file:
+        try:
+            container = av.open(file, "r", options=options, metadata_errors="replace")
+        except (av.FFmpegError, UnicodeError):
+            return None
+        with container:
+            return _examined(container, limits)
+
+
+def _most_mp(limits: PrepareConfig) -> float:
+    """Twice the limit: up to there it is refused by its size, with a better message."""
+    return 2 * max(limits.max_photo_mp, limits.max_video_mp)
+
+
+def _examined(container: InputContainer, limits: PrepareConfig) -> VideoHeader:
+    name = container.format.name
+    stream = _video_stream(container)
+    still = name == "tiff_pipe"
+    max_mp = limits.max_photo_mp if still else limits.max_video_mp
+    _check_pixels(stream.codec_context.width, stream.codec_context.height, max_mp)
+    promised_s = None if still else _promised_s(container, stream)
+    _check_duration(promised_s or 0, limits.max_avatar_s)
+    seen = _read(container, stream, limits.max_avatar_s)
+    frame = seen.first
+    if frame is None:
+        raise DamagedMedia(
+            "no picture in the video can be decoded: it is cut off or corrupt; send it again"
+        )
+    _check_pixels(frame.width, frame.height, max_mp)
+    if name.startswith("mov") and promised_s is not None:
+        _check_whole(float(seen.duration_s), promised_s)
+    width, height = _upright_size(frame, stream)
+    return VideoHeader(
+        container=name,
+        stream=stream.index,
+        width=width,
+        height=height,
+        pixels=frame.width * frame.height,
+        num_pictures=seen.num_pictures,
+        fps=_rate(seen, stream),
+        duration_s=float(seen.duration_s),
+        hdr=frame.color_trc in _HDR,
+        interlaced=frame.interlaced_frame,
+        has_matrix=frame.colorspace != _UNSPECIFIED,
+    )
+
+
+def _video_stream(container: InputContainer) -> VideoStream:
+    for stream in container.streams.video:
+        if not int(stream.disposition) & _ATTACHED_PICTURE:
+            if stream.codec_context is None:
+                raise UnsupportedMedia(
+                    "the video is coded in a way that is not known here: convert it to H.264 in MP4"
+                )
+            return stream
+    what = "only sound and its cover" if container.streams.video else "no picture"
+    raise UnsupportedMedia(f"the file holds {what}: send a photo or a video of a face")
+
+
+def _check_pixels(width: int, height: int, max_mp: float) -> None:
+    if width * height > max_mp * 1e6:
+        raise MediaTooLarge(
+            f"the pictures have {width} x {height} pixels, {width * height / 1e6:.1f} megapixels; "
+            f"the limit is {max_mp:g}: send a smaller version, 1080p is plenty"
+        )
+
+
+def _check_duration(duration_s: float, max_s: float) -> None:
+    if duration_s > max_s:
+        raise MediaTooLong(
+            f"the video takes {duration_s:.1f} s; the limit is {max_s:g} s: send a part of it"
+        )
+
+
+def _check_whole(found_s: float, promised_s: float) -> None:
+    if found_s < promised_s - max(_MISSING_S, _MISSING_SHARE * promised_s):
+        raise DamagedMedia(
+            f"the video ends after {found_s:.1f} s of {promised_s:.1f} s: it was cut off; "
+            "send it again"
+        )
+
+
+def _promised_s(container: InputContainer, stream: VideoStream) -> float | None:
+    """The shorter of what stream and container say: of a video that was trimmed on a phone the
+    stream, of one with longer sound the container says too much."""
+    promises = []
+    if stream.duration is not None and stream.time_base is not None:
+        promises.append(float(stream.duration * stream.time_base))
+    if container.duration is not None:
+        promises.append(container.duration / av.time_base)
+    return min((promise for promise in promises if promise > 0), default=None)
+
+
+def _read(container: InputContainer, stream: VideoStream, max_s: float) -> _Seen:
+    """Go through all packets; what comes after one that can't be read does not count."""
+    seen = _Seen()
+    stream.codec_context.thread_count = 1
+    for instant, duration, frames in _packets(container, stream):
+        for frame in frames:
+            seen.first = seen.first or frame
+            seen.num_pictures = min(2, seen.num_pictures + 1)
+        if instant is None:
+            continue
+        seen.add(instant, duration)
+        _check_duration(float(seen.span_s), max_s)
+        if seen.num_packets > max(2, max_s * _MOST_RATE):
+            raise MediaTooLong(
+                f"the video has more than {seen.num_packets - 1} pictures: send a part of it"
+            )
+    if not seen.tail_s and seen.num_packets > 1:  # as long as the others
+        seen.tail_s = seen.span_s / (seen.num_packets - 1)
+    return seen
+
+
+def _packets(
+    container: InputContainer, stream: VideoStream
+) -> Iterator[tuple[Fraction | None, Fraction, list[VideoFrame]]]:
+    """Instant and duration in seconds of each packet (None: the end), and what was decoded of it;
+    nothing more after two pictures."""
+    decoded = 0
+    try:
+        for packet in container.demux(stream):
+            frames: list[VideoFrame] = []
+            if decoded < 2:
+                try:
+                    frames = packet.decode()
+                except av.FFmpegError:
+                    frames = []  # a damaged picture; there may be better ones
+                decoded += len(frames)
+            base = packet.time_base or Fraction(0)
+            time = packet.pts if packet.pts is not None else packet.dts
+            instant = None if time is None or not packet.size else time * base
+            yield instant, (packet.duration or 0) * base, frames
+    except av.FFmpegError:
+        return  # up to here it could be read
+
+
+def _rate(seen: _Seen, stream: VideoStream) -> Fraction:
+    """What the file says if it agrees with what was counted, for that is exact."""
+    said = stream.average_rate or Fraction(0)
+    if seen.span_s <= 0 or seen.num_packets < 2:
+        return said if said > 0 else Fraction(1)
+    counted = (seen.num_packets - 1) / seen.span_s
+    if abs(said - counted) <= counted / 100:
+        return Fraction(said)
+    return counted.limit_denominator(1001)
+
+
+def _upright_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    width, height = frame.width, frame.height
+    # The way that enlarges: nothing that is in the file gets lost.
+    if aspect > 1:
+        width = math.ceil(width * aspect)
+    elif 0 < aspect < 1:
+        height = math.ceil(height / aspect)
+    on_side = round(frame.rotation / 90) % 2 == 1
+    return (height, width) if on_side else (width, height)
