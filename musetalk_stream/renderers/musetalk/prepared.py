@@ -14,6 +14,7 @@ from ...errors import SetupError
 from .box import MARGIN, Box, crop_box, face_box
 from .colour import bgr_of
 from .crop import face_crop, parsing_crop
+from .given import read_given
 from .mask import paste_mask
 from .networks import Networks
 from .parsing import Mode, face_mask, labels_from_landmarks
@@ -96,6 +97,9 @@ def open_prepared(avatar: Avatar, recipe: Recipe) -> PreparedAvatar:
 
 
 def _parts(avatar: Avatar, recipe: Recipe) -> Parts | None:
+    given = read_given(avatar, recipe.version)
+    if given is not None:
+        return given
     stamp = recipe.stamp(avatar)
     return read_parts(recipe.path(avatar), stamp, avatar.manifest.num_frames, _size(avatar))
 
