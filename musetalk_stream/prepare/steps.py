@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import __version__
-from ..avatar import Cycle, Manifest
+from ..avatar import NUM_LANDMARKS, Cycle, Manifest
 from ..blend import i420_planes
 from ..config import Config
 from ..errors import DamagedMedia, FaceFinderMissing, PreparationFailed, StorageFull
@@ -44,7 +44,7 @@ Landmarks = npt.NDArray[np.float32]  # [68, 2], or [N, 68, 2]
 
 _LOOKED_AT = 16  # pictures of a video: the first, and others from there to its end
 _WRITING = 0.8  # of the time that reading takes; the rest unpacks what was written
-_ROW_BYTES = 68 * 2 * 4
+_ROW_BYTES = NUM_LANDMARKS * 2 * 4
 # Beside the pictures themselves: the video of them, the placeholder, room for what else writes.
 _ROOM_BESIDE = 0.2
 _SPARE_BYTES = 32 << 20
@@ -229,7 +229,9 @@ def _rows(file: Any) -> list[Landmarks]:
     rows = file.read()
     count = len(rows) // _ROW_BYTES
     file.truncate(count * _ROW_BYTES)
-    return list(np.frombuffer(rows[: count * _ROW_BYTES], np.float32).reshape(count, -1, 2))
+    return list(
+        np.frombuffer(rows[: count * _ROW_BYTES], np.float32).reshape(count, NUM_LANDMARKS, 2)
+    )
 
 
 # --- what it is, and the loop
