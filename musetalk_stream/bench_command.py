@@ -81,9 +81,11 @@ def _stages(renderer: Renderer, batch: int) -> "Stages":
 
 def _default_avatar(config: Config) -> Avatar:
     store = config.storage.avatars_dir
-    prepare_store(store, bundled("avatars"), config.encoder)
+    aliases, default = config.session.aliases(), config.session.avatar
+    needed = [aliases.get(default, default)]
+    prepare_store(store, bundled("avatars"), config.encoder, needed=needed)
     try:
-        return AvatarShelf(store, config.session.aliases()).get(config.session.avatar)
+        return AvatarShelf(store, aliases).get(default)
     except AvatarNotFound as exc:
         raise SetupError(f"{exc}; choose one by --avatar") from exc
 

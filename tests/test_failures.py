@@ -254,7 +254,7 @@ async def test_generation_never_runs_too_far_ahead(serve: Serve) -> None:
         (lambda folder: (folder / "avatar.json").write_text("{}"), "'format'"),
         (lambda folder: (folder / "landmarks.npy").write_bytes(b"x"), "can't be opened"),
         (lambda folder: (folder / "landmarks.npy").unlink(), "landmarks.npy"),
-        (lambda folder: folder.rename(folder.with_name("renamed")), "not the folder's name"),
+        (lambda folder: folder.rename(folder.with_name("renamed")), "there is no avatar 'tiny'"),
     ],
 )
 async def test_a_damaged_avatar(serve: Serve, tmp_path: Path, damage: object, words: str) -> None:

@@ -375,7 +375,7 @@ async def test_avatars(server: Server) -> None:
         "id": "tiny", "name": "Tiny", "width": 128, "height": 128, "fps": 25, "num_frames": 10,
         "cycle": "forward", "cycle_length": 10, "video_url": "/avatars/tiny/video",
         "provenance": "made by the tests", "licence": "MIT",
-        "prepared": True,
+        "prepared": True, "protected": True,
     }  # fmt: skip
     other = (await server.client.get("/avatars/other")).json()
     assert (other["cycle"], other["num_frames"], other["cycle_length"]) == ("ping-pong", 7, 12)

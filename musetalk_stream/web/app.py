@@ -153,13 +153,15 @@ class _Lifetime:
         """Blocking; raises SetupError."""
         config = self._config
         storage = config.storage
-        prepare_store(storage.avatars_dir, bundled("avatars"), config.encoder)
         aliases, default = config.session.aliases(), config.session.avatar
+        default = aliases.get(default, default)
+        shipped = bundled("avatars")
+        prepare_store(storage.avatars_dir, shipped, config.encoder, needed=[default])
         avatars = AvatarShelf(
             storage.avatars_dir,
             aliases,
             cache_bytes=storage.avatar_cache_mb * 10**6,
-            protected=frozenset({*find_avatars(bundled("avatars")), aliases.get(default, default)}),
+            protected=frozenset({*find_avatars(shipped), default}),
         )
         try:
             avatars.get(config.session.avatar)
