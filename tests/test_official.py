@@ -153,6 +153,8 @@ def test_the_pictures_are_those_of_the_folder(avatar: Avatar) -> None:
 def test_the_renderer_uses_the_given_at_once(models: Path, avatar: Avatar) -> None:
     renderer = loaded(models)
     assert renderer.is_prepared(avatar)
+    assert list(renderer.prepare(avatar)) == [1.0]
+    assert not list(avatar.derived.glob("*.safetensors")), "nothing is made anew"
     prepared = open_prepared(avatar, renderer.loaded.recipe)
     for index, placement in enumerate(prepared.placements):
         assert np.array_equal(prepared.latents[index], latents_of(index)[0].float().numpy())

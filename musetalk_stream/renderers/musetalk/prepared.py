@@ -67,10 +67,14 @@ class PreparedAvatar:
 
 
 def prepare(avatar: Avatar, networks: Networks, recipe: Recipe) -> Iterator[float]:
-    """Make and keep what `open_prepared` opens, a picture at a time; yields the share done.
+    """Make and keep what `open_prepared` opens, a picture at a time; yields the share done. What
+    the avatar brings along is not made.
 
     Raises SetupError if it can't be written: before the first picture, if that is known.
     """
+    if read_given(avatar, recipe.version):
+        yield 1.0
+        return
     num_frames = avatar.manifest.num_frames
     with writing(recipe.path(avatar), recipe.stamp(avatar), num_frames) as file:
         for picture in range(num_frames):
@@ -97,11 +101,10 @@ def open_prepared(avatar: Avatar, recipe: Recipe) -> PreparedAvatar:
 
 
 def _parts(avatar: Avatar, recipe: Recipe) -> Parts | None:
-    given = read_given(avatar, recipe.version)
-    if given is not None:
-        return given
     stamp = recipe.stamp(avatar)
-    return read_parts(recipe.path(avatar), stamp, avatar.manifest.num_frames, _size(avatar))
+    return read_given(avatar, recipe.version) or read_parts(
+        recipe.path(avatar), stamp, avatar.manifest.num_frames, _size(avatar)
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
