@@ -28,18 +28,14 @@ export async function listJobs() {
   return (await (await ask("/jobs", FRESH)).json()).jobs;
 }
 
-export async function getJob(jobId) {
-  return (await ask(`/jobs/${jobId}`, FRESH)).json();
-}
-
-/** Say yes with an empty hint; with another, the face is looked for again. */
+/** Say yes with an empty hint; with another, the face is looked for again. The job. */
 export async function approveJob(jobId, hint) {
-  await ask(`/jobs/${jobId}/approve`, {
+  const response = await ask(`/jobs/${jobId}/approve`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(hint),
   });
-  return getJob(jobId);
+  return response.json();
 }
 
 /** Cancel it, or forget it if it is over. One that is gone already is as good. */

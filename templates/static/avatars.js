@@ -36,6 +36,7 @@ const board = new JobBoard({
       await gallery.refresh();
       gallery.present(job.avatar_id);
     },
+    failed: () => gallery.refresh(), // it may have failed when the avatar was there already
     other: () => part("file").click(),
     say,
   },

@@ -2,6 +2,8 @@
 
 import { deleteAvatar } from "./avatars-api.js";
 
+const IN_USE = "It is being looked at right now. Whoever does will lose sight of it.";
+
 export class Deletion {
   #dialog;
   #title;
@@ -48,9 +50,9 @@ export class Deletion {
   }
 
   #tell(problem) {
-    this.#detail.textContent = problem.detail;
-    this.#go.disabled = false;
     this.#force = problem.code === "avatar_in_use";
+    this.#detail.textContent = this.#force ? IN_USE : problem.detail;
+    this.#go.disabled = false;
     this.#go.hidden = problem.code === "avatar_protected";
     this.#go.textContent = this.#force ? "Delete it anyway" : "Try again";
   }

@@ -82,7 +82,7 @@ export class Gallery {
     const { root, parts } = fromTemplate("avatar-card");
     root.dataset.id = avatar.id;
     parts.name.textContent = avatar.name;
-    parts.name.title = avatar.name;
+    parts.name.title = `${avatar.name} (${avatar.id})`;
     parts.initial.textContent = avatar.name.trim().charAt(0).toUpperCase();
     parts.figures.textContent = figures(avatar);
     parts.try.href = `/?avatar=${encodeURIComponent(avatar.id)}`;

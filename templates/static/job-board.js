@@ -20,7 +20,7 @@ export class JobBoard {
   #timer = 0;
   #changes = 0; // an answer to an older question is old
 
-  /** `on`: `done(job)`, `other()` to choose another picture, `say(text)` to who can't see. */
+  /** `on`: `done(job)`, `failed()`, `other()` to choose another picture, `say(text)` to the blind. */
   constructor({ section, list, limits, on }) {
     this.#section = section;
     this.#list = list;
@@ -78,6 +78,7 @@ export class JobBoard {
           this.#remove(making);
           this.#on.done(job);
         },
+        failed: this.#on.failed,
         over: (making) => this.#remove(making),
         other: this.#on.other,
         say: this.#on.say,

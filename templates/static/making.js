@@ -29,8 +29,8 @@ export class Making {
 
   /**
    * Of a `file` that was chosen, or of a job that there is. `on`: `job(making)` when it has another
-   * job, `done(making, job)`, `over(making)` when nobody wants it any more, `other()` to choose
-   * another picture, `say(text)` to who can't see.
+   * job, `done(making, job)`, `failed()`, `over(making)` when nobody wants it any more, `other()` to
+   * choose another picture, `say(text)` to who can't see.
    */
   constructor({ file = null, limits, on }) {
     this.#file = file;
@@ -129,9 +129,14 @@ export class Making {
       if (isNews) this.#askForApproval(job);
     } else if (job.state === "failed") {
       if (last?.state !== job.state || last === job) this.#failJob(job);
-    } else if (job.state === "done") this.#on.done(this, job);
-    else if (job.state === "cancelled") this.#on.over(this);
-    else this.#goOn(job);
+    } else if (job.state === "done") {
+      this.#on.done(this, job);
+    } else if (job.state === "cancelled") {
+      this.#on.say([`${job.name} was cancelled.`, ...job.notes].join(" "));
+      this.#on.over(this);
+    } else {
+      this.#goOn(job);
+    }
   }
 
   /** The server doesn't know the job any more. */
@@ -196,6 +201,7 @@ export class Making {
     const { title, detail, code, status, retryable } = job.error;
     const words = { title: sentence(title), detail: sentence(detail) };
     this.#fail(new Problem({ ...words, code, status, retryable }), () => this.#send());
+    this.#on.failed();
   }
 
   // ---- what does not work ----
