@@ -1,14 +1,22 @@
 """Which videos go on from their end to their beginning, and which go back."""
 
 from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
 
+import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from fakes import face_landmarks
+from skimage.data import astronaut
 
 from musetalk_stream.avatar import Cycle
+from musetalk_stream.prepare.idle import idle
 from musetalk_stream.prepare.loop import choose_cycle
 from musetalk_stream.prepare.request import Loop
+from musetalk_stream.prepare.source import write_source
+from musetalk_stream.renderers.musetalk.colour import i420_of
 
 WIDTH, HEIGHT = 160, 120
 Frames = npt.NDArray[np.uint8]
@@ -62,6 +70,22 @@ def test_what_was_wanted_is_done() -> None:
 def test_what_stands_still_but_for_noise_goes_on() -> None:
     assert choose_cycle(video(lambda k: (0.5, 0.5), 50, noise=3), Loop.AUTO) is Cycle.FORWARD
     assert choose_cycle(video(lambda k: (0.5, 0.5), 50, noise=0), Loop.AUTO) is Cycle.FORWARD
+
+
+def test_what_compression_adds_is_no_jump(tmp_path: Path) -> None:
+    """Neighbours are made of each other, so they differ less by it than pictures far apart."""
+    portrait = np.ascontiguousarray(astronaut()[:256, 96:352, ::-1])
+    points = face_landmarks(1, 135)[0] + np.array([59, 43], np.float32)
+    pictures = [i420_of(picture) for picture, _ in idle(portrait, points)]
+    gentle = [
+        np.concatenate([plane.reshape(-1, 256) for plane in (each.luma, each.cb, each.cr)])
+        for each in pictures
+    ]
+    write_source(tmp_path / "source.mp4", gentle, (256, 256), Fraction(25))
+    with av.open(str(tmp_path / "source.mp4"), "r") as container:
+        coded = np.array([each.to_ndarray() for each in container.decode(video=0)], np.uint8)
+    assert choose_cycle(coded, Loop.AUTO) is Cycle.FORWARD
+    assert choose_cycle(coded[:50], Loop.AUTO) is Cycle.PING_PONG, "a quarter of it"
 
 
 def test_lively_moments_excuse_no_jump_in_a_quiet_one() -> None:

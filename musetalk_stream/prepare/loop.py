@@ -10,7 +10,7 @@ from .request import Loop
 _WIDTH = 64  # of the small grey pictures that are compared: what matters moves further than noise
 _SEAM = 1.5  # times the usual step: what a jump may be without being seen as one
 _NEAR = 12  # steps to either side of the seam, beside which it is seen
-_NOTHING = 0.1  # grey levels: what compression alone makes of two equal pictures
+_NOTHING = 0.35  # grey levels: what compression alone makes of equal pictures far apart
 
 Grey = npt.NDArray[np.float32]
 
