@@ -106,7 +106,8 @@ def test_a_video_becomes_an_avatar(tmp_path: Path, video: Path) -> None:
     assert run(work, config_for(tmp_path), told.append) is Outcome.MADE
     avatar = open_avatar(work.finish())
     made = avatar.manifest
-    assert (made.width, made.height, made.num_frames, made.fps) == (SIDE, SIDE, VIDEO_FRAMES, 25)
+    assert (made.width, made.height, made.num_frames) == (SIDE, SIDE, VIDEO_FRAMES)
+    assert made.fps == 25
     assert made.cycle is Cycle.PING_PONG
     assert made.original_name == "ann.mp4"
     assert made.original_sha256 == hashlib.sha256(video.read_bytes()).hexdigest()
@@ -176,7 +177,7 @@ def test_following_goes_on_after_the_last_whole_row(tmp_path: Path, video: Path)
     run(work, config, lambda progress: None)
     work.approved.touch()
     start = read_look(work.look.read_text()).points
-    known = np.stack([start + np.float32([number, 0]) for number in range(5)])
+    known = np.stack([start + np.array([number, 0], np.float32) for number in range(5)])
     torn = known.tobytes() + b"half of a row"
     work.followed.with_suffix(".part").write_bytes(torn)
     told: list[Progress] = []

@@ -1,0 +1,272 @@
+"""`musetalk-stream prepare` and `musetalk-stream avatars`, as somebody types them; and killed, at
+any moment."""
+
+import json
+import os
+import pty
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from fakes import make_avatar
+from pictures import write_video
+from skimage import data
+
+from musetalk_stream.avatar import Cycle, find_avatars, open_avatar
+from musetalk_stream.cli import main
+from musetalk_stream.prepare.work import PREPARING
+
+NUM_FRAMES = 12
+KILLS = 20
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("film") / "My Film.mp4"
+    portrait = np.asarray(cv2.resize(data.astronaut()[:320, 65:385], (256, 256)), np.uint8)
+    return write_video(path, [np.roll(portrait, number, axis=1) for number in range(NUM_FRAMES)])
+
+
+def command(name: str, store: Path, *words: str) -> list[str]:
+    return [sys.executable, "-m", "musetalk_stream", name, *words, "--avatars-dir", str(store)]
+
+
+def result(name: str, store: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command(name, store, *words), capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def left_in(store: Path) -> list[str]:
+    return sorted(path.name for path in store.iterdir())
+
+
+def test_a_film_becomes_an_avatar(tmp_path: Path, film: Path) -> None:
+    done = result("prepare", tmp_path, str(film), "--name", "Ann", "--loop", "forward")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(
+        f"avatar my-film is ready: 256 x 256, {NUM_FRAMES} frames at 25/s; try it: "
+    )
+    assert f"serve --avatar my-film --avatars-dir {tmp_path}" in done.stdout
+    assert "following the face" in done.stderr
+    assert "\r" not in done.stderr, "no terminal, no painting over"
+    avatar = open_avatar(tmp_path / "my-film")
+    assert (avatar.manifest.name, avatar.manifest.cycle) == ("Ann", Cycle.FORWARD)
+
+    again = result("prepare", tmp_path, str(film))
+    assert again.returncode == 1
+    assert "there is an avatar my-film already: --replace makes it anew" in again.stderr
+    replaced = result("prepare", tmp_path, str(film), "--replace", "--loop", "ping-pong")
+    assert replaced.returncode == 0, replaced.stderr
+    assert open_avatar(tmp_path / "my-film").manifest.cycle is Cycle.PING_PONG
+    assert left_in(tmp_path) == ["my-film"]
+
+
+def test_a_terminal_sees_a_bar(tmp_path: Path, film: Path) -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(command("prepare", tmp_path, str(film)), stderr=theirs) as running:
+        os.close(theirs)
+        seen = b""
+        try:
+            while piece := os.read(ours, 4096):
+                seen += piece
+        except OSError:  # what Linux says when the other end is closed
+            pass
+    os.close(ours)
+    assert running.returncode == 0
+    lines = seen.decode().split("\r\x1b[K")
+    assert any(line.startswith("[###") and "%  following the face" in line for line in lines)
+
+
+Refuse = Callable[..., str]
+
+
+@pytest.fixture
+def refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refuse:
+    """What is said about a command that fails and leaves nothing."""
+
+    def refused(*words: str) -> str:
+        store = tmp_path / "store"
+        assert main(["prepare", *words, "--avatars-dir", str(store)]) == 1
+        assert not store.exists() or left_in(store) == []
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith("musetalk-stream: ")
+        return last
+
+    return refused
+
+
+def test_what_can_not_be_made_is_refused_and_leaves_nothing(
+    tmp_path: Path, film: Path, refusal: Refuse
+) -> None:
+    text, grey, folder = tmp_path / "text.jpg", tmp_path / "grey.png", tmp_path / "folder"
+    text.write_text("no picture")
+    cv2.imwrite(str(grey), np.full((256, 256, 3), 90, np.uint8))
+    folder.mkdir()
+    assert "there is no" in refusal(str(tmp_path / "nothing.jpg"))
+    assert "official MuseTalk avatar" in refusal(str(folder))
+    assert "picture" in refusal(str(text))
+    assert "no face was found" in refusal(str(grey))
+    assert "letters" in refusal(str(film), "--id", "../film")
+    assert "face_box" in refusal(str(film), "--face-box", "1,2,3")
+    assert "landmarks" in refusal(str(film), "--landmarks", str(text))
+
+
+def test_landmarks_come_from_a_file(tmp_path: Path, film: Path) -> None:
+    points = [[20.0 + 3 * n, 60.0 + n] for n in range(68)]
+    (tmp_path / "points.json").write_text(json.dumps(points))
+    done = result(
+        "prepare", tmp_path / "store", str(film), "--id", "marked",
+        "--landmarks", str(tmp_path / "points.json"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert open_avatar(tmp_path / "store" / "marked").manifest.face_finder == "by hand"
+
+
+def test_weights_that_are_missing_leave_an_avatar(tmp_path: Path, film: Path) -> None:
+    done = result(
+        "prepare", tmp_path / "store", str(film),
+        "--renderer", "musetalk", "--models-dir", str(tmp_path / "models"),
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "avatar my-film is made" in done.stdout
+    assert "weights" in done.stderr.splitlines()[-1]
+    assert open_avatar(tmp_path / "store" / "my-film").manifest.num_frames == NUM_FRAMES
+
+
+def test_avatars_are_listed_and_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_avatar(tmp_path, "ann")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "avatar.json").write_text("{}")
+    words = ["avatars", "--avatars-dir", str(tmp_path)]
+    assert main(words) == 0
+    listed = capsys.readouterr().out.splitlines()
+    rows = {line.split()[0]: line for line in listed}
+    assert "128x128" in rows["ann"]
+    assert "512x512" in rows["demo"], "which ships, and will be in the store"
+    assert "broken" in listed[-1]
+    assert main([*words, "--delete", "ann"]) == 0
+    assert capsys.readouterr().out == "avatar ann is deleted\n"
+    assert main([*words, "--delete", "broken"]) == 0
+    assert left_in(tmp_path) == []
+    for name, said in (("demo", "stays"), ("ann", "no avatar 'ann'"), ("..", "no avatar")):
+        assert main([*words, "--delete", name]) == 1
+        assert said in capsys.readouterr().err
+
+
+# --- interrupted, killed
+
+
+def test_who_interrupts_goes_on_later(tmp_path: Path, film: Path) -> None:
+    words = command("prepare", tmp_path, str(film))
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        for line in running.stderr:
+            if "looking" in line:
+                running.send_signal(signal.SIGINT)
+                break
+        said = running.stderr.read()
+    assert running.returncode == 130
+    assert "interrupted; to go on, give the same command again" in said
+    assert left_in(tmp_path) == [PREPARING]
+
+    source = tmp_path / PREPARING / "my-film" / "my-film" / "source.mp4"
+    made = source.stat().st_mtime_ns
+    done = result("prepare", tmp_path, str(film))
+    assert done.returncode == 0, done.stderr
+    assert "going on with avatar my-film" in done.stderr
+    assert (tmp_path / "my-film" / "source.mp4").stat().st_mtime_ns == made
+    assert left_in(tmp_path) == ["my-film"]
+
+
+@pytest.mark.parametrize("what", ["options", "bytes"])
+def test_another_wish_begins_anew(tmp_path: Path, film: Path, what: str) -> None:
+    store, copy = tmp_path / "store", tmp_path / "My Film.mp4"
+    copy.write_bytes(film.read_bytes())
+    killed_when(command("prepare", store, str(copy)), "looking")
+    words = [str(copy)]
+    if what == "options":
+        words += ["--loop", "forward"]
+    else:
+        copy.write_bytes(film.read_bytes() + b"\0\0\0\x08free")  # a box without a meaning
+    done = result("prepare", store, *words)
+    assert done.returncode == 0, done.stderr
+    assert "going on" not in done.stderr
+    assert left_in(store) == ["my-film"]
+
+
+def killed_when(words: list[str], stage: str) -> None:
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        next(line for line in running.stderr if stage in line)
+        running.kill()
+
+
+def test_whoever_works_on_it_is_not_disturbed(tmp_path: Path, film: Path) -> None:
+    words = command("prepare", tmp_path, str(film))
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        next(line for line in running.stderr if "reading" in line)
+        other = result("prepare", tmp_path, str(film), "--replace")
+        running.stderr.read()
+    assert running.returncode == 0
+    if "going on" not in other.stderr and other.returncode:  # it came before the first had finished
+        assert "is being made by another process" in other.stderr
+    assert left_in(tmp_path) == ["my-film"]
+
+
+def test_killed_at_any_moment_it_goes_on(tmp_path: Path, film: Path) -> None:
+    """Each kill ends a process that goes on where the one before it was killed."""
+    began_s = time.monotonic()
+    assert result("prepare", tmp_path / "whole", str(film)).returncode == 0
+    whole_s = time.monotonic() - began_s
+    chance = random.Random(20)
+    store, num_made = tmp_path / "store", 0
+    for number in range(KILLS):
+        store.mkdir(exist_ok=True)
+        # Evenly spread over the whole duration, and by chance between.
+        after_s = whole_s * (number + chance.random()) / KILLS
+        words = command("prepare", store, str(film))
+        with subprocess.Popen(
+            words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        ) as running:
+            try:
+                running.wait(after_s)
+            except subprocess.TimeoutExpired:
+                running.kill()
+            running.wait()
+            assert_none_left_of(running.pid)
+        assert set(left_in(store)) <= {PREPARING, "my-film"}
+        for folder in find_avatars(store).values():
+            assert open_avatar(folder).manifest.num_frames == NUM_FRAMES, "made is whole"
+            num_made += 1
+            done = result("avatars", store, "--delete", folder.name)
+            assert done.returncode == 0, done.stderr
+    done = result("prepare", store, str(film))
+    assert done.returncode == 0, done.stderr
+    assert left_in(store) == ["my-film"]
+    assert num_made < KILLS, "some were killed before they had made one"
+
+
+def assert_none_left_of(session: int) -> None:
+    """No process of a session is there any more, or soon: FFmpeg ends at its broken pipe."""
+    until_s = time.monotonic() + 5
+    while alive := [path.parent.name for path in Path("/proc").glob("[0-9]*/stat")
+                    if session_of(path) == session]:  # fmt: skip
+        assert time.monotonic() < until_s, alive
+        time.sleep(0.02)
+
+
+def session_of(stat: Path) -> int | None:
+    try:
+        fields = stat.read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else int(fields[3])
