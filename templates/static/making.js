@@ -78,6 +78,7 @@ export class Making {
       event.preventDefault();
       const name = parts.name.value.trim();
       this.#fields = { name: name || nameOf(this.#file.name), loop: parts.loop.value };
+      this.root.focus({ preventScroll: true }); // the form goes
       void this.#send();
     });
     this.#parts.body.replaceChildren(form);
@@ -178,6 +179,7 @@ export class Making {
   /** The problem, if the server doesn't take the answer; else null. */
   async #approve(hint) {
     const isAnotherLook = Object.keys(hint).length > 0;
+    this.root.focus({ preventScroll: true }); // its buttons go
     this.#approval.isLookedForAgain = isAnotherLook;
     let job;
     try {
@@ -286,6 +288,9 @@ export class Making {
 
   #showProgress(words, percent) {
     const value = Math.min(100, Math.max(0, percent ?? 0));
+    // Forward it glides; from the end of the upload to the beginning of the job it jumps.
+    const isBack = value < Number(this.#parts.progress.getAttribute("aria-valuenow"));
+    this.#parts.bar.style.transitionDuration = isBack ? "0s" : "";
     this.#parts.words.textContent = words;
     this.#parts.progress.hidden = false;
     this.#parts.progress.ariaLabel = `Making ${this.#parts.name.textContent}`;

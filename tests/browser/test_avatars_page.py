@@ -372,9 +372,9 @@ async def test_deleting_is_asked_twice_and_once_more_in_use(
     await expect(page.locator("[data-id=doomed]")).to_have_count(0)
     assert "doomed" not in await avatar_ids(avatars_url)
 
-    async with httpx.AsyncClient(base_url=avatars_url) as client:
-        session = await client.post("/sessions/create", json={"avatar_id": "watched"})
-        assert session.status_code == 201
+    viewer = await open_page()
+    await viewer.goto(f"{avatars_url}/?avatar=watched")
+    await expect(viewer.locator("#state")).to_have_text("idle")
     await page.click("[aria-label='Delete Watched']")
     await page.click("#delete-go")
     await expect(page.locator("#delete-go")).to_have_text("Delete it anyway")
@@ -383,6 +383,7 @@ async def test_deleting_is_asked_twice_and_once_more_in_use(
     await page.click("#delete-go")
     await expect(page.locator("[data-id=watched]")).to_have_count(0)
     assert "watched" not in await avatar_ids(avatars_url)
+    await expect(viewer.locator("#no-session-text")).to_have_text("Its avatar was deleted.")
 
 
 async def test_thumbnails_move_where_motion_is_wanted(open_page: OpenPage) -> None:
