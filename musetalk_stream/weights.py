@@ -28,6 +28,7 @@ _WHISPER = "openai/whisper-tiny/resolve/169d4a4341b33bc18d8881c4b69c2e104e1cc0af
 _FACE_PARSING = (
     "ManyOtherFunctions/face-parse-bisent/resolve/0073b233a5a3c4b1377d4dbf49245017938a72b5"
 )
+_DWPOSE = "yzd-v/DWPose/resolve/1a7144101628d69ee7a3768d1ee3a094070dc388"
 
 
 class State(Enum):
@@ -141,6 +142,14 @@ OFFICIAL_FILES = (
         f"{_FACE_PARSING}/79999_iter.pth",
         optional=True,
         safetensors="79999_iter.safetensors",
+    ),
+    OfficialFile(
+        "pose",
+        "dwpose/dw-ll_ucoco_384.onnx",
+        134_399_116,
+        "724f4ff2439ed61afb86fb8a1951ec39c6220682803b4a8bd4f598cd913b1843",
+        f"{_DWPOSE}/dw-ll_ucoco_384.onnx",
+        optional=True,
     ),
 )
 

@@ -47,7 +47,7 @@ def test_the_list_is_well_formed() -> None:
     for file in OFFICIAL_FILES:
         assert file.num_bytes > 0
         assert file.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", file.sha256)
-        assert re.fullmatch(r"[\w-]+/[\w-]+/resolve/[0-9a-f]{40}/[\w./]+", file.url_path)
+        assert re.fullmatch(r"[\w-]+/[\w-]+/resolve/[0-9a-f]{40}/[\w./-]+", file.url_path)
         assert Path(file.url_path).name == Path(file.path).name
         assert set(file.versions) <= {"v15", "v1"}
         assert not Path(file.path).is_absolute()
@@ -60,9 +60,10 @@ def test_a_version_has_every_role_once(version: str) -> None:
     roles = [file.role for file in files]
     networks = {"unet", "vae", "whisper"}
     assert sorted(roles) == sorted(
-        {"face_parsing", *networks, *(f"{name}_config" for name in networks)}
+        {"face_parsing", "pose", *networks, *(f"{name}_config" for name in networks)}
     )
-    assert [file.role for file in files if file.optional] == roles[-1:] == ["face_parsing"]
+    optional = [file.role for file in files if file.optional]
+    assert optional == roles[-2:] == ["face_parsing", "pose"]
 
 
 def test_the_list_knows_the_official_configuration() -> None:

@@ -55,6 +55,19 @@ class FaceFinder(Protocol):
     def close(self) -> None: ...
 
 
+def beyond(points: Floats, width: int, height: int) -> float:
+    """By how many pixels the farthest of points `[n, 2]` is outside a picture; not positive if none
+    is."""
+    least, most = points.min(axis=0), points.max(axis=0)
+    return float(max(-least.min(), most[0] - (width - 1), most[1] - (height - 1)))
+
+
+def within(landmarks: Landmarks, width: int, height: int) -> Landmarks:
+    """Landmarks moved into the picture where they leave it: MuseTalk draws nothing in a face whose
+    box begins left of the picture."""
+    return np.asarray(landmarks.clip(0, (width - 1, height - 1)), np.float32)
+
+
 def box_of(landmarks: Floats) -> Rect:
     """The smallest box around landmarks: from jaw to jaw, from brow to chin."""
     (left, top), (right, bottom) = landmarks.min(axis=0).tolist(), landmarks.max(axis=0).tolist()

@@ -6,15 +6,28 @@ from itertools import chain, islice
 import numpy as np
 
 from ..request import FaceHint
-from .face import Bgr, Face, FaceFinder, Landmarks, box_of, distance, size_of
+from .face import (
+    JAW,
+    LIPS,
+    Bgr,
+    Face,
+    FaceFinder,
+    Landmarks,
+    beyond,
+    box_of,
+    distance,
+    size_of,
+    within,
+)
 from .finders import finder_missing
-from .look import is_mouth_in
 
 _LOOKED_AT = 16  # pictures in which a face that was marked by hand may first be recognised
 # What is taken for the same face in the next picture: how far it may have moved, in sizes of the
 # face, and how much larger or smaller it may be. Both grow while it is not seen.
 _REACH, _REACH_GROWS, _REACH_MOST = 0.6, 0.05, 1.0
 _RATIO, _RATIO_GROWS, _RATIO_MOST = 1.4, 0.05, 2.0
+
+_CUT = 0.15  # of the face's width: how far the jaw may leave the picture
 
 
 def follow(
@@ -86,8 +99,14 @@ def _tracked(
             continue
         last, num_lost = face, 0
         height, width = picture.shape[:2]
-        is_seen = is_mouth_in(face.landmarks, width, height)
-        yield face.landmarks if is_seen else np.full_like(start, np.nan)
+        is_seen = _is_seen(face, width, height)
+        yield within(face.landmarks, width, height) if is_seen else np.full_like(start, np.nan)
+
+
+def _is_seen(face: Face, width: int, height: int) -> bool:
+    """Whether the border leaves enough of a face to move its lips."""
+    jaw_beyond = beyond(face.landmarks[JAW], width, height)
+    return beyond(face.landmarks[LIPS], width, height) <= 0 and jaw_beyond <= _CUT * face.width
 
 
 def _next(picture: Bgr, last: Face, num_lost: int, finder: FaceFinder) -> Face | None:

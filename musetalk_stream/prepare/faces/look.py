@@ -23,10 +23,12 @@ from .face import (
     FaceFinder,
     Landmarks,
     Rect,
+    beyond,
     box_of,
     centre_of,
     overlap,
     width_of,
+    within,
 )
 from .finders import finder_missing
 from .mean_face import mean_face
@@ -35,6 +37,8 @@ BY_HAND = "by hand"
 SMALLEST = 48  # pixels from jaw to jaw; in a smaller face, lips are too few pixels to move
 _SOFT = 100  # pixels of width below which a face looks soft
 _LARGE = 400  # and above which what is drawn at 256 pixels does
+_TILTED = 20  # degrees from which lips fit visibly less well
+_RIGHT_EYE, _LEFT_EYE = slice(36, 42), slice(42, 48)  # the person's
 _JAW_BEYOND = 0.06  # of the face's width: how far the jaw may leave the picture
 _SHOWN = 128  # of 255: from here on, a pixel counts as generated
 _COARSE = 0.002  # of the picture's width: how far the outline that is shown may be off
@@ -122,11 +126,6 @@ def look(frames: Sequence[Callable[[], Bgr]], hint: FaceHint, finder: FaceFinder
     return _marked(picture, mean_face(hint.box), [note])
 
 
-def is_mouth_in(landmarks: Landmarks, width: int, height: int) -> bool:
-    """Whether the picture shows all of the lips."""
-    return _beyond(landmarks[LIPS], width, height) <= 0
-
-
 def _faces(picture: Bgr, hint: FaceHint, finder: FaceFinder) -> list[Face]:
     """What there is to choose from."""
     if hint.box is None:
@@ -156,7 +155,8 @@ def _found(index: int, picture: Bgr, faces: list[Face], chosen: int, finder: str
     height, width = picture.shape[:2]
     landmarks = faces[chosen].landmarks
     _check_face(landmarks, width, height)
-    notes = _size_notes(width_of(box_of(landmarks)))
+    notes = [*_size_notes(width_of(box_of(landmarks))), *_tilt_notes(landmarks)]
+    landmarks = within(landmarks, width, height)
     if len(faces) > 1:
         notes.insert(0, f"There are {len(faces)} faces; the one that speaks is marked.")
     return Look(
@@ -192,17 +192,11 @@ def _check_face(landmarks: Landmarks, width: int, height: int) -> None:
         (EYES, "eyes", 0.0),
         (JAW, "chin or cheek", _JAW_BEYOND * face_width),
     ):
-        if _beyond(landmarks[part], width, height) > allowed:
+        if beyond(landmarks[part], width, height) > allowed:
             raise FaceCut(
                 f"the border of the picture cuts the {name}: send a picture that shows the whole "
                 "face, with some room around it"
             )
-
-
-def _beyond(points: Landmarks, width: int, height: int) -> float:
-    """By how many pixels the farthest of the points is outside; not positive if none is."""
-    least, most = points.min(axis=0), points.max(axis=0)
-    return float(max(-least.min(), most[0] - (width - 1), most[1] - (height - 1)))
 
 
 def _no_face(picture: Bgr) -> NoFace:
@@ -222,6 +216,14 @@ def _size_notes(face_width: float) -> list[str]:
             "the mouth will look softer than what is around it."
         ]
     return []
+
+
+def _tilt_notes(landmarks: Landmarks) -> list[str]:
+    x, y = landmarks[_LEFT_EYE].mean(axis=0) - landmarks[_RIGHT_EYE].mean(axis=0)
+    tilt = abs(np.degrees(np.arctan2(y, x)))
+    if tilt <= _TILTED:
+        return []
+    return [f"The head is tilted by {tilt:.0f} degrees: lips fit best on an upright one."]
 
 
 def _landmarks(points: Sequence[Point]) -> Landmarks:
