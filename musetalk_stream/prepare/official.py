@@ -45,11 +45,13 @@ def import_official(folder: Path, work: Work, config: Config, tell: Tell) -> Non
     """
     official = open_official(folder, config.prepare)
     source = work.avatar / "source.mp4"
+    # First of all, so that it does not take a minute to hear what is wrong with them.
+    latents = None if given_path(work.avatar).exists() else official.latents()
     if not source.exists():
         told = _counted(official, tell)
         write_source(source, told, official.size, OFFICIAL_FPS)
-    if not given_path(work.avatar).exists():
-        _write_given(official, work.avatar, _sha256(source))
+    if latents:
+        _write_given(official, latents, work.avatar, _sha256(source))
     _write_landmarks(official, work, config, tell)
     _describe(official, work)
     tell(Progress(Stage.ENCODING, 0.0))
@@ -67,8 +69,12 @@ def _counted(official: OfficialFolder, tell: Tell) -> Iterator[npt.NDArray[np.ui
         tell(Progress(Stage.READING, (index + 1) / official.num_frames))
 
 
-def _write_given(official: OfficialFolder, avatar: Path, source_sha256: str) -> None:
-    latents = official.latents()
+def _write_given(
+    official: OfficialFolder,
+    latents: list[npt.NDArray[np.float32] | None],
+    avatar: Path,
+    source_sha256: str,
+) -> None:
     version, num_frames = official.version, official.num_frames
     with writing_given(avatar, version, source_sha256, num_frames) as file:
         for index, (where, each) in enumerate(zip(official.places, latents, strict=True)):

@@ -44,10 +44,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OfficialFolder:
-    """version  "v15" or "v1"
+    """version        "v15" or "v1"
     width, height  of the pictures, made even by leaving out the last column or row
-    places   one per picture, of which there are half as many as files; None: no face
-    num_faces_in_files  pictures with a face, those on the way back, too
+    places         one per picture, of which there are half as many as files; None: no face
     """
 
     folder: Path
@@ -147,10 +146,10 @@ def _version(path: Path) -> str:
 
 
 def _count(folder: Path, limits: PrepareConfig) -> int:
-    """How many pictures are in a folder; all numbers from 0 on must be there, and nothing else."""
+    """How many pictures are in a folder; all numbers from 0 on must be there, and no others."""
     most = 2 * int(limits.max_avatar_s * OFFICIAL_FPS)
     try:
-        names = sorted(path.name for path in folder.iterdir())
+        names = sorted(path.name for path in folder.iterdir() if path.suffix == ".png")
     except OSError as exc:
         raise _unsupported(folder, f"it can't be read: {exc.strerror}") from exc
     if len(names) > most:
@@ -161,7 +160,7 @@ def _count(folder: Path, limits: PrepareConfig) -> int:
     wanted = [f"{index:08d}.png" for index in range(len(names))]
     if names != wanted:
         odd = next(name for name in wanted if name not in names)
-        raise _unsupported(folder / odd, "it is missing, or there are other files beside it")
+        raise _unsupported(folder / odd, "it is missing, or there are pictures of other names")
     if not names or len(names) % 2:
         raise _unsupported(folder, f"{len(names)} pictures are not as many back as forth")
     return len(names)
