@@ -212,7 +212,7 @@ def _follow(work: Work, plan: Plan, found: Look, config: Config, tell: Tell) -> 
             known = rows[begin:end]
             rest = order[begin + len(known) : end]
             start = next((row for row in reversed(known) if np.isfinite(row).all()), found.points)
-            sought = (_bgr(frames[number]) for number in rest)
+            sought = (_roughly_bgr(frames[number]) for number in rest)
             for landmarks in follow(sought, start, finder, hint) if rest else ():
                 file.write(landmarks.astype(np.float32).tobytes())
                 file.flush()
@@ -334,6 +334,11 @@ def _sha256(path: Path) -> str:
 def _bgr(frame: I420) -> Bgr:
     height, width = frame.shape[0] * 2 // 3, frame.shape[1]
     return bgr_of(i420_planes(frame), Box(0, 0, width, height))
+
+
+def _roughly_bgr(frame: I420) -> Bgr:
+    """For what only looks for faces: by BT.601, a shade off, and thirty times as fast."""
+    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_YUV2BGR_I420), np.uint8)
 
 
 def _i420(picture: Bgr) -> I420:
