@@ -58,11 +58,13 @@ def write_video(
     pix_fmt: str = "yuv420p",
     colorspace: int = _BT709,
     transfer: int = _BT709,
+    matrix: str | None = None,
     aspect: Fraction | None = None,
     options: dict[str, str] | None = None,
     format_options: dict[str, str] | None = None,
 ) -> Path:
-    """instants: of each picture, in milliseconds; else they follow the rate."""
+    """instants: of each picture, in milliseconds; else they follow the rate. matrix: by which the
+    pixels are made, if it is not what colorspace says."""
     with av.open(str(path), "w", format=container, options=format_options or {}) as out:
         stream = out.add_stream(codec, rate=Fraction(fps))
         assert isinstance(stream, VideoStream)
@@ -81,7 +83,7 @@ def write_video(
                     context.sample_aspect_ratio = aspect
             frame = VideoFrame.from_ndarray(picture, format="rgb24").reformat(
                 format=pix_fmt,
-                dst_colorspace="ITU709" if colorspace == _BT709 else "SMPTE170M",
+                dst_colorspace=matrix or ("ITU709" if colorspace == _BT709 else "SMPTE170M"),
                 dst_color_range="MPEG",
             )
             frame.pts = index if instants is None else instants[index]

@@ -78,13 +78,13 @@ class FFmpeg:
         self._words = (self._words + words)[-_TAIL:]
 
     def result(self) -> tuple[int, str]:
-        """After the last picture: its exit status, and its last complaint."""
+        """After the last picture: its exit status, and the first of its last complaints."""
         try:
             _, words = self._process.communicate(timeout=_GOODBYE_S)
         except subprocess.TimeoutExpired:
             raise DamagedMedia("the video does not end where it should: it is corrupt") from None
         lines = (self._words + words).decode(errors="replace").strip().splitlines()
-        return self._process.returncode, lines[-1][:200] if lines else ""
+        return self._process.returncode, lines[0][:200] if lines else ""
 
     def close(self) -> None:
         self._selector.close()

@@ -34,15 +34,14 @@ _SIGNATURES = (
 )
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")  # ISO/IEC 23008-12
 
-# Pictures per second that cameras and programs make.
-_COMMON_RATES = sorted(
-    [Fraction(rate) for rate in (10, 12, 15, 16, 20, 24, 25, 30, 48, 50, 60, 90, 100, 120, 240)]
-    + [Fraction(1000 * rate, 1001) for rate in (24, 30, 60, 120)]
-    + [Fraction(25, 2)]
-)
-_NEARLY = Fraction(1, 200)  # what a container's rounded times make of a common rate
-# Slower ones are shown several times: whoever works with avatars may take a frame for an instant.
-_LEAST_RATE = _COMMON_RATES[0]
+# Pictures per second that cameras and programs make. Slower ones are shown several times: whoever
+# works with avatars may take a frame for an instant.
+_COMMON_RATES = (10, 12, Fraction(25, 2), 15, 16, 20, 24, 25, 30, 48, 50, 60, 90, 100, 120, 240)
+# What becomes of one by rounded times, or on a phone that is busy now and then.
+_NEARLY = Fraction(1, 200)
+# Television's are a thousandth slower, so these are told by less.
+_TELEVISION_RATES = tuple(Fraction(1000 * rate, 1001) for rate in (24, 30, 60, 120))
+_ALMOST = Fraction(1, 4000)
 # Every second or third picture moves more evenly than most of them, unless too few are left.
 _ENOUGH = Fraction(3, 4)
 
@@ -95,7 +94,9 @@ def _examined(path: Path, head: bytes, limits: PrepareConfig) -> Media:
     if video is not None:
         return _of_video(video)
     if any(head[at:].startswith(signature) for at, signature in _SIGNATURES):
-        raise DamagedMedia("the file is cut off or corrupt: it can't be opened; send it again")
+        raise DamagedMedia(
+            "the file can't be opened: it is cut off or corrupt; send it again, or as JPEG or MP4"
+        )
     raise UnsupportedMedia(f"this is neither a picture nor a video that we read: send {ACCEPTED}")
 
 
@@ -143,8 +144,8 @@ def motion_rate(media: Media, most: float) -> Fraction:
     limit = Fraction(most).limit_denominator(1001)
     rate = _common(media.fps)
     if rate is None:
-        rate = next((common for common in _COMMON_RATES if common > media.fps), limit)
-        return min(rate, limit)
+        # The next one up shows every picture.
+        return min([limit, *(Fraction(rate) for rate in _COMMON_RATES if rate > media.fps)])
     if rate <= limit:
         return rate
     every = -(-rate // limit)
@@ -152,6 +153,9 @@ def motion_rate(media: Media, most: float) -> Fraction:
 
 
 def _common(fps: Fraction) -> Fraction | None:
-    """The common rate that this nearly is, the nearest if there are two."""
-    nearest = min(_COMMON_RATES, key=lambda common: abs(common - fps))
-    return nearest if abs(nearest - fps) <= _NEARLY * nearest else None
+    """The common rate that this nearly is."""
+    for rates, within in ((_TELEVISION_RATES, _ALMOST), (_COMMON_RATES, _NEARLY)):
+        nearest = min((Fraction(rate) for rate in rates), key=lambda rate: abs(rate - fps))
+        if abs(nearest - fps) <= within * nearest:
+            return nearest
+    return None

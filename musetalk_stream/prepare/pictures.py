@@ -36,9 +36,9 @@ _SLACK_S = 1.0
 # Untagged videos of at least this height are taken for HD, as players do.
 _HD_HEIGHT = 720
 
-# Brightest part of HDR that keeps its place, in cd/m²: ITU-R BT.2408's reference white is 203, but
-# zimg's 100 is what ffmpeg's tonemap is made for.
-_PEAK = "100"
+# Brightness that tone mapping takes for 1, in cd/m². White paper in HDR, 203 by ITU-R BT.2408, so
+# comes out at three quarters, as bright as in a well exposed video.
+_WHITE = 100
 
 
 def read_still(path: Path, media: Media, size: Size) -> Bgr:
@@ -131,7 +131,7 @@ def _filters(video: VideoHeader, size: Size, fps: Fraction) -> Iterator[_Filter]
         yield "bwdif", (), {"mode": "send_frame"}
     yield "setpts", ("PTS-STARTPTS",), {}
     yield "fps", (), {"fps": str(fps)}
-    yield from _from_hdr(size) if video.hdr else _scaled(video, size)
+    yield from _from_hdr(video, size) if video.hdr else _scaled(video, size)
     yield "setsar", ("1",), {}
     yield "format", ("yuv420p",), {}
 
@@ -150,10 +150,12 @@ def _scaled(video: VideoHeader, size: Size) -> Iterator[_Filter]:
     yield "scale", (), options
 
 
-def _from_hdr(size: Size) -> Iterator[_Filter]:
+def _from_hdr(video: VideoHeader, size: Size) -> Iterator[_Filter]:
     """Scaled while it is still small, then tone-mapped in linear light."""
-    yield "zscale", (), {"w": size[0], "h": size[1], "filter": "lanczos", "t": "linear",
-                         "npl": _PEAK}  # fmt: skip
+    if not video.has_matrix:  # there is no HDR without BT.2020
+        yield "setparams", (), {"colorspace": "bt2020nc", "color_primaries": "bt2020"}
+    options = {"w": size[0], "h": size[1], "filter": "lanczos", "t": "linear", "npl": _WHITE}
+    yield "zscale", (), options
     yield "format", ("gbrpf32le",), {}
     yield "zscale", (), {"p": "bt709"}
     yield "tonemap", ("hable",), {"desat": 0}

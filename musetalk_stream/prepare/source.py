@@ -38,8 +38,7 @@ def write_source(
     """
     making = path.with_name(f"{path.name}.part")
     try:
-        # The errors of our own file come out of it; FFmpeg forgets those of its last bytes.
-        with making.open("wb") as file, av.open(file, "w", format="mp4") as out:
+        with av.open(str(making), "w", format="mp4") as out:
             count = _encode(out, pictures, size, fps)
         making.rename(path)
     finally:

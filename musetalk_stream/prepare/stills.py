@@ -128,24 +128,32 @@ def _short(exc: Exception) -> str:
 
 
 def _examined(image: Image.Image, limits: PrepareConfig) -> ImageHeader:
-    # A TIFF's size is that of the upright picture already.
-    orientation = 1 if image.format == "TIFF" else _orientation(image)
-    width, height = image.size if orientation not in _ON_ITS_SIDE else image.size[::-1]
     num_frames = getattr(image, "n_frames", 1) - _first_frame(image)
     moves = image.format in _ANIMATED and num_frames > 1
+    # Before anything else is asked: for its EXIF block, a PNG is decoded to the end.
     max_mp = limits.max_video_mp if moves else limits.max_photo_mp
+    _check_pixels(*image.size, "animation" if moves else "picture", max_mp)
+    size = _upright_size(image)
+    if moves:
+        return ImageHeader(*size, _durations_ms(image, num_frames, limits.max_avatar_s))
+    image.draft(None, (1, 1))  # whether all of a JPEG is there shows at an eighth of its size, too
+    image.load()
+    _check_mode(image)
+    return ImageHeader(*size)
+
+
+def _check_pixels(width: int, height: int, what: str, max_mp: float) -> None:
     if width * height > max_mp * 1e6:
-        what = "animation" if moves else "picture"
         raise MediaTooLarge(
             f"the {what} has {width} x {height} pixels, {width * height / 1e6:.1f} megapixels; "
             f"the limit is {max_mp:g}: make it smaller"
         )
-    if moves:
-        return ImageHeader(width, height, _durations_ms(image, num_frames, limits.max_avatar_s))
-    image.draft(None, (1, 1))  # whether all of a JPEG is there shows at an eighth of its size, too
-    image.load()
-    _check_mode(image)
-    return ImageHeader(width, height)
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    """Of an image that was not loaded; a TIFF's size is that of the upright picture already."""
+    on_side = image.format != "TIFF" and _orientation(image) in _ON_ITS_SIDE
+    return image.size[::-1] if on_side else image.size
 
 
 def _first_frame(image: Image.Image) -> int:
@@ -178,8 +186,7 @@ def _orientation(image: Image.Image) -> int:
 
 def _upright(image: Image.Image, size: tuple[int, int]) -> Bgr:
     """The current picture of a file: scaled, sRGB, on the background, upright."""
-    on_side = image.format != "TIFF" and _orientation(image) in _ON_ITS_SIDE
-    width, height = size[::-1] if on_side else size
+    width, height = size[::-1] if _upright_size(image) != image.size else size
     image.draft(None, (_SAMPLES_PER_PIXEL * width, _SAMPLES_PER_PIXEL * height))
     image.load()
     # Colours after scaling: a profile takes a second for ten megapixels.

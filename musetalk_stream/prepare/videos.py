@@ -18,8 +18,8 @@ from ..errors import DamagedMedia, MediaTooLarge, MediaTooLong, UnsupportedMedia
 av.logging.set_level(None)
 
 # Containers that hold their pictures themselves: no playlists, scripts or image sequences, which
-# name other files and addresses. tiff_pipe: one TIFF, with samples that Pillow does not know.
-CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,ogg,flv,asf,tiff_pipe"
+# name other files and addresses.
+CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,ogg,flv,asf"
 _OPEN_OPTIONS = {
     # Sound, too, in order to say what is missing in it.
     "format_whitelist": f"{CONTAINERS},{SOUND_CONTAINERS}",
@@ -91,7 +91,8 @@ def examine_video(path: Path, limits: PrepareConfig) -> VideoHeader | None:
     """Read all packets and decode two pictures; None if it is no container that we read. Raises
     UnsupportedMedia, DamagedMedia, MediaTooLong, MediaTooLarge."""
     # FFmpeg itself refuses to decode anything larger, also while it looks for what there is.
-    options = {**_OPEN_OPTIONS, "max_pixels": str(round(_most_mp(limits) * 1e6))}
+    # Up to twice the limit it does, and the refusal can name the size.
+    options = {**_OPEN_OPTIONS, "max_pixels": str(round(2e6 * limits.max_video_mp))}
     with path.open("rb") as file:
         try:
             container = av.open(file, "r", options=options, metadata_errors="replace")
@@ -101,26 +102,23 @@ def examine_video(path: Path, limits: PrepareConfig) -> VideoHeader | None:
             return _examined(container, limits)
 
 
-def _most_mp(limits: PrepareConfig) -> float:
-    """Twice the limit: up to there it is refused by its size, with a better message."""
-    return 2 * max(limits.max_photo_mp, limits.max_video_mp)
-
-
 def _examined(container: InputContainer, limits: PrepareConfig) -> VideoHeader:
     name = container.format.name
     stream = _video_stream(container)
-    still = name == "tiff_pipe"
-    max_mp = limits.max_photo_mp if still else limits.max_video_mp
-    _check_pixels(stream.codec_context.width, stream.codec_context.height, max_mp)
-    promised_s = None if still else _promised_s(container, stream)
-    _check_duration(promised_s or 0, limits.max_avatar_s)
+    _check_pixels(stream.codec_context.width, stream.codec_context.height, limits.max_video_mp)
+    promised_s = _promised_s(container, stream)
+    if promised_s is not None and promised_s > limits.max_avatar_s:
+        raise MediaTooLong(
+            f"the video takes {promised_s:.1f} s; the limit is {limits.max_avatar_s:g} s: "
+            "send a part of it"
+        )
     seen = _read(container, stream, limits.max_avatar_s)
     frame = seen.first
     if frame is None:
         raise DamagedMedia(
             "no picture in the video can be decoded: it is cut off or corrupt; send it again"
         )
-    _check_pixels(frame.width, frame.height, max_mp)
+    _check_pixels(frame.width, frame.height, limits.max_video_mp)
     if name.startswith("mov") and promised_s is not None:
         _check_whole(float(seen.duration_s), promised_s)
     width, height = _upright_size(frame, stream)
@@ -159,13 +157,6 @@ def _check_pixels(width: int, height: int, max_mp: float) -> None:
         )
 
 
-def _check_duration(duration_s: float, max_s: float) -> None:
-    if duration_s > max_s:
-        raise MediaTooLong(
-            f"the video takes {duration_s:.1f} s; the limit is {max_s:g} s: send a part of it"
-        )
-
-
 def _check_whole(found_s: float, promised_s: float) -> None:
     if found_s < promised_s - max(_MISSING_S, _MISSING_SHARE * promised_s):
         raise DamagedMedia(
@@ -196,11 +187,8 @@ def _read(container: InputContainer, stream: VideoStream, max_s: float) -> _Seen
         if instant is None:
             continue
         seen.add(instant, duration)
-        _check_duration(float(seen.span_s), max_s)
-        if seen.num_packets > max(2, max_s * _MOST_RATE):
-            raise MediaTooLong(
-                f"the video has more than {seen.num_packets - 1} pictures: send a part of it"
-            )
+        if seen.span_s > max_s or seen.num_packets > max(2, max_s * _MOST_RATE):
+            raise MediaTooLong(f"the video takes more than {max_s:g} s: send a part of it")
     if not seen.tail_s and seen.num_packets > 1:  # as long as the others
         seen.tail_s = seen.span_s / (seen.num_packets - 1)
     return seen
