@@ -5,15 +5,24 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .config import Config, MuseTalkConfig, bundled
-from .errors import WeightsError
+from .errors import FaceFinderMissing, SetupError, WeightsError
 from .weights import command, gigabytes, missing
 
 _LIBRARIES = ("aiohttp", "av", "cv2", "jinja2", "numpy")
+# Packages that all bring the module cv2, into the same folder.
+_OPENCV = (
+    "opencv-python-headless",
+    "opencv-contrib-python-headless",
+    "opencv-python",
+    "opencv-contrib-python",
+)
 _LOW_SPACE_BYTES = 2 * 10**9
 _NO_SPACE_BYTES = 10**8  # less than one prepared avatar
 
@@ -41,8 +50,10 @@ def examine(config: Config) -> list[Finding]:
         Finding(Verdict.OK, f"Python {platform.python_version()}"),
         *_libraries(),
         *_encoders(),
+        *_opencv(),
         *_musetalk(config),
         *_avatars(config),
+        *_preparation(config),
         _folder("avatars", config.storage.avatars_dir, "--avatars-dir"),
         _folder("chunks", config.storage.chunks_dir, "--chunks-dir"),
         Finding(
@@ -75,6 +86,46 @@ def _encoders() -> Iterator[Finding]:
                 f"encoder {name}",
                 "this PyAV was built without it: pip install --force-reinstall 'av<19'",
             )
+
+
+def _opencv() -> Iterator[Finding]:
+    """We take the headless package and mediapipe takes another: of equal versions they agree."""
+    found = {}
+    for name in _OPENCV:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    if len(set(found.values())) > 1:
+        named = ", ".join(f"{name} {number}" for name, number in found.items())
+        first, *others = found
+        yield Finding(
+            Verdict.OPTIONAL,
+            f"OpenCV is there in several versions, each in part: {named}",
+            f"pip install --force-reinstall --no-deps {first}=={found[others[-1]]}",
+        )
+
+
+def _preparation(config: Config) -> Iterator[Finding]:
+    """What only making new avatars needs."""
+    try:
+        from .prepare.faces import make_finder
+        from .prepare.ffmpeg_process import ffmpeg_binary
+    except ImportError:
+        return  # said already, with the libraries
+    choice = config.prepare.face_finder
+    try:
+        finder = make_finder(choice, config.musetalk.models_dir)
+    except (FaceFinderMissing, WeightsError) as exc:
+        lacking = Verdict.OPTIONAL if choice == "auto" else Verdict.MISSING
+        yield Finding(lacking, f"only new avatars need it: {exc}")
+    else:
+        yield Finding(Verdict.OK, f"faces are found by {finder.name}")
+        finder.close()
+    try:
+        binary = ffmpeg_binary()
+        origin = "bundled" if "imageio_ffmpeg" in binary else "installed"
+        yield Finding(Verdict.OK, f"ffmpeg, {origin}: {binary}")
+    except SetupError as exc:
+        yield Finding(Verdict.OPTIONAL, f"only new avatars need it: {exc}")
 
 
 def _musetalk(config: Config) -> Iterator[Finding]:

@@ -1,0 +1,103 @@
+"""What the doctor says about making avatars: the finder of faces, OpenCV, ffmpeg."""
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from musetalk_stream.config import load
+from musetalk_stream.doctor import Finding, Verdict, examine
+
+ROOT = Path(__file__).parents[1]
+
+
+def findings(tmp_path: Path, **flags: str) -> list[Finding]:
+    return examine(load({"models_dir": str(tmp_path / "models"), **flags}, environ={}))
+
+
+def doctor(*args: str, **environ: str) -> str:
+    """What it prints, started anew."""
+    run = subprocess.run(
+        [sys.executable, "-m", "musetalk_stream", "doctor", *args],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environ},
+        cwd=ROOT,
+    )
+    assert "Traceback" not in run.stderr
+    return run.stdout
+
+
+def without(folder: Path, *modules: str) -> str:
+    """A folder in which modules lie that can't be loaded."""
+    for module in modules:
+        (folder / f"{module}.py").write_text(f"raise ImportError('no {module} here')")
+    return str(folder)
+
+
+def test_what_finds_faces(tmp_path: Path) -> None:
+    pytest.importorskip("mediapipe", reason="the extra `face` has no wheel for this Python")
+    (found,) = (each for each in findings(tmp_path) if each.what.startswith("faces are found"))
+    assert found == Finding(Verdict.OK, f"faces are found by mediapipe {version('mediapipe')}")
+
+
+def test_nothing_finds_faces(tmp_path: Path) -> None:
+    """Optional, as only new avatars need it, unless somebody asked for it by name."""
+    path = without(tmp_path, "mediapipe")
+    out = doctor("--models-dir", str(tmp_path), PYTHONPATH=path)
+    line = next(line for line in out.splitlines() if "mediapipe" in line)
+    assert line.startswith("optional only new avatars need it")
+    assert "no mediapipe here" in line
+    assert "dwpose needs" in line
+    assert "pip install 'musetalk-stream[face]'" in line
+
+
+def test_a_finder_that_was_asked_for_is_missing(tmp_path: Path) -> None:
+    (found,) = (
+        finding for finding in findings(tmp_path, face_finder="dwpose") if "dwpose" in finding.what
+    )
+    assert found.verdict is Verdict.MISSING
+    assert "dw-ll_ucoco_384.onnx" in found.what
+
+
+def test_a_finder_that_is_broken(tmp_path: Path) -> None:
+    path = tmp_path / "models/dwpose/dw-ll_ucoco_384.onnx"
+    path.parent.mkdir(parents=True)
+    path.write_text("no network")
+    (found,) = (
+        finding
+        for finding in findings(tmp_path, face_finder="dwpose")
+        if "dw-ll_ucoco_384" in finding.what
+    )
+    assert found.verdict is Verdict.MISSING
+    assert "can't be read" in found.what
+
+
+def distribution(folder: Path, name: str, number: str) -> None:
+    """What pip leaves of a package beside its modules."""
+    place = folder / f"{name.replace('-', '_')}-{number}.dist-info"
+    place.mkdir()
+    (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n")
+
+
+@pytest.mark.parametrize("other", ["9.1.0", "9.2.0"])
+def test_opencv_in_two_versions(tmp_path: Path, other: str) -> None:
+    """One overwrites some of the other's files: fine if they are equal."""
+    distribution(tmp_path, "opencv-python-headless", "9.1.0")
+    distribution(tmp_path, "opencv-contrib-python", other)
+    out = doctor(PYTHONPATH=str(tmp_path))
+    assert ("OpenCV is there in several versions" in out) == (other != "9.1.0")
+    assert ("opencv-python-headless==9.2.0" in out) == (other != "9.1.0")
+
+
+def test_ffmpeg_of_the_system_or_the_bundled_one(tmp_path: Path) -> None:
+    own = tmp_path / "ffmpeg"
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    assert f"ok       ffmpeg, installed: {own}" in doctor(PATH=str(tmp_path))
+    own.unlink()
+    assert "ok       ffmpeg, bundled: " in doctor(PATH=str(tmp_path))
