@@ -1,17 +1,20 @@
 """Servers to test against: in this process with a fake renderer, and as a user starts one."""
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from aiohttp import web
-from fakes import NumberRenderer, make_avatar_folder
+from fakes import NumberRenderer, make_avatar, make_avatar_folder
+from making import Avatars
 from servers import Begin, Command, ProcessServer, Result, Serve, Server, Starting, start_process
 
 from musetalk_stream.cli import main
-from musetalk_stream.config import load
+from musetalk_stream.config import EncoderConfig, bundled, load
+from musetalk_stream.prepare import prepare_store
 from musetalk_stream.renderers import Renderer
 from musetalk_stream.web.app import build_app
 from musetalk_stream.web.context import READINESS
@@ -110,3 +113,25 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         return Result(status, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which the avatars that a server begins with are ready."""
+    store = tmp_path_factory.mktemp("stocked")
+    make_avatar(store, "tiny")
+    make_avatar(store, "other")
+    prepare_store(store, bundled("avatars"), EncoderConfig())
+    return store
+
+
+@pytest.fixture
+def own_store(stocked: Path, tmp_path: Path) -> Path:
+    """A store that the test may change."""
+    return Path(shutil.copytree(stocked, tmp_path / "store", copy_function=os.link))
+
+
+@pytest.fixture
+async def avatars(serve: Serve, own_store: Path) -> Avatars:
+    """A server with a store of its own."""
+    return Avatars(await serve(avatars_dir=own_store), own_store)

@@ -1,14 +1,15 @@
 """Avatars: looked at, made of uploads, deleted."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import hdrs, web
 
 from ..avatar import Avatar
-from ..errors import AvatarInUse, AvatarNotFound
+from ..errors import AvatarInUse, AvatarNotFound, NotFound
 from ..prepare.work import PREPARING, throw_away
-from .context import CONFIG, services
+from .context import CONFIG, Services, services
 from .pages import avatar_document, avatars_page
 from .parameters import flag, wanted
 from .uploads import received_media, storage_errors
@@ -54,22 +55,27 @@ async def create_avatar(request: web.Request) -> web.Response:
 
 
 async def delete_avatar(request: web.Request) -> web.Response:
-    """Unknown at once, to everybody; then the sessions that show it end, if that was asked for."""
+    """With the sessions that show it, if that was asked for."""
     its = services(request)
     avatar_id = its.avatars.resolve(request.match_info["avatar_id"])
     folder = its.avatars.deletable(avatar_id)
     shown_by = its.registry.showing(avatar_id)
     if shown_by and not flag(request.query, "force"):
         raise AvatarInUse(
-            f"{len(shown_by)} sessions show avatar {avatar_id}: delete them first, or delete it "
-            "with ?force=true, which ends them"
+            f"sessions that show avatar {avatar_id}: {len(shown_by)}; delete them first, or delete "
+            "it with ?force=true, which ends them"
         )
+    await _close(its, avatar_id)
     try:
         await asyncio.to_thread(throw_away, folder)
     except FileNotFoundError:
         raise AvatarNotFound(f"avatar {avatar_id} has just been deleted") from None
-    finally:
-        its.avatars.forget(avatar_id)
-    for session in its.registry.showing(avatar_id):
-        await its.registry.close(session.id, "avatar_deleted")
+    its.avatars.forget(avatar_id)
+    await _close(its, avatar_id)  # what was created in the meantime
     return web.Response(status=204)
+
+
+async def _close(its: Services, avatar_id: str) -> None:
+    for session in its.registry.showing(avatar_id):
+        with suppress(NotFound):  # it has just ended by itself
+            await its.registry.close(session.id, "avatar_deleted")

@@ -88,6 +88,8 @@ async def received_media(
         fields: dict[str, str] = {}
         async with _receiving() as silence, aclosing(_parts(request)) as parts:
             async for part in parts:
+                if part.name != MEDIA_FIELD and part.filename:
+                    raise _no_media(f"there is a file in {part.name!r:.40}")
                 if part.name != MEDIA_FIELD:
                     fields[part.name or ""] = await _text(part, silence)
                 elif size < 0:
@@ -97,8 +99,7 @@ async def received_media(
                 else:
                     raise InvalidParameter(MEDIA_FIELD, "must be one file; send one at a time")
         if size < 0:
-            found = _found([repr(name)[:40] for name in fields])
-            raise NoMediaFile(f"send the picture or video in the field {MEDIA_FIELD}; {found}")
+            raise _no_media(_found([repr(name)[:40] for name in fields]))
         if size == 0:
             raise EmptyMedia(f"the file in the field {MEDIA_FIELD} is empty: 0 bytes")
         yield ReceivedMedia(path, file_name, fields)
@@ -206,6 +207,10 @@ async def _audio_part(request: web.Request) -> BodyPartReader:
             return part
         others.append(repr(part.name)[:40] if isinstance(part, BodyPartReader) else "nested parts")
     raise NoAudioFile(f"send the sound in the field {FIELD}; {_found(others)}")
+
+
+def _no_media(found: str) -> NoMediaFile:
+    return NoMediaFile(f"send the picture or video in the field {MEDIA_FIELD}; {found}")
 
 
 def _found(others: list[str]) -> str:

@@ -1,0 +1,223 @@
+"""Avatars over real HTTP: made of uploads, refused, listed, deleted. The processes are real."""
+
+import asyncio
+import json
+from fractions import Fraction
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+import pytest
+from fakes import tone, wav
+from making import PHOTO, Avatars, jpeg, portrait, processes
+from pictures import write_video
+from servers import Serve
+
+from musetalk_stream.prepare.work import PREPARING
+from musetalk_stream.web import uploads
+
+
+async def test_a_photo_becomes_an_avatar_that_speaks(avatars: Avatars) -> None:
+    job = await avatars.post(PHOTO, "C:\\Photos\\Anna Müller.jpg")
+    assert (job["avatar_id"], job["file_name"]) == ("anna-muller", "Anna Müller.jpg")
+    assert (job["name"], job["state"], job["error"]) == ("Anna Müller", "queued", None)
+    async with avatars.events(job["job_id"]) as events:
+        told = await events.rest()
+    assert all(event["event"] == "job" for event in told)
+    assert told[-1]["state"] == "done"
+    percents = [event["percent"] for event in told]
+    assert percents == sorted(percents)
+    assert (percents[0], percents[-1]) == (0, 100)
+    assert max(percents[:-1]) < 100, "only what is done is done"
+    stages = [event["stage"] for event in told if event["state"] == "running"]
+    assert list(dict.fromkeys(stages))[-2:] == ["animating", "encoding"]
+    shown = next(event["preview"] for event in told if event["stage"] == "animating")
+    assert (shown["width"], shown["height"]) == (256, 256)
+
+    document = (await avatars.client.get(job["avatar_url"])).json()
+    assert (document["name"], document["prepared"], document["protected"]) == (
+        "Anna Müller", True, False,
+    )  # fmt: skip
+    session_id = await avatars.server.create(avatar_id="anna-muller")
+    heard = await avatars.server.speak(session_id, wav(tone(1.0)))
+    assert heard[-1]["event"] == "complete"
+    assert avatars.in_the_making() == []
+    assert not processes(avatars.store)
+    assert (await avatars.client.get("/jobs")).json()["jobs"] == [await avatars.job(job["job_id"])]
+
+
+# --- what is refused
+
+
+async def check_refused(
+    avatars: Avatars, answer: httpx.Response, status: int, code: str, words: str = ""
+) -> None:
+    document = answer.json()
+    assert (answer.status_code, document["code"]) == (status, code), document
+    assert words in document["detail"]
+    assert (await avatars.client.get("/jobs")).json()["jobs"] == []
+    assert avatars.in_the_making() == []
+    assert avatars.ids() == ["demo", "other", "tiny"]
+
+
+BAD_FIELDS = [
+    ("avatar_id", "..", "1 to 64"),
+    ("avatar_id", "a/b", "1 to 64"),
+    ("avatar_id", "x" * 300, "1 to 64"),
+    ("avatar_id", "Änne", "1 to 64"),
+    ("avatar_id", "-a", "1 to 64"),
+    ("avatar_id", "a\0", "1 to 64"),
+    ("name", "x" * 129, "at most 128"),
+    ("name", "x" * 20_000, "at most 16384 bytes"),
+    ("loop", "round", "auto, ping-pong, forward"),
+    ("approve", "maybe", "true or false"),
+    ("face_box", "1,2,3", "4 numbers"),
+    ("face_box", "3,2,1,4", "in this order"),
+    ("face_box", "nan,2,3,4", "4 numbers"),
+    ("face_box", "0,0,1e9,1e9", "256x256"),
+    ("face_point", "1", "2 numbers"),
+    ("face_point", "-5,1", "256x256"),
+    ("landmarks", "[[1,2]]", "68"),
+    ("landmarks", "[" * 10_000, "68"),
+    ("landmarks", json.dumps([[1, "x"]] * 68), "68"),
+]
+
+
+async def test_bad_fields(avatars: Avatars) -> None:
+    for name, value, words in BAD_FIELDS:
+        answer = await avatars.try_post(**{name: value})
+        await check_refused(avatars, answer, 400, "invalid_parameter", words)
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "code"),
+    [
+        (b"", 422, "empty_media"),
+        (b"just some words\n" * 100, 415, "unsupported_media"),
+        (wav(tone(0.2)), 415, "unsupported_media"),
+        (PHOTO[: len(PHOTO) // 2], 422, "damaged_media"),
+    ],
+)
+async def test_bad_files(avatars: Avatars, data: bytes, status: int, code: str) -> None:
+    await check_refused(avatars, await avatars.try_post(data), status, code)
+
+
+async def test_bad_forms(avatars: Avatars) -> None:
+    form = {"Content-Type": "multipart/form-data; boundary=X"}
+    client = avatars.client
+    nothing = await client.post("/avatars")
+    await check_refused(avatars, nothing, 422, "no_media_file", "multipart/form-data")
+    other = await client.post("/avatars", files={"audio_file": ("a.jpg", PHOTO)})
+    await check_refused(avatars, other, 422, "no_media_file", "in 'audio_file'")
+    two = await client.post("/avatars", files=[("file", ("a.jpg", PHOTO))] * 2)
+    await check_refused(avatars, two, 400, "invalid_parameter", "one file")
+    garbage = await client.post("/avatars", content=b"garbage", headers=form)
+    await check_refused(avatars, garbage, 400, "bad_request")
+    cut = b'--X\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\nabc'
+    broken = await client.post("/avatars", content=cut, headers=form)
+    await check_refused(avatars, broken, 400, "bad_request")
+
+
+async def test_limits(serve: Serve, own_store: Path) -> None:
+    server = await serve(avatars_dir=own_store, max_avatar_mb=1, max_avatar_s=1, max_photo_mp=0.1)
+    avatars = Avatars(server, own_store)
+    answer = await avatars.try_post(bytes(1_000_001))
+    await check_refused(avatars, answer, 413, "upload_too_large", "1 MB")
+    answer = await avatars.try_post(jpeg(np.zeros((400, 400, 3), np.uint8)))
+    await check_refused(avatars, answer, 413, "media_too_large")
+    long = write_video(own_store.parent / "long.mp4", [portrait()] * 12, Fraction(8)).read_bytes()
+    await check_refused(avatars, await avatars.try_post(long), 413, "media_too_long")
+
+
+async def test_ids_that_are_taken(avatars: Avatars) -> None:
+    answer = await avatars.client.post("/avatars?avatar_id=tiny", content=b"not even read")
+    await check_refused(avatars, answer, 409, "avatar_exists", "tiny")
+    answer = await avatars.try_post(avatar_id="tiny")
+    await check_refused(avatars, answer, 409, "avatar_exists", "tiny")
+    first = await avatars.post(PHOTO, "tiny.jpg")
+    second = await avatars.post(PHOTO, "TINY.jpg")
+    assert [first["avatar_id"], second["avatar_id"]] == ["tiny-2", "tiny-3"]
+    taken = await avatars.try_post(avatar_id="tiny-3")
+    assert (taken.status_code, taken.json()["code"]) == (409, "avatar_exists")
+    for job in (second, first):
+        await avatars.cancel(job["job_id"])
+    await avatars.until_nothing_is_left()
+
+
+BEGINNING = (
+    b"POST /avatars HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+    b"Content-Type: multipart/form-data; boundary=X\r\n\r\n"
+    b'--X\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n'
+) + bytes(200_000)
+
+
+async def test_an_upload_that_breaks_off_leaves_nothing(avatars: Avatars) -> None:
+    address = urlsplit(avatars.server.url)
+    _, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(BEGINNING)
+
+    async def is_arriving() -> bool:
+        return any((avatars.store / PREPARING).glob(".receiving-*/upload"))
+
+    await avatars.server.until(is_arriving)
+    writer.close()
+    await avatars.until_nothing_is_left()
+    assert (await avatars.client.get("/jobs")).json()["jobs"] == []
+
+
+async def test_an_upload_that_stalls(avatars: Avatars, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "_SILENCE_S", 0.2)
+    address = urlsplit(avatars.server.url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(BEGINNING)
+    assert b" 408 " in await reader.readline()
+    writer.close()
+    await avatars.until_nothing_is_left()
+
+
+# --- deleting
+
+
+async def test_deleting_an_avatar_in_use(avatars: Avatars) -> None:
+    session_id = await avatars.server.create(avatar_id="other")
+    refused = await avatars.client.delete("/avatars/other")
+    assert (refused.status_code, refused.json()["code"]) == (409, "avatar_in_use")
+    bad = await avatars.client.delete("/avatars/other?force=perhaps")
+    assert (bad.status_code, bad.json()["code"]) == (400, "invalid_parameter")
+    async with avatars.server.events(session_id) as events:
+        await events.next()
+        gone = await avatars.client.delete("/avatars/other?force=true")
+        assert gone.status_code == 204
+        assert await events.rest() == [{"event": "closed", "reason": "avatar_deleted"}]
+    answer = await avatars.client.get(f"/sessions/{session_id}")
+    assert (answer.status_code, answer.json()["code"]) == (410, "session_gone")
+    assert "its avatar was deleted" in answer.json()["detail"]
+    assert avatars.ids() == ["demo", "tiny"]
+    again = await avatars.client.delete("/avatars/other")
+    assert (again.status_code, again.json()["code"]) == (404, "avatar_not_found")
+
+
+@pytest.mark.parametrize("avatar_id", ["tiny", "demo", "test_avatar"])
+async def test_some_avatars_stay(avatars: Avatars, avatar_id: str) -> None:
+    refused = await avatars.client.delete(f"/avatars/{avatar_id}?force=true")
+    assert (refused.status_code, refused.json()["code"]) == (409, "avatar_protected")
+    assert avatars.ids() == ["demo", "other", "tiny"]
+
+
+# --- one address, two answers
+
+
+async def test_the_page_and_the_list(avatars: Avatars) -> None:
+    page = await avatars.client.get("/avatars", headers={"Accept": "text/html,*/*"})
+    assert page.headers["Content-Type"].startswith("text/html")
+    listed = await avatars.client.get("/avatars")
+    assert [each["protected"] for each in listed.json()["avatars"]] == [True, False, True]
+    assert page.headers["Vary"] == listed.headers["Vary"] == "Accept"
+    assert (await avatars.client.head("/avatars")).status_code == 200
+
+
+async def test_caches_learn_of_both_differences(serve: Serve, own_store: Path) -> None:
+    server = await serve(avatars_dir=own_store, cors_origins="https://app.example")
+    answer = await server.client.get("/avatars", headers={"Origin": "https://app.example"})
+    assert answer.headers.get_list("Vary", split_commas=True) == ["Accept", "Origin"]

@@ -1,0 +1,220 @@
+"""Jobs: queued, approved, cancelled, killed, taken over by the next server. Processes are real."""
+
+import asyncio
+import io
+import os
+import signal
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import NumberRenderer
+from making import Avatars, is_alive, nobody, portrait, stopped
+from pictures import write_video
+from PIL import Image
+from servers import Begin, Serve, Starting
+
+from musetalk_stream.jobs import JobState
+from musetalk_stream.jobs import jobs as jobs_module
+from musetalk_stream.jobs.state import IllegalTransition, Trigger, advance
+from musetalk_stream.prepare.work import PREPARING
+
+# --- what may happen when
+
+
+@pytest.mark.parametrize("state", [JobState.DONE, JobState.FAILED, JobState.CANCELLED])
+def test_the_end_is_the_end(state: JobState) -> None:
+    for trigger in Trigger:
+        with pytest.raises(IllegalTransition):
+            advance(state, trigger)
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING, JobState.AWAITING_APPROVAL])
+def test_what_goes_on_may_fail_and_be_cancelled(state: JobState) -> None:
+    assert advance(state, Trigger.FAIL) is JobState.FAILED
+    assert advance(state, Trigger.CANCEL) is JobState.CANCELLED
+
+
+def test_approval_leads_back_into_the_queue() -> None:
+    state = JobState.QUEUED
+    for trigger in (Trigger.START, Trigger.LOOKED, Trigger.APPROVE, Trigger.START, Trigger.FINISH):
+        state = advance(state, trigger)
+    assert state is JobState.DONE
+    with pytest.raises(IllegalTransition, match="can't APPROVE while QUEUED"):
+        advance(JobState.QUEUED, Trigger.APPROVE)
+
+
+# --- the face is looked at
+
+
+async def test_a_video_is_approved(avatars: Avatars, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "talk.mp4", [portrait()] * 4, Fraction(8)).read_bytes()
+    job_id = (await avatars.post(video, "talk.mp4", approve="true", name="  Anna "))["job_id"]
+    job = await avatars.until_state(job_id, "awaiting_approval")
+    shown = job["preview"]
+    assert (shown["width"], shown["height"]) == (256, 256)
+    assert (shown["original_width"], shown["original_height"]) == (256, 256)
+    assert [face["chosen"] for face in shown["faces"]] == [True]
+    left, top, right, bottom = shown["faces"][0]["box"]
+    assert 60 < left < right < 200, "the face is in the middle"
+    assert 20 < top < bottom < 210
+    assert np.array(shown["landmarks"]).shape == (68, 2)
+    assert shown["mask"]
+    assert all(len(point) == 2 for outline in shown["mask"] for point in outline)
+    picture = await avatars.client.get(shown["picture_url"])
+    assert picture.headers["Content-Type"] == "image/jpeg"
+    assert Image.open(io.BytesIO(picture.content)).size == (256, 256)
+    assert job["name"] == "Anna"
+
+    for bad in ({"face_box": [0, 0, 257, 100]}, {"face_point": "300,1"}, {"landmarks": [[1, 2]]}):
+        answer = await avatars.approve(job_id, **bad)
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
+    assert (await avatars.job(job_id))["state"] == "awaiting_approval", "nothing has changed"
+
+    box = [left - 10, top - 10, right + 10, bottom + 10]
+    again = await avatars.approve(job_id, face_box=box)
+    assert again.json()["state"] in ("queued", "running")
+    assert again.json()["preview"] is None
+    job = await avatars.until_state(job_id, "awaiting_approval")
+    assert job["preview"] is not None
+
+    assert (await avatars.approve(job_id)).status_code == 200
+    assert (await avatars.follow(job_id))[-1]["state"] == "done"
+    refused = await avatars.approve(job_id)
+    assert (refused.status_code, refused.json()["code"]) == (409, "not_awaiting_approval")
+    gone = await avatars.client.get(f"/jobs/{job_id}/picture")
+    assert (gone.status_code, gone.json()["code"]) == (404, "not_found")
+    assert "talk" in avatars.ids()
+
+
+async def test_nobody_approves(avatars: Avatars, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_module, "_APPROVAL_S", 0.1)
+    job_id = (await avatars.post(approve="true"))["job_id"]
+    job = (await avatars.follow(job_id))[-1]
+    assert job["state"] == "cancelled"
+    assert "given up" in job["notes"][-1]
+    await avatars.until_nothing_is_left()
+
+
+async def test_a_photo_without_a_face(avatars: Avatars) -> None:
+    job = await avatars.post(nobody())
+    last = (await avatars.follow(job["job_id"]))[-1]
+    assert (last["state"], last["error"]["code"], last["error"]["status"]) == (
+        "failed", "no_face", 422,
+    )  # fmt: skip
+    assert set(last["error"]) == {"title", "detail", "code", "status", "retryable"}
+    await avatars.until_nothing_is_left()
+    assert "anna" not in avatars.ids()
+    again = await avatars.post(nobody(), face_box="60,60,200,220")
+    assert again["avatar_id"] == "anna", "the name is free again"
+    assert (await avatars.follow(again["job_id"]))[-1]["state"] == "done", "marked by hand"
+
+
+# --- the queue
+
+
+async def test_positions_and_cancelling(serve: Serve, own_store: Path) -> None:
+    avatars = Avatars(await serve(avatars_dir=own_store, max_jobs=2), own_store)
+    first, second, third = [
+        (await avatars.post(avatar_id=name))["job_id"] for name in ("one", "two", "three")
+    ]
+    async with stopped(avatars, first, "one") as pid:
+        assert [
+            (job["avatar_id"], job["state"], job["position"])
+            for job in (await avatars.client.get("/jobs")).json()["jobs"]
+        ] == [("three", "queued", 2), ("two", "queued", 1), ("one", "running", None)]
+        full = await avatars.try_post()
+        assert (full.status_code, full.json()["code"]) == (429, "too_many_jobs")
+        assert 5 <= int(full.headers["Retry-After"]) <= 60
+
+        await avatars.cancel(second)
+        assert (await avatars.job(second))["state"] == "cancelled"
+        assert (await avatars.job(third))["position"] == 1
+        assert avatars.in_the_making() == ["one", "three"]
+        async with avatars.events(first) as events:
+            await events.next()
+            await avatars.cancel(first)
+            assert (await events.rest())[-1]["state"] == "cancelled"
+        assert not is_alive(pid), "it is not there, not even as a zombie"
+        assert avatars.in_the_making() == ["three"]
+    pid = await avatars.process("three")
+    await avatars.cancel(third)
+    assert not is_alive(pid)
+    assert avatars.in_the_making() == []
+    assert avatars.ids() == ["demo", "other", "tiny"]
+
+    await avatars.cancel(third)  # of one that is over: it is forgotten
+    gone = await avatars.client.get(f"/jobs/{third}")
+    assert (gone.status_code, gone.json()["code"]) == (404, "job_not_found")
+
+
+async def test_a_process_that_is_killed_fails_its_job(avatars: Avatars) -> None:
+    killed = (await avatars.post(avatar_id="one"))["job_id"]
+    healthy = (await avatars.post(avatar_id="two"))["job_id"]
+    async with stopped(avatars, killed, "one") as pid:
+        os.kill(pid, signal.SIGKILL)
+    last = (await avatars.follow(killed))[-1]
+    assert (last["state"], last["error"]["code"]) == ("failed", "preparation_failed")
+    assert "killed" in last["error"]["detail"]
+    assert "one" not in avatars.in_the_making()
+    assert (await avatars.follow(healthy))[-1]["state"] == "done", "the next one has its turn"
+    assert avatars.ids() == ["demo", "other", "tiny", "two"]
+
+
+async def test_many_look_on_and_leaving_cancels_nothing(avatars: Avatars) -> None:
+    job_id = (await avatars.post(avatar_id="one"))["job_id"]
+    async with avatars.events(job_id) as leaving:
+        assert leaving.response.headers["Cache-Control"] == "no-cache, no-transform"
+        assert (await leaving.next())["job_id"] == job_id
+        assert leaving.retry_ms == 1000
+    told = await asyncio.gather(*(avatars.follow(job_id) for _ in range(3)))
+    assert [seen[-1]["state"] for seen in told] == ["done"] * 3
+    async with avatars.events(job_id) as late:
+        assert [event["state"] for event in await late.rest()] == ["done"]
+
+
+async def test_the_next_server_goes_on(begin: Begin, own_store: Path) -> None:
+    async def start() -> tuple[Starting, Avatars]:
+        starting = await begin(NumberRenderer(), avatars_dir=own_store)
+        await starting.readiness.settled()
+        return starting, Avatars(starting.server, own_store)
+
+    first, avatars = await start()
+    seen = (await avatars.post(avatar_id="seen", approve="true"))["job_id"]
+    before = await avatars.until_state(seen, "awaiting_approval")
+    running = (await avatars.post(avatar_id="running"))["job_id"]
+    queued = (await avatars.post(avatar_id="queued"))["job_id"]
+    async with stopped(avatars, running, "running") as pid, avatars.events(queued) as events:
+        await events.next()
+        await first.runner.cleanup()
+        assert not is_alive(pid)
+        assert all(event["state"] == "queued" for event in await events.rest()), "it ends early"
+    assert avatars.in_the_making() == ["queued", "running", "seen"]
+
+    (own_store / PREPARING / "half").mkdir()  # killed while an upload came in
+    _, avatars = await start()
+    jobs = (await avatars.client.get("/jobs")).json()["jobs"]
+    assert [job["job_id"] for job in jobs] == [queued, running, seen]
+    again = await avatars.job(seen)
+    assert (again["state"], again["preview"]) == ("awaiting_approval", before["preview"])
+    assert (await avatars.client.get(f"/jobs/{seen}/picture")).status_code == 200
+    await avatars.cancel(queued)
+    assert (await avatars.follow(running))[-1]["state"] == "done"
+    assert (await avatars.approve(seen)).status_code == 200
+    assert (await avatars.follow(seen))[-1]["state"] == "done"
+    assert avatars.in_the_making() == []
+    assert avatars.ids() == ["demo", "other", "running", "seen", "tiny"]
+
+
+# --- what the renderer needs besides
+
+
+async def test_latents_are_part_of_the_job(serve: Serve, own_store: Path) -> None:
+    renderer = NumberRenderer(unprepared={"one"})
+    avatars = Avatars(await serve(renderer, avatars_dir=own_store), own_store)
+    job_id = (await avatars.post(avatar_id="one"))["job_id"]
+    last = (await avatars.follow(job_id))[-1]
+    assert (last["state"], last["stage"]) == ("done", "latents")
+    assert renderer.unprepared == set()
+    await avatars.server.create(avatar_id="one")
