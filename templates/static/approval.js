@@ -16,8 +16,9 @@ export class Approval {
   /**
    * `onAnswer(hint)`: an empty one is a yes, another (`face_point`, `face_box`) asks for another
    * look, and resolves to a problem or to null. `onOther()` when it must be another picture.
+   * `onShown()` when it has the size that it will have.
    */
-  constructor({ onAnswer, onOther }) {
+  constructor({ onAnswer, onOther, onShown }) {
     const { root, parts } = fromTemplate("approval");
     this.root = root;
     this.#parts = parts;
@@ -25,6 +26,7 @@ export class Approval {
     parts.yes.addEventListener("click", () => this.#answer({}));
     parts.draw.addEventListener("click", () => this.#draw());
     parts.other.addEventListener("click", onOther);
+    parts.picture.addEventListener("load", onShown);
   }
 
   /** A finding, or the next one. */
@@ -35,8 +37,6 @@ export class Approval {
     // The same address may be another frame after another look.
     const url = `${preview.picture_url}?look=${this.#looks}`;
     this.#parts.picture.src = url;
-    this.#parts.picture.width = preview.width;
-    this.#parts.picture.height = preview.height;
     const [count, isMarked] = [preview.faces.length, preview.landmarks?.length > 0];
     this.#parts.question.textContent = isMarked ? "Is this the face?" : "Which face is it?";
     this.#parts.explanation.textContent = count > 1 ? `${EXPLANATION} ${SEVERAL}` : EXPLANATION;

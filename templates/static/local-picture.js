@@ -1,5 +1,7 @@
 // A file that was chosen, shown before or without the server: a photo, or a video's first picture.
 
+const PATIENCE_MS = 5000; // some phones load no video before it is played
+
 /** An element that shows `file` and its size; null if this browser can't show it. */
 export async function localPicture(file) {
   const url = URL.createObjectURL(file);
@@ -27,6 +29,7 @@ function video(url) {
 
 function load({ element, size, loaded }) {
   return new Promise((resolve) => {
+    setTimeout(() => resolve(null), PATIENCE_MS);
     element.addEventListener("error", () => resolve(null));
     element.addEventListener(loaded, () => {
       const [width, height] = size();

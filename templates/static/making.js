@@ -85,7 +85,7 @@ export class Making {
     // A field under the cursor brings up a phone's keyboard, and the name may well be right.
     if (matchMedia("(pointer: fine)").matches) parts.name.select();
     else parts.make.focus({ preventScroll: true });
-    this.root.scrollIntoView({ block: "nearest" });
+    this.#bringIntoSight();
   }
 
   async #send(hint = {}) {
@@ -156,10 +156,16 @@ export class Making {
 
   #askForApproval(job) {
     const isFirst = this.#approval === null;
+    // Where somebody waits for it, but not where they do something else meanwhile.
+    const { activeElement } = document;
+    const isWaited =
+      this.#file !== null &&
+      (activeElement === document.body || this.root.contains(activeElement));
     if (isFirst) {
       const view = new Approval({
         onAnswer: (hint) => this.#approve(hint),
         onOther: () => this.#replace(),
+        onShown: () => isWaited && this.#bringIntoSight(),
       });
       this.#approval = { view, isLookedForAgain: false };
       this.#parts.body.replaceChildren(view.root);
@@ -168,12 +174,7 @@ export class Making {
     this.#hideProgress();
     this.#approval.view.show(job);
     this.#on.say(`${job.name}: please look at the face that was found.`);
-    // Where somebody waits for it, but not where they do something else meanwhile.
-    const { activeElement } = document;
-    if (this.#file && (activeElement === document.body || this.root.contains(activeElement))) {
-      this.root.scrollIntoView({ block: "nearest" });
-      this.#approval.view.focus();
-    }
+    if (isWaited) this.#approval.view.focus();
   }
 
   /** The problem, if the server doesn't take the answer; else null. */
@@ -220,7 +221,7 @@ export class Making {
       onOther: () => this.#replace(),
     });
     this.#parts.body.replaceChildren(view);
-    this.root.scrollIntoView({ block: "nearest" });
+    this.#bringIntoSight();
   }
 
   /** On the file itself: the server has found nothing to show. */
@@ -247,7 +248,7 @@ export class Making {
         this.#fail(problem, onRetry);
       },
     });
-    this.root.scrollIntoView({ block: "nearest" });
+    this.#bringIntoSight();
   }
 
   // ---- the end ----
@@ -297,6 +298,11 @@ export class Making {
     this.#parts.progress.setAttribute("aria-valuenow", String(Math.round(value)));
     this.#parts.progress.setAttribute("aria-valuetext", words);
     this.#parts.bar.style.width = `${value}%`;
+  }
+
+  #bringIntoSight() {
+    const fits = this.root.offsetHeight < window.innerHeight;
+    this.root.scrollIntoView({ block: fits ? "nearest" : "start" });
   }
 
   #hideProgress() {

@@ -296,7 +296,7 @@ async def test_a_reload_goes_on_and_names_stay_text(open_page: OpenPage, avatars
     assert (await page.title()).startswith("Avatars")
 
 
-async def test_another_face_is_taken_by_a_tap(open_page: OpenPage) -> None:
+async def test_another_face_is_taken_by_a_tap(open_page: OpenPage, avatars_url: str) -> None:
     page = await open_page()
     await choose(page, two_people(), "two.jpg")
     points = await until_drawn(page)
@@ -309,7 +309,15 @@ async def test_another_face_is_taken_by_a_tap(open_page: OpenPage) -> None:
         timeout=PATIENCE_MS
     )
     assert (await shown_at(points))[0] > middle
-    await press(page, "Cancel")
+
+    # Somebody else cancels it, and has the server forget it.
+    job = next(job for job in await jobs(avatars_url) if job["name"] == "Two")
+    async with httpx.AsyncClient(base_url=avatars_url) as client:
+        for _ in range(2):
+            assert (await client.delete(f"/jobs/{job['job_id']}")).status_code == 204
+    await expect(page.locator(".failure code")).to_have_text("job_not_found")
+    await press(page, "Dismiss")
+    await expect(page.locator("#making")).to_be_hidden()
 
 
 async def test_an_upload_is_cancelled_and_a_lost_one_sent_again(open_page: OpenPage) -> None:
