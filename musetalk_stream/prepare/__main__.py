@@ -27,6 +27,7 @@ from .progress import Progress, Stage
 # counted: the avatar's pictures, which are mapped.
 _MEMORY_BYTES = 8 << 30
 _EXAMINE_S = 20
+_EXAMINE_NICE = 5  # after those who speak, but soon: a client waits for the answer to its upload
 _TELL_EVERY_S = 0.2
 _LOOK_AFTER_PARENT_S = 1.0
 
@@ -34,7 +35,7 @@ _LOOK_AFTER_PARENT_S = 1.0
 def main(argv: Sequence[str]) -> int:
     speaker = _Speaker()
     _end_with_parent()
-    _take_little()
+    _limit_memory()
     try:
         match argv:
             case ["--examine", file]:
@@ -55,6 +56,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _examine(path: Path, config: Config, speaker: "_Speaker") -> dict[str, Any]:
     from .media import examine
+
+    os.nice(_EXAMINE_NICE)
 
     def give_up() -> None:
         exc = DamagedMedia(f"the file can't be made out within {_EXAMINE_S} s: convert it first")
@@ -86,6 +89,7 @@ def _prepare(folder: Path, config: Config, speaker: "_Speaker") -> dict[str, Any
     from .steps import Outcome, run
     from .work import open_work
 
+    _come_last()
     cv2.setNumThreads(max(1, (os.cpu_count() or 1) // 2))
     work = open_work(folder.absolute())
     with work.held():
@@ -133,12 +137,15 @@ def _error(exc: MuseTalkStreamError) -> dict[str, Any]:
     }
 
 
-def _take_little() -> None:
+def _come_last() -> None:
     """Those who speak come first: this process, and the FFmpeg that it starts, get what is left."""
     os.nice(19)
     if hasattr(os, "SCHED_IDLE"):
         with suppress(OSError):  # not in every container
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":  # elsewhere it counts something else
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
