@@ -5,15 +5,16 @@ import hashlib
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from .avatar import Avatar, is_avatar_id, open_avatar
-from .config import Config, StorageConfig
+from .config import Config, default_of, settings
 from .errors import AvatarExists, InvalidParameter, MuseTalkStreamError, NoMediaFile, SetupError
 from .prepare.progress import Estimate, Progress, Stage
 from .prepare.request import Request, read_request
-from .prepare.work import Work, sweep
+from .prepare.work import Work, disk_errors, sweep
 from .renderers import DeviceLost, OutOfDeviceMemory
 from .renderers.make import make_renderer
 from .weights import program
@@ -38,21 +39,24 @@ def run(config: Config, file: Path, request: Request, *, replace_old: bool) -> i
     _check(file, request)
     store = config.storage.avatars_dir
     work = Work(store, request)
-    _make_store(store)
-    sweep(store)
+    with disk_errors(work):
+        store.mkdir(parents=True, exist_ok=True)
+        sweep(store)
+    line = _Line(Estimate(latents=config.engine.renderer != "builtin"))
     if _was_finished(work):
         work.discard()
     else:
-        _begin_or_go_on(work, file, replace_old=replace_old)
+        with disk_errors(work):
+            _begin_or_go_on(work, file, replace_old=replace_old)
         try:
-            _make(work, config, file, replace_old=replace_old)
+            _make(work, config, file, line, replace_old=replace_old)
         except MuseTalkStreamError:
             work.discard()
             raise
         except KeyboardInterrupt:
             print("interrupted; to go on, give the same command again", file=sys.stderr)
             return 130
-    return _tell_ready(config, work.place)
+    return _tell_ready(config, open_avatar(work.place), line)
 
 
 def _check(file: Path, request: Request) -> None:
@@ -65,13 +69,6 @@ def _check(file: Path, request: Request) -> None:
 
         if not is_official(file):
             raise NoMediaFile(f"{file} is a folder, and not that of an official MuseTalk avatar")
-
-
-def _make_store(store: Path) -> None:
-    try:
-        store.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise SetupError(f"avatars can't be kept in {store}: {exc}") from exc
 
 
 # --- the work folder
@@ -129,11 +126,11 @@ def _sha256(file: Path) -> bytes:
 # --- the making
 
 
-def _make(work: Work, config: Config, file: Path, *, replace_old: bool) -> None:
+def _make(work: Work, config: Config, file: Path, line: "_Line", *, replace_old: bool) -> None:
     from .prepare.official import import_official
-    from .prepare.steps import disk_errors, run
+    from .prepare.steps import run
 
-    with work.held(), _Line(Estimate()) as line, disk_errors(work):
+    with work.held(), line, disk_errors(work):
         if not work.upload.exists():
             arriving = work.upload.with_suffix(".part")
             if file.is_dir():
@@ -158,16 +155,12 @@ def _tell_notes(work: Work) -> None:
             print(f"note: {note}", file=sys.stderr)
 
 
-def _tell_ready(config: Config, folder: Path) -> int:
-    avatar = open_avatar(folder)
+def _tell_ready(config: Config, avatar: Avatar, line: "_Line") -> int:
     made = avatar.manifest
     looks = f"{made.width} x {made.height}, {made.num_frames} frames at {float(made.fps):g}/s"
-    options = ["--avatar", made.id]
-    if config.storage.avatars_dir != StorageConfig().avatars_dir:
-        options += ["--avatars-dir", str(config.storage.avatars_dir)]
     if config.engine.renderer != "builtin":
         try:
-            _prepare_for_renderer(config, avatar)
+            _prepare_for_renderer(config, avatar, line)
         except SetupError:
             print(
                 f"avatar {made.id} is made: {looks}; it is not prepared for "
@@ -175,22 +168,30 @@ def _tell_ready(config: Config, folder: Path) -> int:
                 flush=True,
             )
             raise
-        options += ["--renderer", config.engine.renderer]
-    try_it = f"{program()} serve {shlex.join(options)}"
-    print(f"avatar {made.id} is ready: {looks}; try it: {try_it}", flush=True)
+    try_it = shlex.join(["--avatar", made.id, *_options(config)])
+    print(f"avatar {made.id} is ready: {looks}; try it: {program()} serve {try_it}", flush=True)
     return 0
 
 
-def _prepare_for_renderer(config: Config, avatar: Avatar) -> None:
+def _prepare_for_renderer(config: Config, avatar: Avatar, line: "_Line") -> None:
     """What the server would do before it shows the avatar. Raises SetupError."""
     renderer = make_renderer(config)
     try:
         renderer.load(lambda doing: None)
-        with _Line(Estimate(latents=True)) as line:
+        with line:
             for share in renderer.prepare(avatar):
                 line.tell(Progress(Stage.LATENTS, share))
     except (DeviceLost, OutOfDeviceMemory) as exc:
         raise SetupError(f"the device gave up: {exc}") from exc
+
+
+def _options(config: Config) -> Iterator[str]:
+    """Flags for a server that shows avatars as this command has made them."""
+    for section, spec in settings():
+        value = getattr(getattr(config, section), spec.name)
+        is_shared = spec.name in ("avatars_dir", "renderer") or section == "musetalk"
+        if is_shared and value != default_of(spec):
+            yield from ("--" + spec.name.replace("_", "-"), str(value))
 
 
 class _Line:

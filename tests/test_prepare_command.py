@@ -119,6 +119,15 @@ def test_what_can_not_be_made_is_refused_and_leaves_nothing(
     assert "landmarks" in refusal(str(film), "--landmarks", str(text))
 
 
+def test_a_place_where_nothing_can_be_kept(
+    tmp_path: Path, film: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    store = tmp_path / "file" / "store"
+    assert main(["prepare", str(film), "--avatars-dir", str(store)]) == 1
+    assert f"can't be made in {store}: " in capsys.readouterr().err
+
+
 def test_landmarks_come_from_a_file(tmp_path: Path, film: Path) -> None:
     points = [[20.0 + 3 * n, 60.0 + n] for n in range(68)]
     (tmp_path / "points.json").write_text(json.dumps(points))
@@ -139,6 +148,27 @@ def test_weights_that_are_missing_leave_an_avatar(tmp_path: Path, film: Path) ->
     assert "avatar my-film is made" in done.stdout
     assert "weights" in done.stderr.splitlines()[-1]
     assert open_avatar(tmp_path / "store" / "my-film").manifest.num_frames == NUM_FRAMES
+
+
+def test_an_official_avatar_comes_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from test_official import make_official  # and with it torch, which most tests do without
+
+    folder, store = make_official(tmp_path / "Her"), tmp_path / "store"
+    assert main(["prepare", str(folder), "--avatars-dir", str(store)]) == 0
+    assert "avatar her is ready" in capsys.readouterr().out
+    assert open_avatar(store / "her").manifest.cycle is Cycle.MIRROR
+    assert left_in(store) == ["her"]
+
+
+def test_it_is_prepared_for_the_renderer_too(
+    tmp_path: Path, film: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--renderer", "musetalk", "--models-dir", str(models), "--device", "cpu"]
+    assert main(["prepare", str(film), "--avatars-dir", str(tmp_path), *options]) == 0
+    said = capsys.readouterr()
+    assert "preparing it for the renderer" in said.err
+    assert said.out.rstrip().endswith(f"--models-dir {models} --device cpu")
+    assert list((tmp_path / "my-film" / "derived").glob("musetalk-v15-*.safetensors"))
 
 
 def test_avatars_are_listed_and_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -247,8 +277,7 @@ def test_killed_at_any_moment_it_goes_on(tmp_path: Path, film: Path) -> None:
         for folder in find_avatars(store).values():
             assert open_avatar(folder).manifest.num_frames == NUM_FRAMES, "made is whole"
             num_made += 1
-            done = result("avatars", store, "--delete", folder.name)
-            assert done.returncode == 0, done.stderr
+            assert main(["avatars", "--avatars-dir", str(store), "--delete", folder.name]) == 0
     done = result("prepare", store, str(film))
     assert done.returncode == 0, done.stderr
     assert left_in(store) == ["my-film"]

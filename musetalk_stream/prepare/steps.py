@@ -1,7 +1,6 @@
 """From an upload to an avatar, step by step; what a step has left is not made again."""
 
 import datetime
-import errno
 import hashlib
 import json
 import shutil
@@ -21,7 +20,7 @@ from .. import __version__
 from ..avatar import NUM_LANDMARKS, Cycle, Manifest
 from ..blend import i420_planes
 from ..config import Config
-from ..errors import DamagedMedia, FaceFinderMissing, PreparationFailed, StorageFull
+from ..errors import DamagedMedia, FaceFinderMissing, StorageFull
 from ..renderers.musetalk.box import Box
 from ..renderers.musetalk.colour import bgr_of, i420_of
 from .derive import derive_from_frames, unpack
@@ -37,7 +36,7 @@ from .plan import Plan, make_plan, read_plan
 from .progress import Progress, Stage, Tell
 from .request import FaceHint
 from .source import write_source
-from .work import Work
+from .work import Work, disk_errors
 
 I420 = npt.NDArray[np.uint8]  # [H*3/2, W]
 Landmarks = npt.NDArray[np.float32]  # [68, 2], or [N, 68, 2]
@@ -357,19 +356,3 @@ def _counted(
     for count, frame in enumerate(frames, start=1):
         yield frame
         tell(Progress(stage, most * min(1.0, count / num_frames)))
-
-
-# --- errors
-
-
-@contextmanager
-def disk_errors(work: Work) -> Iterator[None]:
-    """What the disk does to us, in the words of those who can do something about it."""
-    try:
-        yield
-    except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(f"the disk is full: make room in {work.store} and try again") from exc
-        raise PreparationFailed(
-            f"avatar {work.request.avatar_id} can't be made in {work.store}: {exc}"
-        ) from exc

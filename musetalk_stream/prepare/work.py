@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import AvatarExists, PreparationFailed
+from ..errors import AvatarExists, PreparationFailed, StorageFull
 from .request import Request, read_request
 
 log = logging.getLogger(__name__)
@@ -116,6 +116,19 @@ class Work:
             throw_away(self.folder)
         with suppress(OSError):
             self.folder.parent.rmdir()  # if it was the last
+
+
+@contextmanager
+def disk_errors(work: Work) -> Iterator[None]:
+    """What the disk does to us, in the words of those who can do something about it."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(f"the disk is full: make room in {work.store} and try again") from exc
+        raise PreparationFailed(
+            f"avatar {work.request.avatar_id} can't be made in {work.store}: {exc}"
+        ) from exc
 
 
 def open_work(folder: Path) -> Work:
