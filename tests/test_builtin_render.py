@@ -14,6 +14,7 @@ import pytest
 
 from musetalk_stream.avatar import Avatar, Cycle, Manifest, read_manifest
 from musetalk_stream.blend import MouthRegion, compose, i420_planes
+from musetalk_stream.prepare.faces.smooth import smoothed
 from musetalk_stream.renderers import FrameRequest
 from musetalk_stream.renderers.builtin import BuiltinRenderer
 
@@ -290,8 +291,10 @@ def test_a_jaw_above_the_mouth_is_no_face(plain: Avatar) -> None:
 
 
 def test_trembling_landmarks_are_calmed() -> None:
+    """By preparation; the renderer takes them as they are."""
     rng = np.random.default_rng(5)
-    places = [landmarks() + rng.normal(0, 0.7, (68, 2)).astype(np.float32) for _ in range(24)]
+    trembling = landmarks() + rng.normal(0, 0.7, (24, 68, 2)).astype(np.float32)
+    places = [*smoothed(trembling.astype(np.float32), Cycle.FORWARD)]
     picture = draw(landmarks())
     calm = avatar([landmarks()] * 24, [picture] * 24)
     shaky = avatar(places, [picture] * 24)
@@ -338,18 +341,16 @@ def test_open_lips_keep_showing_what_is_between_them() -> None:
     assert rendered(BuiltinRenderer(), [request(some, (0, 0, 0, 0))]) == [None]
 
 
-def test_smoothing_turns_round_where_the_cycle_does() -> None:
-    """Picture 0 of a ping-pong cycle is next to picture 1 only, not to the last one."""
-    places = [landmarks()] * 6 + [landmarks(134, 157)] * 6
-    pictures = [draw(landmarks())] * 12
-    there = avatar(places, pictures, Cycle.PING_PONG)
-    calm = avatar([landmarks()] * 12, pictures, Cycle.PING_PONG)
-    found = rendered(BuiltinRenderer(), [request(there, SHAPES["ah"], 0)])[0]
-    wrapped = rendered(BuiltinRenderer(), [request(avatar(places, pictures), SHAPES["ah"], 0)])[0]
-    assert found is not None
-    assert wrapped is not None
-    assert found.x == region(calm, SHAPES["ah"], 0).x
-    assert not same(found, wrapped)
+def test_a_mouth_is_drawn_where_a_quick_head_is() -> None:
+    """Not where it was on average."""
+    picture = draw(landmarks(128, 140))
+    nodding = [landmarks(128, 140 + 9 * np.cos(2 * np.pi * n / 8)) for n in range(8)]
+    moving = avatar(nodding, [picture] * 8)
+    for n in (0, 4):  # at the ends of its way
+        still = avatar([nodding[n]] * 8, [picture] * 8)
+        found, expected = (region(each, SHAPES["ah"], n) for each in (moving, still))
+        assert (found.x, found.y, found.luma.shape) == (expected.x, expected.y, expected.luma.shape)
+        assert np.abs(found.luma.astype(int) - expected.luma).mean() < 1
 
 
 def test_few_faces_are_remembered() -> None:

@@ -6,7 +6,7 @@ import numpy.typing as npt
 from ...avatar import Avatar
 from .colours import Colours, colours_of
 from .field import Field, field_of
-from .place import Place, find_mouth, smoothed
+from .place import Place, find_mouth
 
 _SAMPLED = 32  # pictures that tell what the face is like
 
@@ -32,7 +32,7 @@ class Face:
 
 def study(avatar: Avatar) -> Face | None:
     """Learn an avatar's face, in some milliseconds; None if no picture shows one."""
-    landmarks = smoothed(avatar.landmarks, avatar.manifest.cycle)
+    landmarks = avatar.landmarks
     known = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
     faces, pictures = [], []
     for n in known[:: 1 + len(known) // _SAMPLED].tolist():

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...avatar import Cycle
 from .arrays import Floats, as_floats
 
 LEFT, RIGHT = 48, 54  # landmarks: the corners of the mouth
 _INNER_LEFT, _INNER_RIGHT = 60, 64
 _UPPER = [60, 61, 62, 63, 64]  # inner lips, from left to right
 _LOWER = [60, 67, 66, 65, 64]
-_SMOOTH = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # over neighbouring pictures
 _SMALLEST = 3.0  # luma pixels; in a mouth of less half width nothing can be seen to move
 _OPEN_MOUTH = 0.08  # lips further apart than this in the picture itself are open
 
@@ -79,25 +77,3 @@ def _fit(lip: Floats) -> Floats:
     """The polynomial `[5]` through the points u, v `[5, 2]` of one lip."""
     powers = np.vander(lip[:, 0].astype(np.float64), 5)
     return as_floats(np.linalg.lstsq(powers, lip[:, 1], rcond=1e-4)[0])
-
-
-def smoothed(landmarks: Floats, cycle: Cycle) -> Floats:
-    """Landmarks `[N, 68, 2]` averaged over neighbouring pictures of the cycle; NaN stays NaN.
-
-    What finds landmarks in photographs trembles by parts of a pixel, and lips must not.
-    """
-    half = len(_SMOOTH) // 2
-    order = np.arange(-half, len(landmarks) + half)
-    if cycle is Cycle.FORWARD:
-        order %= len(landmarks)
-    else:
-        order = np.clip(order, 0, len(landmarks) - 1)
-    known = np.asarray(np.isfinite(landmarks).all(axis=(1, 2)))
-    total = np.zeros(landmarks.shape, np.float64)
-    weight = np.zeros(len(landmarks))
-    for shift, part in enumerate(_SMOOTH):
-        near = order[shift : shift + len(landmarks)]
-        total += part * np.where(known[near, None, None], landmarks[near], 0)
-        weight += part * known[near]
-    weight[~known] = np.nan
-    return (total / weight[:, None, None]).astype(np.float32)
