@@ -99,8 +99,8 @@ def _opened(path: Path, max_pixels: float) -> Iterator[Image.Image]:
     allowed, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max(1, round(max_pixels))
     try:
         with warnings.catch_warnings():
-            # It only warns up to twice the limit, where our own check refuses.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Of bombs up to twice the limit, where our own check refuses, and of torn metadata.
+            warnings.simplefilter("ignore")
             image = Image.open(path, formats=_FORMATS)
         with image:
             yield image
@@ -113,7 +113,7 @@ def _opened(path: Path, max_pixels: float) -> Iterator[Image.Image]:
         ) from exc
     # Pillow's readers let through whatever they stumble over in a broken file.
     except (OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError,
-            struct.error) as exc:  # fmt: skip
+            RuntimeError, struct.error) as exc:  # fmt: skip
         if isinstance(exc, OSError) and exc.errno is not None:
             raise  # the disk, not the file's content
         raise DamagedMedia(
@@ -179,7 +179,9 @@ def _durations_ms(image: Image.Image, num_frames: int, max_s: float) -> tuple[in
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except (SyntaxError, ValueError, TypeError, struct.error):
         return 1  # a photo with a torn EXIF block is still a photo
 
