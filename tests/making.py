@@ -134,7 +134,7 @@ def processes(folder: Path) -> list[int]:
 
 
 @asynccontextmanager
-async def stopped(avatars: Avatars, job_id: str, avatar_id: str) -> AsyncIterator[int]:
+async def stopped(avatars: Avatars, avatar_id: str) -> AsyncIterator[int]:
     """A job that stands still while this block runs, in the number of its process."""
     pid = await avatars.process(avatar_id)
     os.kill(pid, signal.SIGSTOP)

@@ -15,7 +15,7 @@ from pictures import write_video
 from PIL import Image
 from servers import Begin, Serve, Starting
 
-from musetalk_stream.jobs import JobState
+from musetalk_stream.jobs import JobState, process
 from musetalk_stream.jobs import jobs as jobs_module
 from musetalk_stream.jobs.state import IllegalTransition, Trigger, advance
 from musetalk_stream.prepare.work import PREPARING
@@ -72,6 +72,11 @@ async def test_a_video_is_approved(avatars: Avatars, tmp_path: Path) -> None:
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
     assert (await avatars.job(job_id))["state"] == "awaiting_approval", "nothing has changed"
 
+    await avatars.approve(job_id, face_box=[5, 5, 25, 25])
+    job = await avatars.until_state(job_id, "awaiting_approval")
+    assert "can't be used" in job["notes"][-1]
+    assert job["preview"] == shown, "the first look stands"
+
     box = [left - 10, top - 10, right + 10, bottom + 10]
     again = await avatars.approve(job_id, face_box=box)
     assert again.json()["state"] in ("queued", "running")
@@ -83,6 +88,7 @@ async def test_a_video_is_approved(avatars: Avatars, tmp_path: Path) -> None:
     assert (await avatars.follow(job_id))[-1]["state"] == "done"
     refused = await avatars.approve(job_id)
     assert (refused.status_code, refused.json()["code"]) == (409, "not_awaiting_approval")
+    await avatars.until_nothing_is_left()
     gone = await avatars.client.get(f"/jobs/{job_id}/picture")
     assert (gone.status_code, gone.json()["code"]) == (404, "not_found")
     assert "talk" in avatars.ids()
@@ -119,7 +125,7 @@ async def test_positions_and_cancelling(serve: Serve, own_store: Path) -> None:
     first, second, third = [
         (await avatars.post(avatar_id=name))["job_id"] for name in ("one", "two", "three")
     ]
-    async with stopped(avatars, first, "one") as pid:
+    async with stopped(avatars, "one") as pid:
         assert [
             (job["avatar_id"], job["state"], job["position"])
             for job in (await avatars.client.get("/jobs")).json()["jobs"]
@@ -152,7 +158,7 @@ async def test_positions_and_cancelling(serve: Serve, own_store: Path) -> None:
 async def test_a_process_that_is_killed_fails_its_job(avatars: Avatars) -> None:
     killed = (await avatars.post(avatar_id="one"))["job_id"]
     healthy = (await avatars.post(avatar_id="two"))["job_id"]
-    async with stopped(avatars, killed, "one") as pid:
+    async with stopped(avatars, "one") as pid:
         os.kill(pid, signal.SIGKILL)
     last = (await avatars.follow(killed))[-1]
     assert (last["state"], last["error"]["code"]) == ("failed", "preparation_failed")
@@ -160,6 +166,32 @@ async def test_a_process_that_is_killed_fails_its_job(avatars: Avatars) -> None:
     assert "one" not in avatars.in_the_making()
     assert (await avatars.follow(healthy))[-1]["state"] == "done", "the next one has its turn"
     assert avatars.ids() == ["demo", "other", "tiny", "two"]
+
+
+async def test_a_process_that_stands_still_is_ended(
+    avatars: Avatars, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_SILENCE_S", 3.0)
+    job_id = (await avatars.post(avatar_id="one"))["job_id"]
+    async with stopped(avatars, "one") as pid:
+        last = (await avatars.follow(job_id))[-1]
+        assert (last["state"], last["error"]["code"]) == ("failed", "preparation_failed")
+        assert "stood still" in last["error"]["detail"]
+        assert not is_alive(pid)
+    assert avatars.in_the_making() == []
+
+
+async def test_jobs_that_are_over_are_forgotten_at_last(
+    avatars: Avatars, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs_module, "_REMEMBERED", 1)
+    first, second, third = [(await avatars.post())["job_id"] for _ in range(3)]
+    for job_id in (second, third):
+        await avatars.cancel(job_id)
+    listed = (await avatars.client.get("/jobs")).json()["jobs"]
+    assert [job["job_id"] for job in listed] == [third, first], "one goes on"
+    await avatars.cancel(first)
+    assert len((await avatars.client.get("/jobs")).json()["jobs"]) == 1
 
 
 async def test_many_look_on_and_leaving_cancels_nothing(avatars: Avatars) -> None:
@@ -185,7 +217,7 @@ async def test_the_next_server_goes_on(begin: Begin, own_store: Path) -> None:
     before = await avatars.until_state(seen, "awaiting_approval")
     running = (await avatars.post(avatar_id="running"))["job_id"]
     queued = (await avatars.post(avatar_id="queued"))["job_id"]
-    async with stopped(avatars, running, "running") as pid, avatars.events(queued) as events:
+    async with stopped(avatars, "running") as pid, avatars.events(queued) as events:
         await events.next()
         await first.runner.cleanup()
         assert not is_alive(pid)

@@ -91,6 +91,10 @@ class Job:
         self._preview = None
         self._notes.clear()
 
+    def note(self, sentence: str) -> None:
+        self._notes.append(sentence)
+        self.touch()
+
     def move_to(self, position: int | None) -> None:
         if position != self.position:
             self.position = position

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from ..config import Config, process_environment
 from ..errors import (
     AvatarExists,
+    BadRequest,
     InvalidParameter,
     JobNotFound,
     MuseTalkStreamError,
@@ -25,6 +26,7 @@ from ..readying import Readying
 from ..shelf import AvatarShelf
 from .job import Job
 from .process import examine, prepare
+from .second_look import begin_second_look, undo_second_look
 from .state import JobState, Trigger
 
 log = logging.getLogger(__name__)
@@ -217,10 +219,18 @@ class Jobs:
             async with self._turn:
                 self._unqueue(job)
                 job.advance(Trigger.START)
-                is_made = await prepare(job.work.folder, self._environment, job.tell)
+                try:
+                    is_made = await prepare(job.work.folder, self._environment, job.tell)
+                    note = None
+                except BadRequest as exc:
+                    if not undo_second_look(job.work):
+                        raise
+                    is_made, note = False, exc.detail
             if is_made:
                 return
             job.advance(Trigger.LOOKED)
+            if note:
+                job.note(f"There, the face can't be used: {note}")
 
     async def _ready(self, job: Job) -> None:
         """What the renderer needs besides; others may be made meanwhile. If that fails, the avatar
@@ -259,9 +269,7 @@ class Jobs:
         work = job.work
         if hint:
             require_inside(hint, *job.original_size)
-            work.keep(replace(work.request, hint=hint))
-            work.look.unlink(missing_ok=True)
-            work.picture.unlink(missing_ok=True)
+            begin_second_look(work, hint)
             job.look_again()
         else:
             work.approved.touch()

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 _COMMAND = (sys.executable, "-m", "musetalk_stream.prepare")
 _LONGEST_LINE_BYTES = 64 << 10
 _SHOWN_BYTES = 4 << 10  # of what the process said last on stderr
-_EXAMINED_WITHIN_S = 20.0
+_EXAMINED_WITHIN_S = 30.0  # it gives up by itself earlier than that
 # A step tells how far it is every few seconds, even on a slow machine.
 _SILENCE_S = 600.0
 

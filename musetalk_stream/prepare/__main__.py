@@ -83,13 +83,13 @@ def _examine(path: Path, config: Config, speaker: "_Speaker") -> dict[str, Any]:
 
 
 def _prepare(folder: Path, config: Config, speaker: "_Speaker") -> dict[str, Any]:
+    _come_last()
     # Only here: examining a file takes neither OpenCV nor what finds faces.
     import cv2
 
     from .steps import Outcome, run
     from .work import open_work
 
-    _come_last()
     cv2.setNumThreads(max(1, (os.cpu_count() or 1) // 2))
     work = open_work(folder.absolute())
     with work.held():

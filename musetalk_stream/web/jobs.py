@@ -8,6 +8,7 @@ from .context import services
 from .event_stream import stream_events
 from .media import file_response
 from .parameters import hint, parameters
+from .uploads import storage_errors
 
 
 def _job(request: web.Request) -> Job:
@@ -40,7 +41,9 @@ async def job_picture(request: web.Request) -> web.FileResponse:
 
 async def approve_job(request: web.Request) -> web.Response:
     job = _job(request)
-    services(request).jobs.approve(job, hint(await parameters(request)))
+    said = hint(await parameters(request))
+    with storage_errors():
+        services(request).jobs.approve(job, said)
     return web.json_response(job.document())
 
 
