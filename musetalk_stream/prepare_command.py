@@ -225,7 +225,7 @@ class _Line:
 
     def _left(self) -> str:
         left_s = self._estimate.seconds_left
-        if left_s is None:
+        if left_s is None or left_s < 1:
             return ""
         if left_s >= 90:
             return f", about {left_s / 60:.0f} min left"

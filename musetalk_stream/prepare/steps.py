@@ -20,7 +20,7 @@ from .. import __version__
 from ..avatar import NUM_LANDMARKS, Cycle, Manifest
 from ..blend import i420_planes
 from ..config import Config
-from ..errors import DamagedMedia, FaceFinderMissing, StorageFull
+from ..errors import FaceFinderMissing, StorageFull
 from ..renderers.musetalk.box import Box
 from ..renderers.musetalk.colour import bgr_of, i420_of
 from .derive import derive_from_frames, unpack
@@ -113,10 +113,7 @@ def _read_motion(work: Work, plan: Plan, config: Config, tell: Tell) -> None:
         media = examine(work.upload, config.prepare)
         with pictures(work.upload, media, plan.size, plan.fps) as frames:
             told = _counted(frames, plan.num_frames, Stage.READING, tell, most=_WRITING)
-            count = write_source(_source(work), told, plan.size, plan.fps)
-        if count == 0:
-            _source(work).unlink(missing_ok=True)
-            raise DamagedMedia("no picture of the video can be decoded: convert it to MP4 (H.264)")
+            write_source(_source(work), told, plan.size, plan.fps)
     _unpack(work, plan, Stage.READING, _WRITING, tell)
 
 
