@@ -1,12 +1,14 @@
-// One avatar in the making, as a card: chosen, sent, followed, looked at, failed.
+// One avatar in the making: chosen, sent, followed, looked at, failed.
 
 import { Approval } from "./approval.js";
 import { approveJob, createAvatar, deleteJob } from "./avatars-api.js";
+import { draftForm } from "./draft-form.js";
 import { fromTemplate } from "./elements.js";
 import { failure } from "./failure.js";
 import { askForBox } from "./face-box.js";
 import { jobWords, megabytes, nameOf } from "./job-words.js";
 import { localPicture } from "./local-picture.js";
+import { MakingCard } from "./making-card.js";
 import { Problem } from "./problem.js";
 import { sentence } from "./words.js";
 
@@ -21,11 +23,10 @@ export class Making {
   #fields = {}; // sent with the file
   #limits;
   #on;
-  #parts;
+  #card;
   #job = null;
   #sending = null; // aborts the upload
   #approval = null; // in sight while there is something to approve, or looked for anew
-  #picture = null; // local ones are released with the card
 
   /**
    * Of a `file` that was chosen, or of a job that there is. `on`: `job(making)` when it has another
@@ -36,11 +37,12 @@ export class Making {
     this.#file = file;
     this.#limits = limits;
     this.#on = on;
-    const { root, parts } = fromTemplate("making-card");
-    this.root = root;
-    this.#parts = parts;
-    parts.leave.addEventListener("click", () => this.#leave());
-    if (file) void this.#showThumbnail(file);
+    this.#card = new MakingCard(() => this.#leave());
+    if (file) void this.#card.showFile(file);
+  }
+
+  get root() {
+    return this.#card.root;
   }
 
   get jobId() {
@@ -64,39 +66,38 @@ export class Making {
 
   /** Ask for the name. */
   draft() {
-    this.#label(nameOf(this.#file.name), `${this.#file.name} · ${megabytes(this.#file.size)}`);
-    if (this.#file.size > this.#limits.max_avatar_bytes) {
+    this.#card.name = nameOf(this.#file.name);
+    this.#card.words = `${this.#file.name} · ${megabytes(this.#file.size)}`;
+    if (this.#isTooLarge) {
       const [size, limit] = [this.#file.size, this.#limits.max_avatar_bytes].map(megabytes);
       const detail = `${size} is more than the ${limit} that are taken here.`;
       this.#fail(new Problem({ ...TOO_LARGE, detail }));
       return;
     }
-    const { root: form, parts } = fromTemplate("draft-form");
-    parts.name.value = nameOf(this.#file.name);
-    parts.options.hidden = this.#file.type.startsWith("image/") && this.#file.type !== "image/gif";
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      const name = parts.name.value.trim();
-      this.#fields = { name: name || nameOf(this.#file.name), loop: parts.loop.value };
-      this.root.focus({ preventScroll: true }); // the form goes
+    const form = draftForm(this.#file, (fields) => {
+      this.#fields = fields;
+      this.#card.focus();
       void this.#send();
     });
-    this.#parts.body.replaceChildren(form);
-    // A field under the cursor brings up a phone's keyboard, and the name may well be right.
-    if (matchMedia("(pointer: fine)").matches) parts.name.select();
-    else parts.make.focus({ preventScroll: true });
-    this.#bringIntoSight();
+    this.#card.show(form.root);
+    form.focus();
+    this.#card.bringIntoSight();
+  }
+
+  get #isTooLarge() {
+    return this.#file.size > this.#limits.max_avatar_bytes;
   }
 
   async #send(hint = {}) {
     const before = this.#job;
     this.#job = null;
     this.#sending = new AbortController();
-    this.#parts.body.replaceChildren();
-    this.#label(this.#fields.name, "");
+    this.#card.show();
+    this.#card.name = this.#fields.name;
+    this.#card.leaving = "Cancel";
     const show = (fraction) => {
       const words = `Sending the file · ${Math.floor(100 * fraction)} %`;
-      this.#showProgress(fraction < 1 ? words : "Checking the file", 100 * fraction);
+      this.#card.showProgress(fraction < 1 ? words : "Checking the file", 100 * fraction);
     };
     show(0);
     let job;
@@ -123,13 +124,14 @@ export class Making {
   take(job) {
     const last = this.#job;
     this.#job = job;
-    this.#label(job.name, jobWords(job));
-    if (job.preview && !this.#file) this.#showPreview(job.preview);
+    this.#card.name = job.name;
+    this.#card.leaving = "Cancel";
+    if (job.preview && !this.#file) this.#card.showPicture(job.preview.picture_url);
+    const isNews = last === job || last?.state !== job.state;
     if (job.state === "awaiting_approval") {
-      const isNews = last?.state !== job.state || !this.#approval;
-      if (isNews) this.#askForApproval(job);
+      if (isNews || !this.#approval) this.#askForApproval(job);
     } else if (job.state === "failed") {
-      if (last?.state !== job.state || last === job) this.#failJob(job);
+      if (isNews) this.#failJob(job);
     } else if (job.state === "done") {
       this.#on.done(this, job);
     } else if (job.state === "cancelled") {
@@ -149,39 +151,35 @@ export class Making {
 
   #goOn(job) {
     const looksAgain = this.#approval?.isLookedForAgain && isBeforeApproval(job);
-    if (this.#approval && !looksAgain) this.#closeApproval();
-    if (!this.#approval) this.#parts.body.replaceChildren();
-    this.#showProgress(jobWords(job), job.state === "queued" ? 0 : job.percent);
+    if (!looksAgain) {
+      this.#approval = null;
+      this.#card.show();
+    }
+    this.#card.showProgress(jobWords(job), job.state === "queued" ? 0 : job.percent);
   }
 
   #askForApproval(job) {
-    const isFirst = this.#approval === null;
-    // Where somebody waits for it, but not where they do something else meanwhile.
-    const { activeElement } = document;
-    const isWaited =
-      this.#file !== null &&
-      (activeElement === document.body || this.root.contains(activeElement));
-    if (isFirst) {
+    const isWaitedFor = this.#file !== null && this.#card.isWaitedFor;
+    if (this.#approval === null) {
       const view = new Approval({
         onAnswer: (hint) => this.#approve(hint),
         onOther: () => this.#replace(),
-        onShown: () => isWaited && this.#bringIntoSight(),
+        onShown: () => isWaitedFor && this.#card.bringIntoSight(),
       });
       this.#approval = { view, isLookedForAgain: false };
-      this.#parts.body.replaceChildren(view.root);
+      this.#card.show(view.root);
     }
     this.#approval.isLookedForAgain = false;
-    this.#hideProgress();
+    this.#card.showProgress(jobWords(job), null);
     this.#approval.view.show(job);
     this.#on.say(`${job.name}: please look at the face that was found.`);
-    if (isWaited) this.#approval.view.focus();
+    if (isWaitedFor) this.#approval.view.focus();
   }
 
   /** The problem, if the server doesn't take the answer; else null. */
   async #approve(hint) {
-    const isAnotherLook = Object.keys(hint).length > 0;
-    this.root.focus({ preventScroll: true }); // its buttons go
-    this.#approval.isLookedForAgain = isAnotherLook;
+    this.#card.focus();
+    this.#approval.isLookedForAgain = Object.keys(hint).length > 0;
     let job;
     try {
       job = await approveJob(this.jobId, hint);
@@ -195,11 +193,6 @@ export class Making {
     return null;
   }
 
-  #closeApproval() {
-    this.#approval.view.root.remove();
-    this.#approval = null;
-  }
-
   #failJob(job) {
     const { title, detail, code, status, retryable } = job.error;
     const words = { title: sentence(title), detail: sentence(detail) };
@@ -210,18 +203,17 @@ export class Making {
   // ---- what does not work ----
 
   #fail(problem, onRetry = null) {
-    if (this.#approval) this.#closeApproval();
-    this.#hideProgress();
-    this.#label(null, this.#file?.name ?? this.#job?.file_name ?? "");
-    this.#parts.leave.textContent = "Dismiss";
+    this.#approval = null;
+    this.#card.showProgress(this.#file?.name ?? this.#job?.file_name ?? "", null);
+    this.#card.leaving = "Dismiss";
     const view = failure(problem, {
-      hasFile: this.#file !== null && this.#file.size <= this.#limits.max_avatar_bytes,
+      hasFile: this.#file !== null && !this.#isTooLarge,
       onRetry,
       onHand: () => this.#markByHand(problem, onRetry),
       onOther: () => this.#replace(),
     });
-    this.#parts.body.replaceChildren(view);
-    this.#bringIntoSight();
+    this.#card.show(view);
+    this.#card.bringIntoSight();
   }
 
   /** On the file itself: the server has found nothing to show. */
@@ -233,7 +225,7 @@ export class Making {
     }
     const { root, parts } = fromTemplate("by-hand");
     parts.picture.append(shown.element);
-    this.#parts.body.replaceChildren(root);
+    this.#card.show(root);
     askForBox({
       over: parts.over,
       place: parts.drawing,
@@ -241,6 +233,7 @@ export class Making {
       height: shown.height,
       onBox: (box) => {
         shown.release();
+        this.#card.focus();
         void this.#send({ face_box: box.map(Math.round).join(",") });
       },
       onBack: () => {
@@ -248,7 +241,7 @@ export class Making {
         this.#fail(problem, onRetry);
       },
     });
-    this.#bringIntoSight();
+    this.#card.bringIntoSight();
   }
 
   // ---- the end ----
@@ -256,12 +249,12 @@ export class Making {
   async #leave() {
     this.#sending?.abort();
     if (this.#job) {
-      this.#parts.leave.disabled = true;
+      this.#card.leaving = null;
       try {
         await deleteJob(this.jobId);
       } catch (problem) {
-        this.#parts.leave.disabled = false;
-        this.#parts.words.textContent = `${problem.title} ${problem.detail}`;
+        this.#card.leaving = "Try again";
+        this.#card.words = `${problem.title} ${problem.detail}`;
         return;
       }
     }
@@ -275,48 +268,7 @@ export class Making {
 
   /** Remove the card. */
   close() {
-    this.#picture?.release();
-    this.root.remove();
-  }
-
-  // ---- what is shown ----
-
-  #label(name, words) {
-    if (name !== null) this.#parts.name.textContent = name;
-    if (this.#parts.words.textContent !== words) this.#parts.words.textContent = words;
-    this.#parts.leave.textContent = "Cancel";
-  }
-
-  #showProgress(words, percent) {
-    const value = Math.min(100, Math.max(0, percent ?? 0));
-    // Forward it glides; from the end of the upload to the beginning of the job it jumps.
-    const isBack = value < Number(this.#parts.progress.getAttribute("aria-valuenow"));
-    this.#parts.bar.style.transitionDuration = isBack ? "0s" : "";
-    this.#parts.words.textContent = words;
-    this.#parts.progress.hidden = false;
-    this.#parts.progress.ariaLabel = `Making ${this.#parts.name.textContent}`;
-    this.#parts.progress.setAttribute("aria-valuenow", String(Math.round(value)));
-    this.#parts.progress.setAttribute("aria-valuetext", words);
-    this.#parts.bar.style.width = `${value}%`;
-  }
-
-  #bringIntoSight() {
-    const fits = this.root.offsetHeight < window.innerHeight;
-    this.root.scrollIntoView({ block: fits ? "nearest" : "start" });
-  }
-
-  #hideProgress() {
-    this.#parts.progress.hidden = true;
-  }
-
-  async #showThumbnail(file) {
-    this.#picture = await localPicture(file);
-    if (this.#picture) this.#parts.thumbnail.replaceChildren(this.#picture.element);
-  }
-
-  #showPreview({ picture_url: url }) {
-    if (this.#parts.thumbnail.firstChild) return;
-    this.#parts.thumbnail.append(Object.assign(new Image(), { src: url, alt: "" }));
+    this.#card.close();
   }
 }
 
