@@ -299,6 +299,11 @@ def test_notes(finder: FaceFinder, face_width: float, roll_deg: float, notes: li
     assert all(word in note for word, note in zip(notes, found.notes, strict=True))
 
 
+def test_a_profile_is_told(finder: FaceFinder) -> None:
+    photographer = np.repeat(data.camera()[..., None], 3, axis=2)
+    assert any("turned to the side" in note for note in seen(photographer, finder).notes)
+
+
 def test_the_mask_is_around_the_mouth_and_below_the_eyes(finder: FaceFinder) -> None:
     found = seen(astronaut(), finder)
     (outline,) = found.mask

@@ -37,7 +37,10 @@ BY_HAND = "by hand"
 SMALLEST = 48  # pixels from jaw to jaw; in a smaller face, lips are too few pixels to move
 _SOFT = 100  # pixels of width below which a face looks soft
 _LARGE = 400  # and above which what is drawn at 256 pixels does
-_TILTED = 20  # degrees from which lips fit visibly less well
+# From here on, lips fit visibly less well: degrees, and shares of the jaw's width that the tip of
+# the nose is off the middle.
+_TILTED, _TURNED = 20, 0.3
+_JAW_ENDS, _NOSE_TIP = (0, 16), 30
 _RIGHT_EYE, _LEFT_EYE = slice(36, 42), slice(42, 48)  # the person's
 _JAW_BEYOND = 0.06  # of the face's width: how far the jaw may leave the picture
 _SHOWN = 128  # of 255: from here on, a pixel counts as generated
@@ -155,7 +158,7 @@ def _found(index: int, picture: Bgr, faces: list[Face], chosen: int, finder: str
     height, width = picture.shape[:2]
     landmarks = faces[chosen].landmarks
     _check_face(landmarks, width, height)
-    notes = [*_size_notes(width_of(box_of(landmarks))), *_tilt_notes(landmarks)]
+    notes = [*_size_notes(width_of(box_of(landmarks))), *_pose_notes(landmarks)]
     landmarks = within(landmarks, width, height)
     if len(faces) > 1:
         notes.insert(0, f"There are {len(faces)} faces; the one that speaks is marked.")
@@ -218,12 +221,18 @@ def _size_notes(face_width: float) -> list[str]:
     return []
 
 
-def _tilt_notes(landmarks: Landmarks) -> list[str]:
+def _pose_notes(landmarks: Landmarks) -> list[str]:
+    """The share is how far the tip of the nose is from one side of the jaw to the other."""
+    across = landmarks[_JAW_ENDS[1]] - landmarks[_JAW_ENDS[0]]
+    tip = landmarks[_NOSE_TIP] - landmarks[_JAW_ENDS[0]]
+    share = float(tip @ across) / max(float(across @ across), 1e-6)
+    if abs(share - 0.5) > _TURNED:
+        return ["The head is turned to the side: lips fit best on one that faces the camera."]
     x, y = landmarks[_LEFT_EYE].mean(axis=0) - landmarks[_RIGHT_EYE].mean(axis=0)
     tilt = abs(np.degrees(np.arctan2(y, x)))
-    if tilt <= _TILTED:
-        return []
-    return [f"The head is tilted by {tilt:.0f} degrees: lips fit best on an upright one."]
+    if tilt > _TILTED:
+        return [f"The head is tilted by {tilt:.0f} degrees: lips fit best on an upright one."]
+    return []
 
 
 def _landmarks(points: Sequence[Point]) -> Landmarks:
