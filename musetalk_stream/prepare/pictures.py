@@ -27,7 +27,7 @@ from .videos import VideoHeader
 I420: TypeAlias = npt.NDArray[np.uint8]  # [H*3/2, W]
 Size: TypeAlias = tuple[int, int]  # width, height
 
-_STALL_S = 60.0  # far more than any picture takes, also on a busy machine
+_STALL_S = 300.0  # for a decoder that comes last, beside those who speak, on a busy machine
 _THREADS = 2  # of the decoder; the server speaks meanwhile
 
 # Times are rounded, and the last picture stays for a moment.

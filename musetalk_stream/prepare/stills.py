@@ -49,7 +49,6 @@ _BACKGROUND = (208, 208, 208)
 _SHORTEST_MS, _INSTEAD_MS = 11, 100
 
 _SAMPLES_PER_PIXEL = 2  # in each direction, of what a JPEG is decoded to before it is scaled
-_16_TO_8 = 257  # 65535 / 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +211,9 @@ def _plain(image: Image.Image) -> Image.Image:
     """The loaded picture with 8 bits per channel, as L, LA, RGB, RGBA or CMYK."""
     _check_mode(image)
     if image.mode.startswith("I"):
-        levels = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((levels + _16_TO_8 // 2) // _16_TO_8).astype(np.uint8))
+        levels = np.asarray(image).astype(np.uint16)
+        # Divided by 257 and rounded, in 16 bits: of a hundred megapixels there is no room for more.
+        return Image.fromarray((((levels - (levels >> 8)) + 128) >> 8).astype(np.uint8))
     if image.mode in ("PA", "La", "RGBa") or "transparency" in image.info:
         return image.convert("RGBA")
     if image.mode == "P":
