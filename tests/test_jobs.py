@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import NumberRenderer
-from making import Avatars, is_alive, nobody, portrait, stopped
+from making import Avatars, is_alive, nobody, portrait, processes, stopped
 from pictures import write_video
 from PIL import Image
-from servers import Begin, Serve, Starting
+from servers import Begin, Serve, Starting, start_process
 
 from musetalk_stream.jobs import JobState, process
 from musetalk_stream.jobs import jobs as jobs_module
@@ -237,6 +237,25 @@ async def test_the_next_server_goes_on(begin: Begin, own_store: Path) -> None:
     assert (await avatars.follow(seen))[-1]["state"] == "done"
     assert avatars.in_the_making() == []
     assert avatars.ids() == ["demo", "other", "running", "seen", "tiny"]
+
+
+async def test_a_killed_server_is_followed_by_one_that_goes_on(
+    begin: Begin, own_store: Path, tmp_path: Path
+) -> None:
+    with start_process(tmp_path, own_store, "--capacity-fps", "100000") as killed:
+        async with killed.client() as server:
+            avatars = Avatars(server, own_store)
+            job_id = (await avatars.post(avatar_id="one"))["job_id"]
+            orphan = await avatars.process("one")
+            await avatars.follow(job_id, "running")
+            killed.process.kill()
+            killed.process.wait()
+    starting = await begin(NumberRenderer(), avatars_dir=own_store)
+    await starting.readiness.settled()
+    assert orphan not in processes(own_store)
+    avatars = Avatars(starting.server, own_store)
+    assert (await avatars.follow(job_id))[-1]["state"] == "done"
+    assert avatars.in_the_making() == []
 
 
 # --- what the renderer needs besides

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,7 @@ from ..errors import (
 )
 from ..prepare.progress import Progress, Stage
 from ..prepare.request import FaceHint, Loop, Request, avatar_id_of
-from ..prepare.work import Work, throw_away, unfinished
+from ..prepare.work import PREPARING, Work, anybody_at_work, throw_away, unfinished
 from ..readying import Readying
 from ..shelf import AvatarShelf
 from .job import Job
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 _REMEMBERED = 100  # jobs that are over; the oldest is forgotten first
 _APPROVAL_S = 3600.0  # for which a found face waits for somebody to look at it
 _EXAMINED_AT_ONCE = 2  # uploads; others wait, and they are as many as jobs at most
+# A process looks five times in a second whether the server that started it is still there.
+_ORPHANS_BEGIN_S, _ORPHANS_END_S, _LOOK_EVERY_S = 0.5, 3.0, 0.2
 _RETRY_S = (5, 60)  # what whoever finds the queue full is told to wait, at least and at most
 
 
@@ -74,7 +77,7 @@ class Jobs:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Jobs"]:
         """Jobs go on while this block runs, those of the server before this one, too."""
-        for work in await asyncio.to_thread(unfinished, self._store):
+        for work in await self._left_behind():
             self._resume(work)
         try:
             yield self
@@ -172,6 +175,19 @@ class Jobs:
                 raise
             else:
                 return work
+
+    async def _left_behind(self) -> list[Work]:
+        """By the server before this one. If that was killed, its process ends soon after it, and
+        holds its work until then, or is about to."""
+        if not await asyncio.to_thread((self._store / PREPARING).is_dir):
+            return []
+        await asyncio.sleep(_ORPHANS_BEGIN_S)
+        deadline_s = time.monotonic() + _ORPHANS_END_S
+        while await asyncio.to_thread(anybody_at_work, self._store):
+            if time.monotonic() > deadline_s:
+                break  # it is not an orphan: somebody prepares by hand
+            await asyncio.sleep(_LOOK_EVERY_S)
+        return await asyncio.to_thread(unfinished, self._store)
 
     def _resume(self, work: Work) -> None:
         """Go on with a job of a server that has ended."""

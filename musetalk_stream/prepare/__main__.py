@@ -29,7 +29,7 @@ _MEMORY_BYTES = 8 << 30
 _EXAMINE_S = 20
 _EXAMINE_NICE = 5  # after those who speak, but soon: a client waits for the answer to its upload
 _TELL_EVERY_S = 0.2
-_LOOK_AFTER_PARENT_S = 1.0
+_LOOK_AFTER_PARENT_S = 0.2
 
 
 def main(argv: Sequence[str]) -> int:

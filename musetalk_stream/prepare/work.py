@@ -165,6 +165,11 @@ def unfinished(store: Path) -> list[Work]:
     return [work for _, work in sorted(found, key=lambda each: each[0])]
 
 
+def anybody_at_work(store: Path) -> bool:
+    """Whether some process works in a folder of the store."""
+    return any(_is_held(folder) for folder in (store / PREPARING).glob("*/"))
+
+
 def throw_away(folder: Path) -> None:
     """Remove a folder of a store, all at once for everybody else: renamed first, and what a killed
     process leaves of it is swept up by the next server. Raises FileNotFoundError."""
