@@ -270,6 +270,19 @@ def test_pixels_become_square(tmp_path: Path) -> None:
     assert_colours(moving(path)[0])
 
 
+def test_what_a_phone_trimmed_does_not_count(tmp_path: Path) -> None:
+    """The edit list of ISO 14496-12, 8.6.6, plays the first half second of two."""
+    path = write_video(tmp_path / "a.mp4", levels(50), 25, options={"bf": "0", "crf": "1"})
+    file = bytearray(path.read_bytes())
+    header, edit = file.index(b"mvhd") + 4, file.index(b"elst") + 4
+    (timescale,) = struct.unpack_from(">I", file, header + 12)
+    struct.pack_into(">I", file, header + 16, timescale // 2)
+    struct.pack_into(">I", file, edit + 8, timescale // 2)
+    path.write_bytes(file)
+    assert examine(path, PrepareConfig(max_avatar_s=1)).duration_s == pytest.approx(0.5, abs=0.05)
+    assert len(moving(path)) in (12, 13)
+
+
 def test_interlaced_videos_lose_their_combs(tmp_path: Path) -> None:
     frames = []
     for index in range(4):  # a bar that moves on between the two fields of a frame

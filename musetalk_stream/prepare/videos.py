@@ -197,8 +197,8 @@ def _read(container: InputContainer, stream: VideoStream, max_s: float) -> _Seen
 def _packets(
     container: InputContainer, stream: VideoStream
 ) -> Iterator[tuple[Fraction | None, Fraction, list[VideoFrame]]]:
-    """Instant and duration in seconds of each packet (None: the end), and what was decoded of it;
-    nothing more after two pictures."""
+    """Instant and duration in seconds of each packet (None: it is not shown), and what was decoded
+    of it; nothing more after two pictures."""
     decoded = 0
     try:
         for packet in container.demux(stream):
@@ -211,7 +211,9 @@ def _packets(
                 decoded += len(frames)
             base = packet.time_base or Fraction(0)
             time = packet.pts if packet.pts is not None else packet.dts
-            instant = None if time is None or not packet.size else time * base
+            # What an edit list leaves out is only there for the decoder: a phone trims like that.
+            shown = time is not None and packet.size > 0 and not packet.is_discard
+            instant = time * base if shown and time is not None else None
             yield instant, (packet.duration or 0) * base, frames
     except av.FFmpegError:
         return  # up to here it could be read
