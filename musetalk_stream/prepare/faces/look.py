@@ -4,14 +4,10 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-import cv2
 import numpy as np
 
 from ...errors import FaceCut, FaceTooSmall, InvalidParameter, MuseTalkStreamError, NoFace
-from ...renderers.musetalk.box import Box, crop_box, face_box
 from ...renderers.musetalk.crop import FACE
-from ...renderers.musetalk.mask import paste_mask
-from ...renderers.musetalk.parsing import face_mask, labels_from_landmarks
 from ..request import FaceHint, Point
 from .face import (
     EYES,
@@ -32,6 +28,7 @@ from .face import (
 )
 from .finders import finder_missing
 from .mean_face import mean_face
+from .outline import outlines
 
 BY_HAND = "by hand"
 SMALLEST = 48  # pixels from jaw to jaw; in a smaller face, lips are too few pixels to move
@@ -43,9 +40,6 @@ _TILTED, _TURNED = 20, 0.3
 _JAW_ENDS, _NOSE_TIP = (0, 16), 30
 _RIGHT_EYE, _LEFT_EYE = slice(36, 42), slice(42, 48)  # the person's
 _JAW_BEYOND = 0.06  # of the face's width: how far the jaw may leave the picture
-_SHOWN = 128  # of 255: from here on, a pixel counts as generated
-_COARSE = 0.002  # of the picture's width: how far the outline that is shown may be off
-_MOST_POINTS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,27 +254,3 @@ def _is_within(point: Point, box: Rect) -> bool:
 def _rounded_box(box: Rect) -> Rect:
     left, top, right, bottom = (round(value, 1) for value in box)
     return left, top, right, bottom
-
-
-def outlines(landmarks: Landmarks, width: int, height: int) -> list[list[Point]]:
-    """Polygons around what the MuseTalk renderer will generate, the largest first; by landmarks,
-    as there is no face parser here."""
-    box = face_box(landmarks, (width, height))
-    if box is None:
-        return []
-    around = crop_box(box)
-    mask = paste_mask(face_mask(labels_from_landmarks(landmarks, around)), box, around)
-    shown = (mask >= _SHOWN).astype(np.uint8)
-    found, _ = cv2.findContours(shown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    contours = sorted(found, key=cv2.contourArea, reverse=True)
-    return [_outline(contour, around, width) for contour in contours]
-
-
-def _outline(contour: Bgr, around: Box, width: int) -> list[Point]:
-    """One polygon of the picture, with as few points as show its shape."""
-    coarse = max(0.5, _COARSE * width)
-    simple = cv2.approxPolyDP(contour, coarse, True)
-    while len(simple) > _MOST_POINTS:
-        coarse *= 1.5
-        simple = cv2.approxPolyDP(contour, coarse, True)
-    return [(float(x + around.x1), float(y + around.y1)) for x, y in simple[:, 0].tolist()]
