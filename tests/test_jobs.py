@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 import signal
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pictures import write_video
 from PIL import Image
 from servers import Begin, Serve, Starting, start_process
 
+from musetalk_stream.avatar import Avatar
 from musetalk_stream.jobs import JobState, process
 from musetalk_stream.jobs import jobs as jobs_module
 from musetalk_stream.jobs.state import IllegalTransition, Trigger, advance
@@ -269,3 +271,43 @@ async def test_latents_are_part_of_the_job(serve: Serve, own_store: Path) -> Non
     assert (last["state"], last["stage"]) == ("done", "latents")
     assert renderer.unprepared == set()
     await avatars.server.create(avatar_id="one")
+
+
+class Stuck(NumberRenderer):
+    """Needs something besides, gets 40 % of it, and then no further; or says why it can't."""
+
+    why_not = ""
+
+    def is_prepared(self, avatar: Avatar) -> bool:
+        return avatar.id == "tiny"
+
+    def prepare(self, avatar: Avatar) -> Iterator[float]:
+        while True:
+            if self.why_not:
+                raise ValueError(self.why_not)
+            yield 0.4
+
+
+async def test_cancelling_while_the_renderer_gets_ready(serve: Serve, own_store: Path) -> None:
+    avatars = Avatars(await serve(Stuck(), avatars_dir=own_store), own_store)
+    job_id = (await avatars.post(avatar_id="one"))["job_id"]
+    async with avatars.events(job_id) as events:
+        while (told := await events.next())["stage"] != "latents":
+            pass
+        assert told["state"] == "running"
+        assert (await avatars.client.get("/avatars/one")).status_code == 200, "it is there already"
+        await avatars.cancel(job_id)
+        assert (await events.rest())[-1]["state"] == "cancelled"
+    assert (await avatars.client.get("/avatars/one")).status_code == 404
+    assert avatars.ids() == ["demo", "other", "tiny"]
+
+
+async def test_a_renderer_that_cant_get_ready(serve: Serve, own_store: Path) -> None:
+    renderer = Stuck()
+    renderer.why_not = "the device is full"
+    avatars = Avatars(await serve(renderer, avatars_dir=own_store), own_store)
+    job_id = (await avatars.post(avatar_id="one"))["job_id"]
+    last = (await avatars.follow(job_id))[-1]
+    assert (last["state"], last["error"]["code"]) == ("failed", "preparation_failed")
+    assert "the device is full" in last["error"]["detail"]
+    assert "one" in avatars.ids(), "the avatar is whole, and may be shown later"
