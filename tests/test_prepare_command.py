@@ -21,7 +21,8 @@ from skimage import data
 
 from musetalk_stream.avatar import Cycle, find_avatars, open_avatar
 from musetalk_stream.cli import main
-from musetalk_stream.prepare.work import PREPARING
+from musetalk_stream.prepare.request import Request
+from musetalk_stream.prepare.work import PREPARING, Work
 
 NUM_FRAMES = 12
 KILLS = 20
@@ -230,6 +231,32 @@ def test_another_wish_begins_anew(tmp_path: Path, film: Path, what: str) -> None
     assert done.returncode == 0, done.stderr
     assert "going on" not in done.stderr
     assert left_in(store) == ["my-film"]
+
+
+def test_killed_after_the_last_step_it_only_tidies_up(
+    tmp_path: Path, film: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["prepare", str(film), "--avatars-dir", str(tmp_path), "--replace"]
+    assert main(words) == 0
+    made = (tmp_path / "my-film").stat().st_ino
+    request = Request("my-film", "My Film", "My Film.mp4", job_id="")
+    left = Work(tmp_path, request)
+    left.begin(replace=True)
+    left.avatar.rmdir()  # as it is once the avatar has been renamed to its place
+    assert main(words) == 0
+    assert "avatar my-film is ready" in capsys.readouterr().out
+    assert (tmp_path / "my-film").stat().st_ino == made
+    assert left_in(tmp_path) == ["my-film"]
+
+
+def test_a_job_of_a_server_is_left_to_it(
+    tmp_path: Path, film: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = Work(tmp_path, Request("my-film", "My Film", "My Film.mp4", job_id="job"))
+    job.begin()
+    assert main(["prepare", str(film), "--avatars-dir", str(tmp_path)]) == 1
+    assert "is being made by another process" in capsys.readouterr().err
+    assert job.folder.exists()
 
 
 def killed_when(words: list[str], stage: str) -> None:
