@@ -28,7 +28,7 @@ class Progress:
 Tell = Callable[[Progress], None]
 
 # Shares of the whole time, as measured: a 10 s video of 720p, a photo of 512 pixels. A still is
-# hardly read at all, so that whoever begins by looking has a still, until it is seen to be followed.
+# hardly read at all, so whoever begins by looking has a still, until it is seen to be followed.
 _VIDEO = {Stage.READING: 0.33, Stage.LOOKING: 0.05, Stage.FOLLOWING: 0.42, Stage.ENCODING: 0.2}
 _STILL = {Stage.LOOKING: 0.15, Stage.ANIMATING: 0.75, Stage.ENCODING: 0.1}
 
