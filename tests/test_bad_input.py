@@ -202,7 +202,7 @@ async def test_what_is_not_there(server: Server, method: str, path: str) -> None
     ("method", "path", "allowed"),
     [
         ("PUT", "/sessions/create", "DELETE, GET, HEAD, POST"),
-        ("POST", "/avatars", "GET, HEAD"),
+        ("PUT", "/avatars", "GET, HEAD, POST"),
         ("DELETE", "/healthz", "GET, HEAD"),
         ("PATCH", "/sessions/x", "DELETE, GET, HEAD"),
         ("OPTIONS", "/readyz", "GET, HEAD"),
