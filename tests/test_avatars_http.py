@@ -176,6 +176,12 @@ async def test_an_upload_that_stalls(avatars: Avatars, monkeypatch: pytest.Monke
     await avatars.until_nothing_is_left()
 
 
+async def test_a_full_disk_takes_no_upload(avatars: Avatars, small_disk: Path) -> None:
+    (avatars.store / PREPARING).symlink_to(small_disk)
+    answer = await avatars.try_post(bytes(500_000))
+    await check_refused(avatars, answer, 507, "storage_full", "make room")
+
+
 # --- deleting
 
 

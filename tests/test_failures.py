@@ -2,10 +2,8 @@
 
 import asyncio
 import logging
-import os
-import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -171,18 +169,6 @@ async def test_a_full_store_says_so_and_takes_more_when_there_is_room(serve: Ser
     assert await server.state(session_id) == "idle"
     await server.client.delete(f"/sessions/{blocker}")
     assert (await server.speak(session_id, wav(tone(0.5))))[-1]["event"] == "complete"
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 400 KB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("mounting a small file system needs root")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 async def test_a_full_disk_says_so_and_takes_more_when_there_is_room(

@@ -179,10 +179,14 @@ def _preview(job_id: str, look: dict[str, Any], plan: dict[str, Any]) -> dict[st
         "original_width": plan["original_width"],
         "original_height": plan["original_height"],
         "faces": [
-            {"box": box, "chosen": index == look["chosen"]}
+            {"box": _rounded(box), "chosen": index == look["chosen"]}
             for index, (box, _score) in enumerate(look["faces"])
         ],
-        "landmarks": look["landmarks"],
-        "mask": look["mask"],
+        "landmarks": [_rounded(point) for point in look["landmarks"]],
+        "mask": [[_rounded(point) for point in outline] for outline in look["mask"]],
         "finder": look["finder"],
     }
+
+
+def _rounded(pixels: list[float]) -> list[float]:
+    return [round(number, 1) for number in pixels]
