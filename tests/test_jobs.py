@@ -142,7 +142,7 @@ async def test_positions_and_cancelling(serve: Serve, own_store: Path) -> None:
         assert avatars.in_the_making() == ["one", "three"]
         async with avatars.events(first) as events:
             await events.next()
-            await avatars.cancel(first)
+            await asyncio.gather(avatars.cancel(first), avatars.cancel(first))
             assert (await events.rest())[-1]["state"] == "cancelled"
         assert not is_alive(pid), "it is not there, not even as a zombie"
         assert avatars.in_the_making() == ["three"]

@@ -17,6 +17,7 @@ from ..errors import (
     JobNotFound,
     MuseTalkStreamError,
     NotAwaitingApproval,
+    NotReady,
     PreparationFailed,
     TooManyJobs,
 )
@@ -69,7 +70,8 @@ class Jobs:
         self._waiting: list[Job] = []  # for the turn, in this order
         self._turn = asyncio.Lock()  # fair: the first to wait is the first to get it
         self._examining = asyncio.Semaphore(_EXAMINED_AT_ONCE)
-        self._ending: set[asyncio.Task[None]] = set()
+        self._ending: dict[str, asyncio.Task[None]] = {}  # those that cancel, by job
+        self._is_open = False
 
     def __repr__(self) -> str:
         return f"<Jobs {len(self._jobs)}, {len(self._waiting)} waiting>"
@@ -79,15 +81,17 @@ class Jobs:
         """Jobs go on while this block runs, those of the server before this one, too."""
         for work in await self._left_behind():
             self._resume(work)
+        self._is_open = True
         try:
             yield self
         finally:
+            self._is_open = False
             tasks = [job.task for job in self._jobs.values() if job.task]
             for task in tasks:
                 task.cancel()
             for job in self._jobs.values():
                 job.close()
-            if pending := {*tasks, *self._ending}:
+            if pending := {*tasks, *self._ending.values()}:
                 await asyncio.wait(pending)
 
     # --- asking
@@ -137,11 +141,13 @@ class Jobs:
     async def submit(self, upload: Path, wanted: Wanted) -> Job:
         """Queue an upload, which is moved away; a file in the same file system as the avatars.
 
-        Raises AvatarExists, InvalidParameter, what `process.examine` raises, and OSError.
+        Raises AvatarExists, InvalidParameter, NotReady, what `process.examine` raises, and OSError.
         """
         async with self._examining:
             width, height = await examine(upload, self._environment)
         require_inside(wanted.hint, width, height)
+        if not self._is_open:
+            raise NotReady("the server is shutting down: send it again shortly")
         job = Job(self._begin(wanted, upload))
         self._take_on(job)
         return job
@@ -301,9 +307,11 @@ class Jobs:
         if job.is_over:
             self._jobs.pop(job.id, None)
             return
-        ending = asyncio.create_task(self._cancel(job), name=f"cancel-{job.id[:8]}")
-        self._ending.add(ending)
-        ending.add_done_callback(self._ending.discard)
+        ending = self._ending.get(job.id)
+        if ending is None:
+            ending = asyncio.create_task(self._cancel(job), name=f"cancel-{job.id[:8]}")
+            self._ending[job.id] = ending
+            ending.add_done_callback(lambda _: self._ending.pop(job.id))
         await asyncio.shield(ending)
 
     async def _cancel(self, job: Job) -> None:
