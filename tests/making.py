@@ -3,8 +3,11 @@
 import io
 import os
 import signal
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -12,6 +15,7 @@ import httpx_sse
 import numpy as np
 import numpy.typing as npt
 import skimage
+from pictures import write_video
 from PIL import Image
 from servers import Events, Json, Server
 
@@ -29,6 +33,14 @@ def jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "JPEG", quality=90)
     return file.getvalue()
+
+
+@cache
+def clip() -> bytes:
+    """A video of four pictures of a face: it becomes an avatar in less time than a photo does."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_video(Path(folder) / "clip.mp4", [portrait()] * 4, Fraction(8))
+        return path.read_bytes()
 
 
 def nobody() -> bytes:
