@@ -122,6 +122,12 @@ def _add_prepare_options(prepare: argparse.ArgumentParser) -> None:
         help="how a video repeats (default auto: forward if it ends as it begins, else ping-pong)",
     )
     prepare.add_argument(
+        "--idle",
+        type=Path,
+        metavar="FILE",
+        help="a second video, shown in silence; the first is then shown in speech alone",
+    )
+    prepare.add_argument(
         "--replace", action="store_true", help="an avatar that has the same id already"
     )
 
@@ -195,7 +201,8 @@ def _prepare(config: Config, args: argparse.Namespace) -> int:
         loop=Loop(args.loop),
         hint=read_hint(hints),
     )
-    return prepare_command.run(config, file, request, replace_old=args.replace)
+    idle = args.idle and args.idle.absolute()
+    return prepare_command.run(config, file, idle, request, replace_old=args.replace)
 
 
 def _read_text(path: Path) -> str:

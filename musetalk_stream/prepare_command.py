@@ -7,11 +7,13 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from .avatar import Avatar, is_avatar_id, open_avatar
 from .config import Config, default_of, settings
 from .errors import AvatarExists, InvalidParameter, MuseTalkStreamError, NoMediaFile, SetupError
+from .prepare.files import put
 from .prepare.progress import Estimate, Progress, Stage
 from .prepare.request import Request, read_request
 from .prepare.work import Work, disk_errors, sweep
@@ -31,12 +33,16 @@ _BAR_WIDTH = 24
 _LINE_EVERY_PERCENT = 10  # where there is no terminal
 
 
-def run(config: Config, file: Path, request: Request, *, replace_old: bool) -> int:
+def run(
+    config: Config, file: Path, idle: Path | None, request: Request, *, replace_old: bool
+) -> int:
     """Make an avatar, or go on with making it. Raises MuseTalkStreamError; then nothing is left.
+
+    idle  a second video, of the person at rest
 
     What is interrupted or killed stays, and goes on when the same command is given again.
     """
-    _check(file, request)
+    _check(file, idle, request)
     store = config.storage.avatars_dir
     work = Work(store, request)
     with disk_errors(work):
@@ -47,9 +53,9 @@ def run(config: Config, file: Path, request: Request, *, replace_old: bool) -> i
         work.discard()
     else:
         with disk_errors(work):
-            _begin_or_go_on(work, file, replace_old=replace_old)
+            _begin_or_go_on(work, file, idle, replace_old=replace_old)
         try:
-            _make(work, config, file, line, replace_old=replace_old)
+            _make(work, config, file, idle, line, replace_old=replace_old)
         except MuseTalkStreamError:
             work.discard()
             raise
@@ -59,11 +65,14 @@ def run(config: Config, file: Path, request: Request, *, replace_old: bool) -> i
     return _tell_ready(config, open_avatar(work.place), line)
 
 
-def _check(file: Path, request: Request) -> None:
+def _check(file: Path, idle: Path | None, request: Request) -> None:
     if not is_avatar_id(request.avatar_id):
         raise InvalidParameter("id", "must be up to 64 letters, digits, _ or -, not first of all -")
-    if not file.exists():
-        raise NoMediaFile(f"there is no {file}")
+    for path in (file, idle):
+        if path and not path.exists():
+            raise NoMediaFile(f"there is no {path}")
+    if idle and (idle.is_dir() or file.is_dir()):
+        raise InvalidParameter("idle", "must be a video, and goes with a video")
     if file.is_dir():
         from .prepare.official import is_official
 
@@ -87,7 +96,7 @@ def _kept(work: Work) -> Request | None:
         return None
 
 
-def _begin_or_go_on(work: Work, file: Path, *, replace_old: bool) -> None:
+def _begin_or_go_on(work: Work, file: Path, idle: Path | None, *, replace_old: bool) -> None:
     """Raises AvatarExists."""
     kept = _kept(work)
     if work.place.exists() and not replace_old:
@@ -98,17 +107,18 @@ def _begin_or_go_on(work: Work, file: Path, *, replace_old: bool) -> None:
     if work.is_held_by_others() or (kept and kept.job_id):
         raise AvatarExists(f"avatar {work.request.avatar_id} is being made by another process")
     if work.folder.exists():
-        if kept == work.request and work.avatar.is_dir() and _is_same(work.upload, file):
+        same = _is_same(work.upload, file) and _is_same(work.idle_film, idle)
+        if kept == work.request and work.avatar.is_dir() and same:
             print(f"going on with avatar {work.request.avatar_id}", file=sys.stderr)
             return
         work.discard()
     work.begin(replace=replace_old)
 
 
-def _is_same(upload: Path, file: Path) -> bool:
-    """Whether that is what was to be made an avatar before; if it was not copied yet, it is now."""
-    if not upload.exists():
-        return True
+def _is_same(upload: Path, file: Path | None) -> bool:
+    """Whether that is what was to be made an avatar before."""
+    if file is None or not upload.exists():
+        return file is None and not upload.exists()
     if file.is_dir():
         return upload.read_bytes() == _address(file)
     return _sha256(upload) == _sha256(file)
@@ -126,18 +136,23 @@ def _sha256(file: Path) -> bytes:
 # --- the making
 
 
-def _make(work: Work, config: Config, file: Path, line: "_Line", *, replace_old: bool) -> None:
+def _make(
+    work: Work,
+    config: Config,
+    file: Path,
+    idle: Path | None,
+    line: "_Line",
+    *,
+    replace_old: bool,
+) -> None:
     from .prepare.official import import_official
     from .prepare.steps import run
 
     with work.held(), line, disk_errors(work):
+        if idle and not work.idle_film.exists():
+            put(work.idle_film, partial(shutil.copyfile, idle))
         if not work.upload.exists():
-            arriving = work.upload.with_suffix(".part")
-            if file.is_dir():
-                arriving.write_bytes(_address(file))
-            else:
-                shutil.copyfile(file, arriving)
-            arriving.rename(work.upload)
+            put(work.upload, partial(_bring, file))
         if file.is_dir():
             import_official(file, work, config, line.tell)
         else:
@@ -145,6 +160,13 @@ def _make(work: Work, config: Config, file: Path, line: "_Line", *, replace_old:
         line.end()
         _tell_notes(work)
         work.finish(replace=replace_old)
+
+
+def _bring(file: Path, to: Path) -> None:
+    if file.is_dir():
+        to.write_bytes(_address(file))
+    else:
+        shutil.copyfile(file, to)
 
 
 def _tell_notes(work: Work) -> None:

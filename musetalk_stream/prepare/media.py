@@ -10,13 +10,14 @@ from fractions import Fraction
 from pathlib import Path
 
 from ..config import PrepareConfig
-from ..errors import DamagedMedia, EmptyMedia, UnsupportedMedia
+from ..errors import DamagedMedia, EmptyMedia, InvalidParameter, UnsupportedMedia
 from .stills import ImageHeader, examine_image
 from .videos import VideoHeader, examine_video
 
 ACCEPTED = "a photo (JPEG, PNG, WebP, AVIF, TIFF, BMP), a GIF or a video (MP4, MOV, WebM, MKV, AVI)"
 
 _LEAST_SIDE = 64  # pixels; no face can be seen in less
+_ALIKE = 0.02  # aspect ratios that differ by less are those of one camera
 _MOST_ASPECT = 8  # longer by shorter side; more is a strip, or a false pixel aspect ratio
 
 # How files that we read begin; cut off ones still do.
@@ -124,6 +125,29 @@ def _check_shape(width: int, height: int) -> None:
         raise UnsupportedMedia(
             f"the picture has {width} x {height} pixels, which is a strip: cut out the part "
             "with the face"
+        )
+
+
+def examine_all(path: Path, rest: Path, limits: PrepareConfig) -> tuple[Media, Media | None]:
+    """The upload, and the film of the person at rest if there is one. Raises what `examine` raises,
+    and InvalidParameter if the two can't be those of one avatar."""
+    media = examine(path, limits)
+    if not rest.exists():
+        return media, None
+    at_rest = examine(rest, limits)
+    _require_alike(media, at_rest)
+    return media, at_rest
+
+
+def _require_alike(media: Media, rest: Media) -> None:
+    if Kind.STILL in (media.kind, rest.kind):
+        raise InvalidParameter("idle", "must be a video, and goes with a video")
+    aspects = (media.width / media.height, rest.width / rest.height)
+    if max(aspects) / min(aspects) > 1 + _ALIKE:
+        raise InvalidParameter(
+            "idle",
+            f"must be a video of the same shape: {rest.width}x{rest.height} does not go with "
+            f"{media.width}x{media.height}",
         )
 
 

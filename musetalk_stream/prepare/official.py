@@ -5,11 +5,11 @@ What those depend on is kept as safetensors; no pickle comes along.
 """
 
 import datetime
-import hashlib
 import json
 import logging
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from .derive import derive
 from .faces import FaceFinder, make_finder
 from .faces.face import within
 from .faces.smooth import smoothed
+from .files import put, sha256, write_array
 from .official_folder import OFFICIAL_FPS, OfficialFolder, is_official, open_official
 from .progress import Progress, Stage, Tell
 from .source import write_source
@@ -44,14 +45,14 @@ def import_official(folder: Path, work: Work, config: Config, tell: Tell) -> Non
     without torch, which reads the latents.
     """
     official = open_official(folder, config.prepare)
-    source = work.avatar / "source.mp4"
+    source = work.source
     # First of all, so that it does not take a minute to hear what is wrong with them.
     latents = None if given_path(work.avatar).exists() else official.latents()
     if not source.exists():
         told = _counted(official, tell)
         write_source(source, told, official.size, OFFICIAL_FPS)
     if latents:
-        _write_given(official, latents, work.avatar, _sha256(source))
+        _write_given(official, latents, work.avatar, sha256(source))
     _write_landmarks(official, work, config, tell)
     _describe(official, work)
     tell(Progress(Stage.ENCODING, 0.0))
@@ -89,7 +90,7 @@ def _write_given(
 
 
 def _write_landmarks(official: OfficialFolder, work: Work, config: Config, tell: Tell) -> None:
-    path = work.avatar / "landmarks.npy"
+    path = work.landmarks
     if path.exists():
         return
     shape = (official.num_frames, NUM_LANDMARKS, 2)
@@ -106,10 +107,7 @@ def _write_landmarks(official: OfficialFolder, work: Work, config: Config, tell:
         with closing(finder):
             _find(official, finder, landmarks, tell)
             _finder_name(work).write_text(finder.name)
-    making = path.with_suffix(".part")
-    with making.open("wb") as file:
-        np.save(file, smoothed(landmarks, Cycle.MIRROR))
-    making.rename(path)
+    put(path, partial(write_array, array=smoothed(landmarks, Cycle.MIRROR)))
 
 
 def _find(
@@ -136,8 +134,7 @@ def _finder_name(work: Work) -> Path:
 
 
 def _describe(official: OfficialFolder, work: Work) -> None:
-    path = work.avatar / "avatar.json"
-    if path.exists():
+    if work.manifest.exists():
         return
     request, finder_name = work.request, _finder_name(work)
     manifest = Manifest(
@@ -148,7 +145,7 @@ def _describe(official: OfficialFolder, work: Work) -> None:
         fps=OFFICIAL_FPS,
         num_frames=official.num_frames,
         cycle=Cycle.MIRROR,
-        source_sha256=_sha256(work.avatar / "source.mp4"),
+        source_sha256=sha256(work.source),
         provenance=f"imported from the official MuseTalk {official.version} avatar "
         f"{official.folder.name} on {datetime.date.today().isoformat()} "
         f"by musetalk-stream {__version__}",
@@ -156,13 +153,6 @@ def _describe(official: OfficialFolder, work: Work) -> None:
         "who hold its rights and of the person it shows",
         original_name=request.file_name,
         face_finder=finder_name.read_text() if finder_name.exists() else "",
-        landmarks_sha256=_sha256(work.avatar / "landmarks.npy"),
+        landmarks_sha256=sha256(work.landmarks),
     )
-    making = path.with_suffix(".part")
-    making.write_text(json.dumps(manifest.to_json(), indent=2))
-    making.rename(path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    put(work.manifest, lambda path: path.write_text(json.dumps(manifest.to_json(), indent=2)))

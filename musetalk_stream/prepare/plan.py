@@ -53,13 +53,17 @@ class Plan:
         return json.dumps(asdict(self) | {"fps": str(self.fps)})
 
 
-def make_plan(media: Media, settings: PrepareConfig, original_sha256: str) -> Plan:
+def make_plan(
+    media: Media, rest: Media | None, settings: PrepareConfig, original_sha256: str
+) -> Plan:
+    """`rest`: the film of the person at rest, if there is one."""
     width, height = scaled_size(media, settings.avatar_side)
     if media.kind is Kind.STILL:
         fps, num_frames = IDLE_FPS, IDLE_FRAMES
     else:
         fps = motion_rate(media, settings.avatar_fps)
-        num_frames = max(1, round((media.duration_s or 0.0) * fps))
+        duration_s = (media.duration_s or 0.0) + ((rest and rest.duration_s) or 0.0)
+        num_frames = max(1, round(duration_s * fps))
     return Plan(
         media.kind, width, height, media.width, media.height, fps, num_frames, original_sha256
     )

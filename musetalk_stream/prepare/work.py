@@ -35,6 +35,8 @@ class Work:
         self.place = store / request.avatar_id  # of the finished avatar
         self.folder = store / PREPARING / request.avatar_id
         self.upload = self.folder / "upload"
+        self.idle_film = self.folder / "idle"  # of the person at rest, if one was uploaded, too
+        self.idle_frames = self.folder / "idle_frames"  # how many pictures that has
         self.plan = self.folder / "plan.json"  # what the upload is, and will be
         self.still = self.folder / "still.png"  # a picture, upright and scaled
         self.look = self.folder / "look.json"  # the face that was found, for approval
@@ -43,10 +45,19 @@ class Work:
         self.followed = self.folder / "followed.npy"  # the face in each picture, before smoothing
         # Named by the id, as an avatar's folder must be.
         self.avatar = self.folder / request.avatar_id
+        self.manifest = self.avatar / "avatar.json"
+        self.source = self.avatar / "source.mp4"
+        self.planes = self.avatar / "derived" / "frames.i420"
+        self.landmarks = self.avatar / "landmarks.npy"
         self._holding = False
 
     def __repr__(self) -> str:
         return f"<Work {self.request.avatar_id}>"
+
+    @property
+    def num_idle_frames(self) -> int:
+        """Pictures of the film at rest, which are the first of all; 0 without one."""
+        return int(self.idle_frames.read_text()) if self.idle_frames.exists() else 0
 
     def begin(self, *, replace: bool = False) -> None:
         """Make the folder. Raises AvatarExists if there is such an avatar, unless it is to be
