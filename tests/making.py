@@ -60,7 +60,7 @@ class Avatars:
         self.store = store
 
     async def post(
-        self, data: bytes = PHOTO, file_name: str = "Anna.jpg", /, **fields: str
+        self, data: bytes = PHOTO, file_name: str = "Anna.jpg", /, **fields: str | bytes
     ) -> Json:
         """The job of an upload that is taken."""
         answer = await self.try_post(data, file_name, **fields)
@@ -70,9 +70,14 @@ class Avatars:
         return job
 
     async def try_post(
-        self, data: bytes = PHOTO, file_name: str = "Anna.jpg", /, **fields: str
+        self, data: bytes = PHOTO, file_name: str = "Anna.jpg", /, **fields: str | bytes
     ) -> httpx.Response:
-        return await self.client.post("/avatars", files={"file": (file_name, data)}, data=fields)
+        """Fields of bytes are files, too."""
+        texts = {name: value for name, value in fields.items() if isinstance(value, str)}
+        files = {name: (name, value) for name, value in fields.items() if isinstance(value, bytes)}
+        return await self.client.post(
+            "/avatars", files={"file": (file_name, data), **files}, data=texts
+        )
 
     async def job(self, job_id: str) -> Json:
         answer = await self.client.get(f"/jobs/{job_id}")

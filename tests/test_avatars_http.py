@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from fakes import tone, wav
-from making import PHOTO, Avatars, jpeg, portrait, processes
+from making import PHOTO, Avatars, clip, jpeg, portrait, processes
 from pictures import write_video
 from servers import Serve
 
@@ -45,6 +45,13 @@ async def test_a_photo_becomes_an_avatar_that_speaks(avatars: Avatars) -> None:
     assert avatars.in_the_making() == []
     assert not processes(avatars.store)
     assert (await avatars.client.get("/jobs")).json()["jobs"] == [await avatars.job(job["job_id"])]
+
+
+async def test_a_second_video_is_shown_in_silence(avatars: Avatars) -> None:
+    job = await avatars.post(clip(), "ann.mp4", idle=clip())
+    assert (await avatars.follow(job["job_id"], "done"))[-1]["state"] == "done"
+    document = (await avatars.client.get(job["avatar_url"])).json()
+    assert document["num_frames"] == 2 * document["idle_frames"] > 0
 
 
 # --- what is refused
@@ -158,7 +165,7 @@ async def test_an_upload_that_breaks_off_leaves_nothing(avatars: Avatars) -> Non
     writer.write(BEGINNING)
 
     async def is_arriving() -> bool:
-        return any((avatars.store / PREPARING).glob(".receiving-*/upload"))
+        return any((avatars.store / PREPARING).glob(".receiving-*/file"))
 
     await avatars.server.until(is_arriving)
     writer.close()

@@ -138,21 +138,23 @@ class Jobs:
                 f"there is an avatar {avatar_id} already: choose another id, or delete that one"
             )
 
-    async def submit(self, upload: Path, wanted: Wanted) -> Job:
-        """Queue an upload, which is moved away; a file in the same file system as the avatars.
+    async def submit(self, upload: Path, idle: Path | None, wanted: Wanted) -> Job:
+        """Queue an upload, which is moved away; files in the same file system as the avatars.
+
+        idle  a second video, of the person at rest
 
         Raises AvatarExists, InvalidParameter, NotReady, what `process.examine` raises, and OSError.
         """
         async with self._examining:
-            width, height = await examine(upload, self._environment)
+            width, height = await examine(upload, idle, self._environment)
         require_inside(wanted.hint, width, height)
         if not self._is_open:
             raise NotReady("the server is shutting down: send it again shortly")
-        job = Job(self._begin(wanted, upload))
+        job = Job(self._begin(wanted, upload, idle))
         self._take_on(job)
         return job
 
-    def _begin(self, wanted: Wanted, upload: Path) -> Work:
+    def _begin(self, wanted: Wanted, upload: Path, idle: Path | None) -> Work:
         """A folder of its own, with the upload in it. Raises AvatarExists."""
         name = wanted.name or PurePath(wanted.file_name).stem or wanted.file_name
         request = Request(
@@ -170,6 +172,8 @@ class Jobs:
             work = Work(self._store, request)
             try:
                 work.begin()
+                if idle:
+                    idle.rename(work.idle_film)
                 upload.rename(work.upload)
             except AvatarExists:
                 if wanted.avatar_id:

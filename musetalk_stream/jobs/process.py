@@ -56,12 +56,13 @@ _KINDS: dict[str, Callable[[str], MuseTalkStreamError]] = {
 Message = dict[str, Any]
 
 
-async def examine(upload: Path, environment: dict[str, str]) -> tuple[int, int]:
-    """Width and height of what was uploaded, upright. Raises what `prepare.media.examine` raises,
-    and PreparationFailed."""
+async def examine(upload: Path, idle: Path | None, environment: dict[str, str]) -> tuple[int, int]:
+    """Width and height of what was uploaded, upright. Raises what `prepare.media.examine_all`
+    raises, and PreparationFailed."""
     try:
         async with asyncio.timeout(_EXAMINED_WITHIN_S):
-            last = await _run(["--examine", str(upload)], environment, lambda progress: None)
+            files = [str(path) for path in (upload, idle) if path]
+            last = await _run(["--examine", *files], environment, lambda progress: None)
     except TimeoutError:
         raise DamagedMedia(
             f"the file could not be examined in {_EXAMINED_WITHIN_S:g} s: save it anew, "

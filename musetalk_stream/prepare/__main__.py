@@ -1,7 +1,7 @@
 """A preparation in a process of its own, beside a server that goes on speaking.
 
     python -m musetalk_stream.prepare WORK_FOLDER
-    python -m musetalk_stream.prepare --examine FILE
+    python -m musetalk_stream.prepare --examine FILE [IDLE_FILE]
 
 It says how far it is, and what came of it, in lines of JSON on its standard output, and nothing
 else there. The settings come from the environment (`config.as_environment`).
@@ -38,8 +38,8 @@ def main(argv: Sequence[str]) -> int:
     _limit_memory()
     try:
         match argv:
-            case ["--examine", file]:
-                speaker.say(_examine(Path(file), load({}), speaker))
+            case ["--examine", file, *idle]:
+                speaker.say(_examine(Path(file), [Path(each) for each in idle], speaker))
             case [folder]:
                 speaker.say(_prepare(Path(folder), load({}), speaker))
             case _:
@@ -54,8 +54,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _examine(path: Path, config: Config, speaker: "_Speaker") -> dict[str, Any]:
-    from .media import examine
+def _examine(path: Path, idle: Sequence[Path], speaker: "_Speaker") -> dict[str, Any]:
+    from .media import examine_all
 
     os.nice(_EXAMINE_NICE)
 
@@ -68,7 +68,7 @@ def _examine(path: Path, config: Config, speaker: "_Speaker") -> dict[str, Any]:
     limit.daemon = True
     limit.start()
     signal.alarm(_EXAMINE_S + 1)  # which ends us, should a library keep that thread from running
-    media = examine(path, config.prepare)
+    media, _ = examine_all(path, idle[0] if idle else None, load({}).prepare)
     limit.cancel()
     fps = None if media.fps is None else float(media.fps)
     return {

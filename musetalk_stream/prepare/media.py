@@ -128,13 +128,13 @@ def _check_shape(width: int, height: int) -> None:
         )
 
 
-def examine_all(path: Path, rest: Path, limits: PrepareConfig) -> tuple[Media, Media | None]:
+def examine_all(path: Path, idle: Path | None, limits: PrepareConfig) -> tuple[Media, Media | None]:
     """The upload, and the film of the person at rest if there is one. Raises what `examine` raises,
     and InvalidParameter if the two can't be those of one avatar."""
     media = examine(path, limits)
-    if not rest.exists():
+    if idle is None:
         return media, None
-    at_rest = examine(rest, limits)
+    at_rest = examine(idle, limits)
     _require_alike(media, at_rest)
     return media, at_rest
 

@@ -76,7 +76,8 @@ def run(work: Work, config: Config, tell: Tell) -> Outcome:
 def _plan(work: Work, config: Config) -> Plan:
     if work.plan.exists():
         return read_plan(work.plan.read_text())
-    media, rest = examine_all(work.upload, work.idle_film, config.prepare)
+    idle_film = work.idle_film if work.idle_film.exists() else None
+    media, rest = examine_all(work.upload, idle_film, config.prepare)
     plan = make_plan(media, rest, config.prepare, sha256(work.upload))
     needed = int(plan.frame_bytes * plan.num_frames * (1 + _ROOM_BESIDE)) + _SPARE_BYTES
     free = shutil.disk_usage(work.folder).free

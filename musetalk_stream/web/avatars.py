@@ -50,7 +50,7 @@ async def create_avatar(request: web.Request) -> web.Response:
         ) as media:
             asked = wanted({**request.query, **media.fields}, media.file_name)
             with storage_errors():
-                job = await jobs.submit(media.path, asked)
+                job = await jobs.submit(media.path, media.idle, asked)
     return web.json_response(job.document(), status=202, headers={hdrs.LOCATION: f"/jobs/{job.id}"})
 
 

@@ -28,6 +28,7 @@ def avatar_document(manifest: Manifest) -> dict[str, Any]:
         "height": manifest.height,
         "fps": number(manifest.fps),
         "num_frames": manifest.num_frames,
+        "idle_frames": manifest.cycle_frames,
         "cycle": manifest.cycle.value,
         "cycle_length": manifest.cycle_length,
         "video_url": f"/avatars/{manifest.id}/video",

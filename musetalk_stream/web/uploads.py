@@ -27,6 +27,7 @@ from ..errors import (
 
 FIELD = "audio_file"
 MEDIA_FIELD = "file"
+IDLE_FIELD = "idle"
 # Most utterances stay below this and never touch the disk.
 _IN_MEMORY_BYTES = 4 << 20
 # What multipart headers and other fields may add to the file itself.
@@ -62,9 +63,10 @@ async def received_audio(request: web.Request, max_bytes: int) -> AsyncIterator[
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMedia:
-    """path: of the file, which may be moved away; fields: the others of the form, by name."""
+    """path, idle: the files, which may be moved away; fields: the others of the form, by name."""
 
     path: Path
+    idle: Path | None
     file_name: str
     fields: dict[str, str]
 
@@ -73,36 +75,39 @@ class ReceivedMedia:
 async def received_media(
     request: web.Request, max_bytes: int, folder: Path
 ) -> AsyncIterator[ReceivedMedia]:
-    """The file in the field `file`, spooled into a folder of its own within `folder`, which goes
-    when the block ends, however it ends.
+    """The file in the field `file`, and that in the field `idle` if there is one, spooled into a
+    folder of their own within `folder`, which goes when the block ends, however it ends.
+
+    max_bytes  of each file
 
     Raises NoMediaFile, EmptyMedia, UploadTooLarge, UploadStalled, InvalidParameter, BadRequest,
     StorageFull.
     """
     missing = NoMediaFile(f"{_HOW} with the picture or video in the field {MEDIA_FIELD}")
-    _require_multipart(request, max_bytes, missing)
+    _require_multipart(request, 2 * max_bytes, missing)
     with storage_errors():
         own = _folder_within(folder)
     try:
-        path, file_name, size = own / "upload", "", -1
+        names: dict[str, str] = {}  # of the files, by field
         fields: dict[str, str] = {}
         async with _receiving() as silence, aclosing(_parts(request)) as parts:
             async for part in parts:
-                if part.name != MEDIA_FIELD and part.filename:
-                    raise _no_media(f"there is a file in {part.name!r:.40}")
-                if part.name != MEDIA_FIELD:
-                    fields[part.name or ""] = await _text(part, silence)
-                elif size < 0:
-                    file_name = part.filename or ""
-                    with path.open("wb") as file:
-                        size = await _spool(part, file, max_bytes, silence)
-                else:
-                    raise InvalidParameter(MEDIA_FIELD, "must be one file; send one at a time")
-        if size < 0:
-            raise _no_media(_found([repr(name)[:40] for name in fields]))
-        if size == 0:
-            raise EmptyMedia(f"the file in the field {MEDIA_FIELD} is empty: 0 bytes")
-        yield ReceivedMedia(path, file_name, fields)
+                name = part.name or ""
+                if name not in (MEDIA_FIELD, IDLE_FIELD):
+                    if part.filename:
+                        raise _no_media(f"there is a file in {name!r:.40}")
+                    fields[name] = await _text(part, silence)
+                    continue
+                if name in names:
+                    raise InvalidParameter(name, "must be one file; send one at a time")
+                names[name] = part.filename or ""
+                with (own / name).open("wb") as file:
+                    if not await _spool(part, file, max_bytes, silence):
+                        raise EmptyMedia(f"the file in the field {name} is empty: 0 bytes")
+        if MEDIA_FIELD not in names:
+            raise _no_media(_found([repr(name)[:40] for name in (*names, *fields)]))
+        idle = own / IDLE_FIELD if IDLE_FIELD in names else None
+        yield ReceivedMedia(own / MEDIA_FIELD, idle, names[MEDIA_FIELD], fields)
     finally:
         shutil.rmtree(own, ignore_errors=True)
 

@@ -14,7 +14,7 @@ export async function deleteAvatar(avatarId, force) {
   await ask(`/avatars/${avatarId}${query}`, { method: "DELETE" });
 }
 
-/** Send a photo or a video with what is asked for; the job. See `upload` for the rest. */
+/** Send a photo or a video with what is asked for, texts and files; the job. See `upload`. */
 export function createAvatar(file, fields, onProgress, signal) {
   const form = new FormData();
   // The server knows what it is for before the file comes.
