@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -59,6 +60,10 @@ def seen(
 def mean_error(found: npt.NDArray[np.float32], true: npt.NDArray[np.float32]) -> float:
     """In widths of the face."""
     return float(np.linalg.norm(found - true, axis=1).mean() / np.ptp(true[:, 0]))
+
+
+def marks(points: npt.NDArray[np.float32]) -> tuple[tuple[float, float], ...]:
+    return tuple((float(x), float(y)) for x, y in points)
 
 
 def away(point: npt.NDArray[np.float32], place: tuple[float, float]) -> float:
@@ -172,7 +177,7 @@ def test_of_several_faces_the_largest(
     found = seen(heads((1000, 520), *BOTH), finder)
     assert [found.chosen, len(found.faces)] == [0, 2]
     assert mean_error(found.points, moved(landmarks, BOTH[1])) < 0.02
-    assert found.notes == ["There are 2 faces; the one that speaks is marked."]
+    assert found.notes[0] == "There are 2 faces; the one that speaks is marked."
 
 
 @pytest.mark.parametrize("point", [(250, 200), (300, 215), (40, 10)])
@@ -221,11 +226,35 @@ def test_a_box_beside_a_face_does_not_mean_the_face(finder: FaceFinder) -> None:
     assert seen(astronaut(), finder, FaceHint(box=box)).finder == "by hand"
 
 
+def test_a_face_in_a_box_that_is_much_larger(
+    finder: FaceFinder, landmarks: npt.NDArray[np.float32]
+) -> None:
+    for box in ((0, 0, 512, 512), (-1e6, -1e6, 1e6, 1e6)):
+        found = seen(astronaut(), finder, FaceHint(box=box))
+        assert found.finder == finder.name
+        assert mean_error(found.points, landmarks) < 0.02
+
+
+def test_a_huge_box_without_a_face(finder: FaceFinder) -> None:
+    with pytest.raises(FaceCut):
+        seen(heads((400, 300)), finder, FaceHint(box=(-1e6, -1e6, 1e6, 1e6)))
+    assert finder.near(astronaut(), (-1e6, -1e6, 1e6, 1e6)) is None
+
+
 def test_landmarks_are_used_as_they_are(finder: FaceFinder) -> None:
     points = tuple((float(x), float(y)) for x, y in mean_face((100, 80, 220, 220)))
     found = seen(astronaut(), finder, FaceHint(landmarks=points))
     np.testing.assert_array_equal(found.points, np.array(points, np.float32))
     assert found.finder == "by hand"
+
+
+SCATTERED = np.random.default_rng(7).uniform(100, 400, (68, 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("point", [(-1, 100), (100, 512.5), (float("nan"), 100)])
+def test_a_point_outside_the_picture(finder: FaceFinder, point: tuple[float, float]) -> None:
+    with pytest.raises(InvalidParameter, match="face_point"):
+        seen(astronaut(), finder, FaceHint(point=point))
 
 
 @pytest.mark.parametrize(
@@ -235,7 +264,12 @@ def test_landmarks_are_used_as_they_are(finder: FaceFinder) -> None:
         (FaceHint(box=(-90, 10, -20, 60)), "face_box"),
         (FaceHint(box=(200, 200, 100, 300)), "face_box"),
         (FaceHint(box=(100, 100, float("nan"), 300)), "face_box"),
+        (FaceHint(box=(300, 400, 500, 401)), "face_box"),
         (FaceHint(landmarks=((1, 2), (3, 4))), "landmarks"),
+        (FaceHint(landmarks=marks(mean_face((100, 300, 400, 301)))), "landmarks"),
+        (FaceHint(landmarks=marks(512 - mean_face((100, 100, 400, 400)))), "landmarks"),
+        (FaceHint(landmarks=marks(mean_face((0, 0, 90, 90))[::-1])), "landmarks"),
+        (FaceHint(landmarks=marks(SCATTERED)), "landmarks"),
         (FaceHint(landmarks=((float("inf"), 2),) * 68), "landmarks"),
     ],
 )
@@ -275,6 +309,34 @@ def test_a_face_that_the_border_cuts(
         seen(astronaut()[rows, columns].copy(), finder)
 
 
+def test_of_several_faces_one_that_is_whole(finder: FaceFinder) -> None:
+    picture = heads((500, 400), placed(320, 380, 150), placed(120, 120, 80))
+    found = seen(picture, finder)
+    assert found.chosen == 1
+    with pytest.raises(FaceCut, match=r"choose another face \(face_point\)"):
+        seen(picture, finder, FaceHint(point=(320, 350)))
+
+
+@pytest.mark.parametrize("roll_deg", range(0, 360, 15))
+def test_lips_are_below_the_eyes_however_the_head_is_turned(
+    finder: FaceFinder, landmarks: npt.NDArray[np.float32], roll_deg: int
+) -> None:
+    place = placed(250, 250, 92, roll_deg)
+    border = cv2.warpAffine(astronaut(), place, (500, 500), borderMode=cv2.BORDER_REPLICATE)
+    try:
+        found = seen(np.asarray(border, np.uint8), finder)
+    except NoFace:
+        assert 105 <= roll_deg <= 255
+    else:
+        assert mean_error(found.points, moved(landmarks, place)) < 0.1
+
+
+def test_a_head_upside_down(finder: FaceFinder) -> None:
+    for hint in (FaceHint(), FaceHint(point=(300, 380))):
+        with pytest.raises(NoFace, match=r"upside down .*: turn the picture"):
+            seen(astronaut()[::-1, ::-1].copy(), finder, hint)
+
+
 def test_a_face_that_just_touches_the_border_is_kept_in(finder: FaceFinder) -> None:
     found = seen(astronaut()[:174, 180:].copy(), finder)
     assert (found.points >= 0).all()
@@ -295,8 +357,21 @@ def test_a_face_that_is_too_small(finder: FaceFinder) -> None:
 )
 def test_notes(finder: FaceFinder, face_width: float, roll_deg: float, notes: list[str]) -> None:
     found = seen(heads((1000, 800), placed(500, 400, face_width, roll_deg)), finder)
+    notes = [*notes, "lips are apart"]  # she smiles
     assert len(found.notes) == len(notes)
     assert all(word in note for word, note in zip(notes, found.notes, strict=True))
+
+
+def test_closed_lips_are_not_told(finder: FaceFinder) -> None:
+    points = mean_face((100, 80, 220, 220))
+    points[65:68] = points[[63, 62, 61]]
+    assert seen(astronaut(), finder, FaceHint(landmarks=marks(points))).notes == []
+
+
+def test_lips_of_a_video_may_be_apart(finder: FaceFinder) -> None:
+    """They are so because somebody speaks, and need not stay so."""
+    found = look([astronaut] * 2, FaceHint(), finder)
+    assert not any("lips are apart" in note for note in found.notes)
 
 
 def test_a_profile_is_told(finder: FaceFinder) -> None:
@@ -332,6 +407,9 @@ def test_a_look_is_kept_as_it_is(finder: FaceFinder) -> None:
 def test_a_finder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FaceFinderMissing, match=r"dwpose needs .*dw-ll_ucoco_384\.onnx"):
         make_finder("dwpose", tmp_path)
+    with pytest.raises(FaceFinderMissing) as missing:
+        make_finder("dwpose", tmp_path)
+    assert "[face]" not in str(missing.value), "mediapipe is not what was asked for"
     for hint in (FaceHint(), FaceHint(point=(3, 4))):
         with pytest.raises(FaceFinderMissing, match=r"\[face\].* by hand"):
             seen(astronaut(), None, hint)

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from ...errors import FaceFinderMissing
-from ...weights import OFFICIAL_FILES
+from ...weights import OFFICIAL_FILES, command
 from .face import FaceFinder
 
 _BY_HAND = "or mark the face by hand (face_box or landmarks)"
 _INSTALL = (
     "pip install 'musetalk-stream[face]' (in a checkout scripts/serve does it; Python 3.11 or 3.12)"
 )
+_GET_DWPOSE = "get it (musetalk-stream weights --download; onnxruntime: pip install onnxruntime)"
 
 
 def make_finder(choice: str, models_dir: Path) -> FaceFinder:
@@ -24,13 +25,19 @@ def make_finder(choice: str, models_dir: Path) -> FaceFinder:
             return _mediapipe() if name == "mediapipe" else _dwpose(models_dir)
         except FaceFinderMissing as exc:
             reasons.append(str(exc))
-    raise finder_missing(*reasons)
+    raise finder_missing(
+        *reasons, install=_get_dwpose(models_dir) if choice == "dwpose" else _INSTALL
+    )
 
 
-def finder_missing(*reasons: str) -> FaceFinderMissing:
+def finder_missing(*reasons: str, install: str = _INSTALL) -> FaceFinderMissing:
     """What there is to say where no finder is."""
     why = "; ".join(reasons) or "no face finder is installed"
-    return FaceFinderMissing(f"faces can't be found here ({why}): {_INSTALL}, {_BY_HAND}")
+    return FaceFinderMissing(f"faces can't be found here ({why}): {install}, {_BY_HAND}")
+
+
+def _get_dwpose(models_dir: Path) -> str:
+    return f"{command(models_dir, 'v15')} (and pip install onnxruntime)"
 
 
 def _mediapipe() -> FaceFinder:

@@ -155,7 +155,8 @@ def _square(
     scale = max(side, 1.0) / _CROP
     corner = (centre[0] - side / 2, centre[1] - side / 2)
     # OpenCV averages nothing when it warps, so what is larger is made smaller first.
-    halvings = max(0, int(np.floor(np.log2(scale))))
+    most = int(np.log2(min(rgb.shape[:2])))  # something must be left of the picture
+    halvings = min(max(0, int(np.floor(np.log2(scale)))), most)
     if halvings:
         rgb = np.asarray(
             cv2.resize(rgb, None, fx=0.5**halvings, fy=0.5**halvings, interpolation=cv2.INTER_AREA)
