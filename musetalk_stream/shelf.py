@@ -60,6 +60,9 @@ class AvatarShelf:
         """The id that is meant by an id or another name."""
         return name if self._is_ready(name) else self._aliases.get(name, name)
 
+    def is_alias(self, name: str) -> bool:
+        return name in self._aliases
+
     def is_protected(self, avatar_id: str) -> bool:
         return avatar_id in self._protected
 
@@ -75,6 +78,13 @@ class AvatarShelf:
         self._close_unused()
         return avatar
 
+    def opened(self, avatar_id: str) -> Avatar | None:
+        """The avatar that is open under an id, if one is and nothing has taken its place."""
+        version = _version(self._store / avatar_id)
+        if version is None or version != self._versions.get(avatar_id):
+            return None
+        return self._open.get(avatar_id)
+
     def require(self, avatar_id: str) -> None:
         """Raises AvatarNotFound."""
         if not self._is_ready(avatar_id):
@@ -82,8 +92,10 @@ class AvatarShelf:
             raise AvatarNotFound(f"there is no avatar {avatar_id[:64]!r} here; there is: {known}")
 
     def deletable(self, avatar_id: str) -> Path:
-        """The folder of an avatar that may be deleted. Raises AvatarNotFound or AvatarProtected."""
-        self.require(avatar_id)
+        """The folder of an avatar that may be deleted, be it ready to be opened or not. Raises
+        AvatarNotFound or AvatarProtected."""
+        if not (is_avatar_id(avatar_id) and (self._store / avatar_id / "avatar.json").is_file()):
+            self.require(avatar_id)
         if self.is_protected(avatar_id):
             raise AvatarProtected(
                 f"avatar {avatar_id} is the default one or ships with the server: it stays"

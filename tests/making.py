@@ -127,9 +127,8 @@ class Avatars:
         await self.server.until(is_so)
 
     def in_the_making(self) -> list[str]:
-        """Everything in the folder of what is being made."""
-        folder = self.store / PREPARING
-        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        """Everything in the folder of what is being made, but for the lock of the server."""
+        return sorted(path.name for path in (self.store / PREPARING).glob("*/"))
 
     def ids(self) -> list[str]:
         return sorted(path.name for path in self.store.iterdir() if path.name != PREPARING)

@@ -3,11 +3,12 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from typing import Any
 
-from ..errors import MuseTalkStreamError
+from ..avatar import Avatar
+from ..errors import MuseTalkStreamError, PreparationFailed
 from ..prepare.progress import Estimate, Progress, Stage
 from ..prepare.work import Work
 from ..sse import Event
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 # Followers are told what changed at most five times in a second; a step tells far more often.
 _QUIET_S = 0.2
 _BEFORE_THE_LOOK = (Stage.READING, Stage.LOOKING)
+# Who polls asks far more often.
+_FOLLOWED_S = 60.0
 _OVER = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 
 
@@ -25,16 +28,27 @@ class Job:
     """
     position  in the queue, from 1; None outside of it
     task      which drives it to its end; its owner is `Jobs`
+    is_made   the avatar is in its place; what is in the folder of the work is not this job's
+    avatar    while the renderer gets ready for it
     """
 
-    def __init__(self, work: Work, state: JobState = JobState.QUEUED) -> None:
+    def __init__(
+        self, work: Work, state: JobState = JobState.QUEUED, *, latents: bool = False
+    ) -> None:
+        """`latents`: whether the renderer needs some. Raises PreparationFailed if a face that is to
+        be approved can't be read."""
         self.id = work.request.job_id
         self.work = work
         self.state = state
         self.position: int | None = None
         self.task: asyncio.Task[None] | None = None
         self.approved = asyncio.Event()
-        self._estimate = Estimate()
+        self.is_made = False
+        self.avatar: Avatar | None = None
+        self.asked_s = time.monotonic()  # when somebody asked for it last
+        self.awaiting_s = self.asked_s  # since when it waits for approval
+        self._followers = 0
+        self._estimate = Estimate(latents=latents)
         self._preview: dict[str, Any] | None = None
         self._notes: list[str] = []
         self._error: dict[str, Any] | None = None
@@ -54,6 +68,11 @@ class Job:
     @property
     def is_over(self) -> bool:
         return self.state in _OVER
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether somebody looks on, or did a moment ago."""
+        return self._followers > 0 or time.monotonic() - self.asked_s < _FOLLOWED_S
 
     @property
     def has_picture(self) -> bool:
@@ -76,20 +95,27 @@ class Job:
         log.info("%r", self)
         if self.state is JobState.AWAITING_APPROVAL:
             self.approved.clear()
+            self.awaiting_s = time.monotonic()
             self._see()
         if self.is_over:
-            self._preview = None  # its picture goes with the folder
+            self._preview = self.avatar = None  # its picture goes with the folder
         self.touch()
 
     def tell(self, progress: Progress) -> None:
         self._estimate.update(progress)
-        if self._preview is None and progress.stage not in _BEFORE_THE_LOOK:
+        looked = progress.stage not in _BEFORE_THE_LOOK and not self.is_made
+        if self._preview is None and looked and self.work.look.exists():
             self._see()
         self.touch()
 
     def look_again(self) -> None:
         self._preview = None
         self._notes.clear()
+
+    def finish_making(self) -> None:
+        """The avatar is in its place, and the folder in which it was made is gone."""
+        self.is_made = True
+        self._preview = None
 
     def note(self, sentence: str) -> None:
         self._notes.append(sentence)
@@ -111,16 +137,17 @@ class Job:
         log.info("%r: %s: %s", self, exc.code, exc.detail)
         self.advance(Trigger.FAIL)
 
-    def expire(self) -> None:
+    def give_up(self) -> None:
         self._notes.append("Nobody said whether this is the right face, so it was given up.")
-        self.advance(Trigger.CANCEL)
 
     def _see(self) -> None:
-        """Which face was found, if that is known yet."""
-        with suppress(FileNotFoundError):
+        """Which face was found. Raises PreparationFailed."""
+        try:
             look = json.loads(self.work.look.read_text())
             self._preview = _preview(self.id, look, json.loads(self.work.plan.read_text()))
             self._notes = list(look["notes"])
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            raise PreparationFailed(f"the face that was found can't be read: {exc!r}") from exc
 
     # --- who looks on
 
@@ -137,17 +164,22 @@ class Job:
     async def follow(self) -> AsyncGenerator[tuple[None, Event], None]:
         """The whole document, at once and whenever it has changed, until the job is over."""
         told = None
-        while True:
-            changed = self._changed
-            event = {"event": "job", **self.document()}
-            if event != told:
-                told = event
-                yield None, event
-            if self.is_over or self._is_closed:
-                return
-            if changed is self._changed:
-                await changed.wait()
-            await asyncio.sleep(_QUIET_S)
+        self._followers += 1
+        try:
+            while True:
+                changed = self._changed
+                event = {"event": "job", **self.document()}
+                if event != told:
+                    told = event
+                    yield None, event
+                if self.is_over or self._is_closed:
+                    return
+                if changed is self._changed:
+                    await changed.wait()
+                await asyncio.sleep(_QUIET_S)
+        finally:
+            self._followers -= 1
+            self.asked_s = time.monotonic()
 
     def document(self) -> dict[str, Any]:
         request, base = self.work.request, f"/jobs/{self.id}"

@@ -30,12 +30,14 @@ from .job import Job
 from .process import examine, prepare
 from .second_look import begin_second_look, undo_second_look
 from .state import JobState, Trigger
+from .store_lock import served
 
 log = logging.getLogger(__name__)
 
 _REMEMBERED = 100  # jobs that are over; the oldest is forgotten first
 _APPROVAL_S = 3600.0  # for which a found face waits for somebody to look at it
 _EXAMINED_AT_ONCE = 2  # uploads; others wait, and they are as many as jobs at most
+_LEAST_BOX = 8  # pixels of each side, of the original
 # A process looks five times in a second whether the server that started it is still there.
 _ORPHANS_BEGIN_S, _ORPHANS_END_S, _LOOK_EVERY_S = 0.5, 3.0, 0.2
 _RETRY_S = (5, 60)  # what whoever finds the queue full is told to wait, at least and at most
@@ -54,7 +56,8 @@ class Wanted:
 
 
 class Jobs:
-    """One process at a time prepares; `max_jobs` may wait for it, for approval or for their upload.
+    """One process at a time prepares; `max_jobs` may wait for it, for approval, for the renderer or
+    for the end of their upload.
 
     A job outlives the server: its folder stays, and the next server goes on with it.
     """
@@ -63,6 +66,7 @@ class Jobs:
         self._store = config.storage.avatars_dir
         self._max_jobs = config.prepare.max_jobs
         self._environment = process_environment(config)
+        self._has_latents = config.engine.renderer != "builtin"
         self._shelf = shelf
         self._readying = readying
         self._jobs: dict[str, Job] = {}  # oldest first
@@ -78,42 +82,56 @@ class Jobs:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Jobs"]:
-        """Jobs go on while this block runs, those of the server before this one, too."""
-        for work in await self._left_behind():
-            self._resume(work)
-        self._is_open = True
-        try:
-            yield self
-        finally:
-            self._is_open = False
-            tasks = [job.task for job in self._jobs.values() if job.task]
-            for task in tasks:
-                task.cancel()
-            for job in self._jobs.values():
-                job.close()
-            if pending := {*tasks, *self._ending.values()}:
-                await asyncio.wait(pending)
+        """Jobs go on while this block runs, those of the server before this one, too; not those of
+        one that is there still."""
+        async with served(self._store) as (is_alone, let_others_come):
+            if is_alone:
+                for work in await self._left_behind():
+                    await self._resume(work)
+            let_others_come()
+            self._is_open = True
+            try:
+                yield self
+            finally:
+                await self._stop()
+
+    async def _stop(self) -> None:
+        self._is_open = False
+        tasks = [job.task for job in self._jobs.values() if job.task]
+        for task in tasks:
+            task.cancel()
+        for job in self._jobs.values():
+            job.close()
+        if pending := {*tasks, *self._ending.values()}:
+            await asyncio.wait(pending)
 
     # --- asking
 
     def get(self, job_id: str) -> Job:
-        """Raises JobNotFound."""
+        """For somebody who follows it. Raises JobNotFound."""
         try:
-            return self._jobs[job_id]
+            job = self._jobs[job_id]
         except KeyError:
             raise JobNotFound("there is no such job, or no longer: see GET /jobs") from None
+        job.asked_s = time.monotonic()
+        return job
 
     def all(self) -> list[Job]:
         """Newest first."""
         return list(reversed(self._jobs.values()))
+
+    def getting_ready(self, avatar_id: str) -> Job | None:
+        """The job that made an avatar, while the renderer gets ready for it: with the one, the
+        other goes."""
+        avatar = self._shelf.opened(avatar_id)
+        return next((job for job in self._jobs.values() if avatar and job.avatar is avatar), None)
 
     # --- taking in
 
     @contextmanager
     def room(self) -> Iterator[None]:
         """Keeps a place while an upload arrives. Raises TooManyJobs."""
-        awaiting = sum(job.state is JobState.AWAITING_APPROVAL for job in self._jobs.values())
-        if self._receiving + len(self._waiting) + awaiting >= self._max_jobs:
+        if self._taken() >= self._max_jobs and not self._give_up_one():
             raise TooManyJobs(
                 f"{self._max_jobs} uploads wait already, to be made into avatars or for approval: "
                 "try again later",
@@ -125,6 +143,32 @@ class Jobs:
         finally:
             self._receiving -= 1
 
+    def _taken(self) -> int:
+        """Places of those that wait for something, and not for their end."""
+        waiting = (JobState.QUEUED, JobState.AWAITING_APPROVAL)
+        return self._receiving + sum(
+            (job.state in waiting or (job.is_made and not job.is_over))
+            and job.id not in self._ending
+            for job in self._jobs.values()
+        )
+
+    def _give_up_one(self) -> bool:
+        """End the job that has waited longest for an approval while nobody looks on; whether there
+        was one."""
+        forgotten = [
+            job
+            for job in self._jobs.values()
+            if job.state is JobState.AWAITING_APPROVAL
+            and job.id not in self._ending
+            and not job.is_followed
+        ]
+        if not forgotten:
+            return False
+        job = min(forgotten, key=lambda job: job.awaiting_s)
+        job.give_up()
+        self._end(job)
+        return True
+
     def _try_again_s(self) -> int:
         """When the one in work may be done, so that another begins."""
         least, most = _RETRY_S
@@ -133,9 +177,17 @@ class Jobs:
 
     def require_free(self, avatar_id: str) -> None:
         """Raises AvatarExists if `submit` would, as far as that is known before there is a file."""
+        if self._shelf.is_alias(avatar_id):
+            raise AvatarExists(
+                f"{avatar_id} is another name of an avatar on this server: choose another id"
+            )
         if (self._store / avatar_id).exists():
             raise AvatarExists(
                 f"there is an avatar {avatar_id} already: choose another id, or delete that one"
+            )
+        if (self._store / PREPARING / avatar_id).exists():
+            raise AvatarExists(
+                f"an avatar {avatar_id} is being made already: choose another id, or wait for it"
             )
 
     async def submit(self, upload: Path, idle: Path | None, wanted: Wanted) -> Job:
@@ -150,7 +202,7 @@ class Jobs:
         require_inside(wanted.hint, width, height)
         if not self._is_open:
             raise NotReady("the server is shutting down: send it again shortly")
-        job = Job(self._begin(wanted, upload, idle))
+        job = Job(self._begin(wanted, upload, idle), latents=self._has_latents)
         self._take_on(job)
         return job
 
@@ -171,6 +223,7 @@ class Jobs:
         while True:
             work = Work(self._store, request)
             try:
+                self.require_free(request.avatar_id)
                 work.begin()
                 if idle:
                     idle.rename(work.idle_film)
@@ -189,7 +242,7 @@ class Jobs:
     async def _left_behind(self) -> list[Work]:
         """By the server before this one. If that was killed, its process ends soon after it, and
         holds its work until then, or is about to."""
-        if not await asyncio.to_thread((self._store / PREPARING).is_dir):
+        if not await asyncio.to_thread(lambda: any((self._store / PREPARING).glob("*/"))):
             return []
         await asyncio.sleep(_ORPHANS_BEGIN_S)
         deadline_s = time.monotonic() + _ORPHANS_END_S
@@ -199,11 +252,17 @@ class Jobs:
             await asyncio.sleep(_LOOK_EVERY_S)
         return await asyncio.to_thread(unfinished, self._store)
 
-    def _resume(self, work: Work) -> None:
-        """Go on with a job of a server that has ended."""
+    async def _resume(self, work: Work) -> None:
+        """Go on with a job of a server that has ended, if what it left can be read."""
         is_looked_at = work.request.approve and work.look.is_file()
         awaits = is_looked_at and not work.approved.exists()
-        job = Job(work, JobState.AWAITING_APPROVAL if awaits else JobState.QUEUED)
+        state = JobState.AWAITING_APPROVAL if awaits else JobState.QUEUED
+        try:
+            job = Job(work, state, latents=self._has_latents)
+        except PreparationFailed as exc:
+            log.error("removing %r: %s", work, exc.detail)
+            await asyncio.to_thread(work.discard)
+            return
         log.info("%r: going on", job)
         self._take_on(job)
 
@@ -219,18 +278,18 @@ class Jobs:
         """From the queue to the end. Cancelled, it leaves everything as it is."""
         try:
             await self._make(job)
+            await self._ready(job)
         except TimeoutError:
-            job.expire()
-            await asyncio.to_thread(_remove, job.work)
+            job.give_up()
+            job.advance(Trigger.CANCEL)
+            await self._remove_unmade(job)
         except MuseTalkStreamError as exc:
-            await asyncio.to_thread(_remove, job.work)
+            await self._remove_unmade(job)
             job.fail(exc)
         except Exception:
             log.exception("%r", job)
-            await asyncio.to_thread(_remove, job.work)
+            await self._remove_unmade(job)
             job.fail(PreparationFailed("the server made a mistake; its log says which"))
-        else:
-            await self._ready(job)
         finally:
             self._unqueue(job)
             self._forget_old()
@@ -260,16 +319,22 @@ class Jobs:
 
     async def _ready(self, job: Job) -> None:
         """What the renderer needs besides; others may be made meanwhile. If that fails, the avatar
-        stays: whoever asks for it has it tried anew."""
-        try:
-            avatar = self._shelf.get(job.avatar_id)
-            async with aclosing(self._readying.until_prepared(avatar)) as shares:
-                async for share in shares:
-                    job.tell(Progress(Stage.LATENTS, share))
-        except MuseTalkStreamError as exc:
-            job.fail(exc)
-        else:
-            job.advance(Trigger.FINISH)
+        stays: whoever asks for it has it tried anew. Raises what `Readying.until_prepared` does."""
+        job.finish_making()
+        job.avatar = self._shelf.get(job.avatar_id)
+        async with aclosing(self._readying.until_prepared(job.avatar)) as shares:
+            async for share in shares:
+                job.tell(Progress(Stage.LATENTS, share))
+        job.advance(Trigger.FINISH)
+
+    async def _remove_unmade(self, job: Job) -> None:
+        """Everything of a job, unless the avatar was made: that stays. What can't be removed is
+        logged: the job ends all the same."""
+        if not job.is_made:
+            try:
+                await asyncio.to_thread(_remove, job.work)
+            except OSError:
+                log.exception("%r leaves %s", job, job.work.folder)
 
     def _queue(self, job: Job) -> None:
         self._waiting.append(job)
@@ -290,6 +355,8 @@ class Jobs:
     def approve(self, job: Job, hint: FaceHint) -> None:
         """Go on with the face that was found; or, by a hint, look again and ask again. Raises
         NotAwaitingApproval, InvalidParameter."""
+        if job.id in self._ending:
+            raise NotAwaitingApproval("this job is being cancelled: there is nothing to approve")
         if job.state is not JobState.AWAITING_APPROVAL:
             raise NotAwaitingApproval(f"this job is {job.state.value}: there is nothing to approve")
         work = job.work
@@ -311,12 +378,15 @@ class Jobs:
         if job.is_over:
             self._jobs.pop(job.id, None)
             return
+        await asyncio.shield(self._end(job))
+
+    def _end(self, job: Job) -> asyncio.Task[None]:
         ending = self._ending.get(job.id)
         if ending is None:
             ending = asyncio.create_task(self._cancel(job), name=f"cancel-{job.id[:8]}")
             self._ending[job.id] = ending
             ending.add_done_callback(lambda _: self._ending.pop(job.id))
-        await asyncio.shield(ending)
+        return ending
 
     async def _cancel(self, job: Job) -> None:
         assert job.task is not None
@@ -324,10 +394,24 @@ class Jobs:
         await asyncio.wait([job.task])
         self._unqueue(job)  # a task that has not begun yet can't do it
         if not job.is_over:
-            await asyncio.to_thread(_remove, job.work)
-            self._shelf.forget(job.avatar_id)
+            await self._remove_unmade(job)
+            await self._remove_made(job)
             job.advance(Trigger.CANCEL)
             self._forget_old()
+
+    async def _remove_made(self, job: Job) -> None:
+        """The avatar of a job, if the renderer still gets ready for it, and if it has not been
+        deleted: another one may be there under its id."""
+        avatar = job.avatar
+        if avatar is None:
+            return
+        self._readying.drop(avatar)
+        if self._shelf.opened(avatar.id) is avatar:
+            try:
+                await asyncio.to_thread(throw_away, job.work.place)
+            except OSError:
+                log.exception("%r leaves %s", job, job.work.place)
+            self._shelf.forget(avatar.id)
 
     def _forget_old(self) -> None:
         over = [job for job in self._jobs.values() if job.is_over]
@@ -344,6 +428,14 @@ def require_inside(hint: FaceHint, width: int, height: int) -> None:
         if left < 0 or top < 0 or right > width or bottom > height:
             raise InvalidParameter(
                 "face_box", f"must lie in the picture of {width}x{height} pixels"
+            )
+        if min(right - left, bottom - top) < _LEAST_BOX:
+            raise InvalidParameter("face_box", f"must be at least {_LEAST_BOX} pixels on each side")
+    if hint.landmarks:  # some may lie beyond the border
+        x, y = (sum(numbers) / len(numbers) for numbers in zip(*hint.landmarks, strict=True))
+        if not (0 <= x <= width and 0 <= y <= height):
+            raise InvalidParameter(
+                "landmarks", f"must lie in the picture of {width}x{height} pixels"
             )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -58,21 +59,32 @@ async def delete_avatar(request: web.Request) -> web.Response:
     """With the sessions that show it, if that was asked for."""
     its = services(request)
     avatar_id = its.avatars.resolve(request.match_info["avatar_id"])
+    is_forced = flag(request.query, "force")
     folder = its.avatars.deletable(avatar_id)
     shown_by = its.registry.showing(avatar_id)
-    if shown_by and not flag(request.query, "force"):
+    if shown_by and not is_forced:
         raise AvatarInUse(
             f"sessions that show avatar {avatar_id}: {len(shown_by)}; delete them first, or delete "
             "it with ?force=true, which ends them"
         )
     await _close(its, avatar_id)
+    if job := its.jobs.getting_ready(avatar_id):
+        await its.jobs.cancel(job)
+    else:
+        await _remove(its, avatar_id, folder)
+    await _close(its, avatar_id)  # what was created in the meantime
+    return web.Response(status=204)
+
+
+async def _remove(its: Services, avatar_id: str, folder: Path) -> None:
+    avatar = its.avatars.opened(avatar_id)
     try:
         await asyncio.to_thread(throw_away, folder)
     except FileNotFoundError:
         raise AvatarNotFound(f"avatar {avatar_id} has just been deleted") from None
+    if avatar:
+        its.readying.drop(avatar)
     its.avatars.forget(avatar_id)
-    await _close(its, avatar_id)  # what was created in the meantime
-    return web.Response(status=204)
 
 
 async def _close(its: Services, avatar_id: str) -> None:
