@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from fractions import Fraction
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -184,6 +185,7 @@ async def test_an_upload_that_stalls(avatars: Avatars, monkeypatch: pytest.Monke
 
 
 async def test_a_full_disk_takes_no_upload(avatars: Avatars, small_disk: Path) -> None:
+    shutil.rmtree(avatars.store / PREPARING)
     (avatars.store / PREPARING).symlink_to(small_disk)
     answer = await avatars.try_post(bytes(500_000))
     await check_refused(avatars, answer, 507, "storage_full", "make room")

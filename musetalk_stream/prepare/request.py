@@ -123,7 +123,7 @@ def _landmarks(text: str) -> tuple[Point, ...] | None:
         return None
     try:
         points = tuple((float(x), float(y)) for x, y in json.loads(text))
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         points = ()
     if len(points) != NUM_LANDMARKS or not all(math.isfinite(x + y) for x, y in points):
         raise InvalidParameter("landmarks", f"must be a JSON list of {NUM_LANDMARKS} [x, y] pairs")

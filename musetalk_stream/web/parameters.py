@@ -53,7 +53,7 @@ def wanted(fields: Mapping[str, str], file_name: str) -> Wanted:
     return Wanted(
         file_name=_shown_name(file_name),
         avatar_id=avatar_id,
-        name=(text(fields, "name") or "").strip() or None,
+        name=_in_one_line(text(fields, "name") or "") or None,
         loop=_loop(fields.get("loop") or Loop.AUTO),
         hint=read_hint(fields),
         approve=flag(fields, "approve"),
@@ -83,7 +83,10 @@ def _loop(name: str) -> Loop:
 
 
 def _shown_name(file_name: str) -> str:
-    """Of a file, as people know it: without folders, in one line, of characters that all have."""
-    name = re.split(r"[\\/]", file_name)[-1]
-    shown = "".join(sign if sign.isprintable() else " " for sign in name).strip()
-    return shown[-_MAX_TEXT:] or "upload"
+    """Of a file, as people know it: without folders."""
+    return _in_one_line(re.split(r"[\\/]", file_name)[-1])[-_MAX_TEXT:] or "upload"
+
+
+def _in_one_line(said: str) -> str:
+    """With a space for each character that can't be seen: it may steer a terminal, or a line."""
+    return "".join(sign if sign.isprintable() else " " for sign in said).strip()

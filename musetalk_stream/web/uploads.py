@@ -38,6 +38,9 @@ _CHUNK_BYTES = 64 << 10
 _HOW = "send multipart/form-data"
 # A phone that vanished must not hold its session: it says so after this long without a byte.
 _SILENCE_S = 30.0
+# Pictures and videos hold one of few places while they arrive: besides that time, no more than this
+# leaves them. Phones send ten times faster.
+_LEAST_BYTES_PER_S = 50_000
 
 
 @asynccontextmanager
@@ -47,14 +50,14 @@ async def received_audio(request: web.Request, max_bytes: int) -> AsyncIterator[
     Raises NoAudioFile, EmptyAudio, UploadTooLarge, UploadStalled, BadRequest, StorageFull.
     """
     _require_multipart(
-        request, max_bytes, NoAudioFile(f"{_HOW} with the sound in the field {FIELD}")
+        request, max_bytes, 1, NoAudioFile(f"{_HOW} with the sound in the field {FIELD}")
     )
     with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as spool:
         file = cast(BinaryIO, spool)
         size = 0
-        async with _receiving() as silence:
+        async with _receiving() as patience:
             part = await _audio_part(request)
-            size = await _spool(part, file, max_bytes, silence, in_memory_bytes=_IN_MEMORY_BYTES)
+            size = await _spool(part, file, max_bytes, patience, in_memory_bytes=_IN_MEMORY_BYTES)
         if not size:
             raise EmptyAudio(f"the file in the field {FIELD} is empty: 0 bytes")
         file.seek(0)
@@ -84,26 +87,30 @@ async def received_media(
     StorageFull.
     """
     missing = NoMediaFile(f"{_HOW} with the picture or video in the field {MEDIA_FIELD}")
-    _require_multipart(request, 2 * max_bytes, missing)
+    _require_multipart(request, max_bytes, 2, missing)
     with storage_errors():
         own = _folder_within(folder)
     try:
         names: dict[str, str] = {}  # of the files, by field
         fields: dict[str, str] = {}
-        async with _receiving() as silence, aclosing(_parts(request)) as parts:
+        receiving = _receiving(_LEAST_BYTES_PER_S)
+        async with receiving as patience, aclosing(_parts(request)) as parts:
             async for part in parts:
                 name = part.name or ""
                 if name not in (MEDIA_FIELD, IDLE_FIELD):
                     if part.filename:
                         raise _no_media(f"there is a file in {name!r:.40}")
-                    fields[name] = await _text(part, silence)
+                    fields[name] = await _text(part, patience)
                     continue
                 if name in names:
                     raise InvalidParameter(name, "must be one file; send one at a time")
-                names[name] = part.filename or ""
                 with (own / name).open("wb") as file:
-                    if not await _spool(part, file, max_bytes, silence):
-                        raise EmptyMedia(f"the file in the field {name} is empty: 0 bytes")
+                    size = await _spool(part, file, max_bytes, patience)
+                if not size and name == IDLE_FIELD and not part.filename:
+                    continue  # of a form in which no file was chosen
+                if not size:
+                    raise EmptyMedia(f"the file in the field {name} is empty: 0 bytes")
+                names[name] = part.filename or ""
         if MEDIA_FIELD not in names:
             raise _no_media(_found([repr(name)[:40] for name in (*names, *fields)]))
         idle = own / IDLE_FIELD if IDLE_FIELD in names else None
@@ -113,8 +120,12 @@ async def received_media(
 
 
 def _folder_within(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=".receiving-", dir=folder))
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            return Path(tempfile.mkdtemp(prefix=".receiving-", dir=folder))
+        except FileNotFoundError:  # who was the last in the folder has just removed it
+            continue
 
 
 @contextmanager
@@ -128,24 +139,46 @@ def storage_errors() -> Iterator[None]:
         raise StorageFull("the disk is full: make room and send the file again") from exc
 
 
-def _require_multipart(request: web.Request, max_bytes: int, otherwise: BadRequest) -> None:
-    if (request.content_length or 0) > max_bytes + _OVERHEAD_BYTES:
+def _require_multipart(
+    request: web.Request, max_bytes: int, max_files: int, otherwise: BadRequest
+) -> None:
+    if (request.content_length or 0) > max_files * max_bytes + _OVERHEAD_BYTES:
         raise _too_large(max_bytes)
     if not request.content_type.startswith("multipart/"):
         raise otherwise
 
 
+class _Patience:
+    """With who sends: it ends with silence and, if there is a least rate, with too little."""
+
+    def __init__(self, timeout: asyncio.Timeout, least_bytes_per_s: int) -> None:
+        self._timeout = timeout
+        self._least_bytes_per_s = least_bytes_per_s
+        self._began_s = asyncio.get_running_loop().time()
+        self._received_bytes = 0
+
+    def received(self, num_bytes: int) -> None:
+        self._received_bytes += num_bytes
+        until_s = asyncio.get_running_loop().time() + _SILENCE_S
+        if self._least_bytes_per_s:
+            earned_s = _SILENCE_S + self._received_bytes / self._least_bytes_per_s
+            until_s = min(until_s, self._began_s + earned_s)
+        self._timeout.reschedule(until_s)
+
+
 @asynccontextmanager
-async def _receiving() -> AsyncIterator[asyncio.Timeout]:
-    """A limit on silence, to be put off by whoever receives something; and errors translated, from
-    what reading a body and writing a file can raise to what a client understands."""
+async def _receiving(least_bytes_per_s: int = 0) -> AsyncIterator[_Patience]:
+    """A limit on silence, and on slowness if that is asked for, to be told of all that comes; and
+    errors translated, from what reading a body and writing a file can raise to what a client
+    understands."""
     try:
         with storage_errors():
-            async with asyncio.timeout(_SILENCE_S) as silence:
-                yield silence
+            async with asyncio.timeout(_SILENCE_S) as timeout:
+                yield _Patience(timeout, least_bytes_per_s)
     except TimeoutError as exc:
+        slow = f", or less than {least_bytes_per_s // 1000} kB/s" if least_bytes_per_s else ""
         raise UploadStalled(
-            f"nothing more of the upload came for {_SILENCE_S:g} s: send it again"
+            f"nothing more of the upload came for {_SILENCE_S:g} s{slow}: send it again"
         ) from exc
     except (ValueError, RuntimeError, HttpProcessingError, web.RequestPayloadError) as exc:
         # RuntimeError is aiohttp's word for a `_charset_` field that it can't use.
@@ -156,14 +189,14 @@ async def _spool(
     part: BodyPartReader,
     file: BinaryIO,
     max_bytes: int,
-    silence: asyncio.Timeout,
+    patience: _Patience,
     *,
     in_memory_bytes: int = 0,
 ) -> int:
     """Write a part to a file that is in memory up to some size; how many bytes it has."""
     size = 0
     while data := await part.read_chunk(_CHUNK_BYTES):
-        _put_off(silence)
+        patience.received(len(data))
         size += len(data)
         if size > max_bytes:
             raise _too_large(max_bytes)
@@ -174,10 +207,10 @@ async def _spool(
     return size
 
 
-async def _text(part: BodyPartReader, silence: asyncio.Timeout) -> str:
+async def _text(part: BodyPartReader, patience: _Patience) -> str:
     data = b""
     while piece := await part.read_chunk(_CHUNK_BYTES):
-        _put_off(silence)
+        patience.received(len(piece))
         data += piece
         if len(data) > _MAX_FIELD_BYTES:
             raise InvalidParameter(
@@ -187,10 +220,6 @@ async def _text(part: BodyPartReader, silence: asyncio.Timeout) -> str:
         return data.decode()
     except UnicodeDecodeError:
         raise InvalidParameter((part.name or "")[:40], "must be UTF-8") from None
-
-
-def _put_off(silence: asyncio.Timeout) -> None:
-    silence.reschedule(asyncio.get_running_loop().time() + _SILENCE_S)
 
 
 async def _parts(request: web.Request) -> AsyncGenerator[BodyPartReader, None]:
@@ -223,4 +252,4 @@ def _found(others: list[str]) -> str:
 
 
 def _too_large(max_bytes: int) -> UploadTooLarge:
-    return UploadTooLarge(f"the upload is larger than the limit of {max_bytes // 10**6} MB")
+    return UploadTooLarge(f"the file is larger than the limit of {max_bytes // 10**6} MB")
