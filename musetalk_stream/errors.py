@@ -20,6 +20,7 @@
     │   ├── FaceCut                422  face_cut
     │   ├── FaceTooSmall           422  face_too_small
     │   └── UnsupportedAvatar      422  unsupported_avatar
+    ├── ForeignOrigin              403  foreign_origin
     ├── NotFound                   404  not_found
     │   ├── SessionNotFound        404  session_not_found
     │   ├── AvatarNotFound         404  avatar_not_found
@@ -191,6 +192,14 @@ class UnsupportedAvatar(BadRequest):
     status = 422
     code = "unsupported_avatar"
     title = "Avatar can't be imported"
+
+
+class ForeignOrigin(MuseTalkStreamError):
+    """A page of another website asks for what only our own pages, and those listed, may do."""
+
+    status = 403
+    code = "foreign_origin"
+    title = "Foreign origin"
 
 
 class NotFound(MuseTalkStreamError):

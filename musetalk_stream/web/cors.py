@@ -1,8 +1,14 @@
 """Cross-origin requests: an app may embed the stream in a page of its own origin."""
 
 from collections.abc import Awaitable, Callable
+from functools import wraps
+from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
+
+from ..config import HttpConfig
+from ..errors import ForeignOrigin
+from .context import CONFIG
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -16,7 +22,7 @@ _PREFLIGHT_HEADERS = {
 
 def allow_origins(app: web.Application, origins: str) -> None:
     """`origins`: comma-separated, `*` for all, empty for none."""
-    allowed = {origin.strip() for origin in origins.split(",") if origin.strip()}
+    allowed = _listed(origins)
 
     async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
         origin = "*" if "*" in allowed else request.headers.get(hdrs.ORIGIN)
@@ -33,6 +39,37 @@ def allow_origins(app: web.Application, origins: str) -> None:
 
     app.on_response_prepare.append(add_headers)
     app.middlewares.append(_preflight)
+
+
+def not_for_strangers(handler: Handler) -> Handler:
+    """Any website that somebody visits can send requests to a server on their machine. What changes
+    avatars is for our own pages, for origins that are listed by name, and for who is no browser."""
+
+    @wraps(handler)
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is not None and not _is_known(origin, request.host, request.app[CONFIG].http):
+            raise ForeignOrigin(
+                f"pages of {origin[:100]} may not change avatars here, unless cors_origins lists "
+                "that origin (* does not count)"
+            )
+        return await handler(request)
+
+    return guarded
+
+
+def _is_known(origin: str, host: str, config: HttpConfig) -> bool:
+    if origin in _listed(config.cors_origins) - {"*"}:
+        return True
+    try:
+        asking, public = urlsplit(origin), urlsplit(config.public_url)
+    except ValueError:
+        return False
+    return asking.netloc.lower() in {host.lower(), public.netloc.lower()} - {""}
+
+
+def _listed(origins: str) -> set[str]:
+    return {origin.strip() for origin in origins.split(",") if origin.strip()}
 
 
 @web.middleware

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from . import api, avatars, jobs, media, pages
+from .cors import not_for_strangers
 from .event_stream import event_stream
 
 # One segment without a slash. Ids are looked up, never parsed, so their form is not checked here.
@@ -25,16 +26,16 @@ def add_routes(app: web.Application) -> None:
             web.get(f"{_SESSION}/events", event_stream, allow_head=False),
             web.get(r"/chunks/{request_id}/{name:chunk_\d{4,}\.mp4}", media.chunk),
             web.get("/avatars", avatars.list_avatars),
-            web.post("/avatars", avatars.create_avatar),
+            web.post("/avatars", not_for_strangers(avatars.create_avatar)),
             web.get("/avatars/{avatar_id}", avatars.get_avatar),
-            web.delete("/avatars/{avatar_id}", avatars.delete_avatar),
+            web.delete("/avatars/{avatar_id}", not_for_strangers(avatars.delete_avatar)),
             web.get("/avatars/{avatar_id}/video", media.placeholder),
             web.get("/jobs", jobs.list_jobs),
             web.get(_JOB, jobs.get_job),
-            web.delete(_JOB, jobs.delete_job),
+            web.delete(_JOB, not_for_strangers(jobs.delete_job)),
             web.get(f"{_JOB}/picture", jobs.job_picture),
             web.get(f"{_JOB}/events", jobs.job_events, allow_head=False),
-            web.post(f"{_JOB}/approve", jobs.approve_job),
+            web.post(f"{_JOB}/approve", not_for_strangers(jobs.approve_job)),
             web.get("/healthz", api.alive),
             web.get("/readyz", api.ready),
             web.static(_STATIC, pages.TEMPLATES / "static"),
