@@ -108,10 +108,19 @@ def test_modules() -> None:
         assert f"`{module}`" in text or f"`{folder}`" in text, module
 
 
+def anchors(path: Path) -> set[str]:
+    """Of the headings of a page: lower case, spaces as dashes, other signs left out."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
 def test_links_lead_somewhere() -> None:
     for path in [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]:
-        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", path.read_text()):
-            assert (path.parent / target).exists(), f"{path.name}: {target}"
+        links = re.findall(r"\]\((?!https?:|mailto:)([^)#]*)#?([^)]*)\)", path.read_text())
+        for target, anchor in links:
+            led_to = path.parent / target if target else path
+            assert led_to.exists(), f"{path.name}: {target}"
+            assert not anchor or anchor in anchors(led_to), f"{path.name}: {target}#{anchor}"
 
 
 def test_the_commands_of_the_readme_exist() -> None:
