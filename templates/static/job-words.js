@@ -34,6 +34,7 @@ export function nameOf(fileName) {
   return (words.charAt(0).toUpperCase() + words.slice(1)).slice(0, 128) || "Avatar";
 }
 
-export function megabytes(bytes) {
+export function fileSize(bytes) {
+  if (bytes < 1e5) return `${Math.ceil(bytes / 1000)} kB`;
   return `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 }

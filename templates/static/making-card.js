@@ -28,6 +28,7 @@ export class MakingCard {
   set words(text) {
     // Not written anew while it stays, so that it can be selected.
     if (this.#parts.words.textContent !== text) this.#parts.words.textContent = text;
+    this.#parts.progress.setAttribute("aria-valuetext", text);
   }
 
   /** `word`: what leaving is called; null while it is under way. */
@@ -49,7 +50,6 @@ export class MakingCard {
     bar.style.width = `${value}%`;
     progress.ariaLabel = `Making ${name.textContent}`;
     progress.setAttribute("aria-valuenow", String(Math.round(value)));
-    progress.setAttribute("aria-valuetext", words);
   }
 
   async showFile(file) {

@@ -6,14 +6,14 @@ import { draftForm } from "./draft-form.js";
 import { fromTemplate } from "./elements.js";
 import { failure } from "./failure.js";
 import { askForBox } from "./face-box.js";
-import { jobWords, megabytes, nameOf } from "./job-words.js";
+import { fileProblem } from "./file-check.js";
+import { fileSize, jobWords, nameOf } from "./job-words.js";
 import { localPicture } from "./local-picture.js";
 import { MakingCard } from "./making-card.js";
 import { Problem } from "./problem.js";
 import { sentence } from "./words.js";
 
 const ACTIVE = ["queued", "running", "awaiting_approval"];
-const TOO_LARGE = { title: "File too large.", code: "upload_too_large", status: 413 };
 const CANT_SHOW =
   "This browser can't show the file, so there is nothing to draw on: " +
   "save it as a JPEG or an MP4 and choose that.";
@@ -64,28 +64,25 @@ export class Making {
 
   // ---- before there is a job ----
 
-  /** Ask for the name. */
-  draft() {
-    this.#card.name = nameOf(this.#file.name);
-    this.#card.words = `${this.#file.name} · ${megabytes(this.#file.size)}`;
-    if (this.#isTooLarge) {
-      const [size, limit] = [this.#file.size, this.#limits.max_avatar_bytes].map(megabytes);
-      const detail = `${size} is more than the ${limit} that are taken here.`;
-      this.#fail(new Problem({ ...TOO_LARGE, detail }));
+  /** Ask for the name and the like; `answers`: those given before. */
+  draft(answers = null) {
+    this.#card.name = answers?.name ?? nameOf(this.#file.name);
+    this.#card.words = `${this.#file.name} · ${fileSize(this.#file.size)}`;
+    this.#card.leaving = "Cancel";
+    const problem = fileProblem(this.#file, this.#limits);
+    if (problem) {
+      this.#fail(problem);
       return;
     }
-    const form = draftForm(this.#file, (fields) => {
+    const onSubmit = (fields) => {
       this.#fields = fields;
       this.#card.focus();
       void this.#send();
-    });
+    };
+    const form = draftForm(this.#file, { limits: this.#limits, answers, onSubmit });
     this.#card.show(form.root);
     form.focus();
     this.#card.bringIntoSight();
-  }
-
-  get #isTooLarge() {
-    return this.#file.size > this.#limits.max_avatar_bytes;
   }
 
   async #send(hint = {}) {
@@ -130,6 +127,7 @@ export class Making {
     const isNews = last === job || last?.state !== job.state;
     if (job.state === "awaiting_approval") {
       if (isNews || !this.#approval) this.#askForApproval(job);
+      else this.#card.showProgress(jobWords(job), null);
     } else if (job.state === "failed") {
       if (isNews) this.#failJob(job);
     } else if (job.state === "done") {
@@ -140,6 +138,11 @@ export class Making {
     } else {
       this.#goOn(job);
     }
+  }
+
+  /** The server doesn't answer: how far the job is by now is not known. */
+  wait() {
+    if (this.isActive) this.#card.words = "No answer from the server; trying again…";
   }
 
   /** The server doesn't know the job any more. */
@@ -207,9 +210,16 @@ export class Making {
     this.#card.showProgress(this.#file?.name ?? this.#job?.file_name ?? "", null);
     this.#card.leaving = "Dismiss";
     const view = failure(problem, {
-      hasFile: this.#file !== null && !this.#isTooLarge,
+      hasFile: this.#file !== null && !fileProblem(this.#file, this.#limits),
       onRetry,
       onHand: () => this.#markByHand(problem, onRetry),
+      onIdle: () => this.draft(this.#fields),
+      onAlone: () => {
+        const { idle: _idle, ...fields } = this.#fields;
+        this.#fields = fields;
+        this.#card.focus();
+        void this.#send();
+      },
       onOther: () => this.#replace(),
     });
     this.#card.show(view);
