@@ -38,6 +38,7 @@ const board = new JobBoard({
     },
     failed: () => gallery.refresh(), // it may have failed when the avatar was there already
     other: () => part("file").click(),
+    lost: () => gallery.refresh(),
     say,
   },
 });

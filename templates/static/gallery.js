@@ -30,19 +30,25 @@ export class Gallery {
 
   async refresh() {
     const mine = ++this.#asked;
+    clearTimeout(this.#timer);
     let avatars;
     try {
       avatars = await listAvatars();
     } catch (problem) {
-      if (mine === this.#asked) this.#tell(problem);
+      if (mine !== this.#asked) return;
+      this.#tell(problem);
+      this.#schedule();
       return;
     }
     if (mine !== this.#asked) return;
     this.#tell(null);
     this.#show(avatars);
-    clearTimeout(this.#timer);
-    const goesOn = avatars.some(({ prepared, progress }) => !prepared && progress !== undefined);
-    if (goesOn && !document.hidden) this.#timer = setTimeout(() => this.refresh(), POLL_MS);
+    if (avatars.some(({ prepared, progress }) => !prepared && progress !== undefined))
+      this.#schedule();
+  }
+
+  #schedule() {
+    if (!document.hidden) this.#timer = setTimeout(() => this.refresh(), POLL_MS);
   }
 
   /** Bring an avatar into sight, with what comes next under the keyboard. */
@@ -99,8 +105,10 @@ export class Gallery {
   #tell(problem) {
     this.#problem.hidden = problem === null;
     if (problem === null) return;
-    this.#problemParts.title.textContent = problem.title;
-    this.#problemParts.detail.textContent = problem.detail;
+    const { title, detail } = this.#problemParts;
+    // What is written anew is read out anew.
+    if (title.textContent !== problem.title) title.textContent = problem.title;
+    if (detail.textContent !== problem.detail) detail.textContent = problem.detail;
   }
 }
 

@@ -16,11 +16,15 @@ export class JobBoard {
   #limits;
   #on;
   #cards = new Set();
-  #followed = null; // { jobId, events }
+  #followed = null; // { jobId, events, isConnected }
+  #isLost = false; // nothing answers
   #timer = 0;
   #changes = 0; // an answer to an older question is old
 
-  /** `on`: `done(job)`, `failed()`, `other()` to choose another picture, `say(text)` to the blind. */
+  /**
+   * `on`: `done(job)`, `failed()`, `other()` to choose another picture, `lost()` when the server
+   * has stopped answering, `say(text)` to the blind.
+   */
   constructor({ section, list, limits, on }) {
     this.#section = section;
     this.#list = list;
@@ -41,9 +45,11 @@ export class JobBoard {
     try {
       jobs = await listJobs();
     } catch {
-      this.#schedule(); // the gallery tells that there is no server
+      this.#lose();
+      this.#schedule();
       return;
     }
+    this.#isLost = false;
     if (before !== this.#changes) this.#schedule();
     else this.#takeAll(jobs);
   }
@@ -56,7 +62,7 @@ export class JobBoard {
       const card = known.get(job.job_id);
       if (card) {
         // Its events are newer than any answer.
-        if (card.isActive && job.job_id !== this.#followed?.jobId) card.take(job);
+        if (card.isActive && !this.#hears(card)) card.take(job);
       } else if (["queued", "running", "awaiting_approval"].includes(job.state)) {
         this.#add({}).take(job);
       } else if (failed.includes(job)) this.#add({}).take(job);
@@ -112,7 +118,8 @@ export class JobBoard {
 
   #listen(card) {
     const { jobId } = card;
-    const events = new EventConnection({
+    const followed = { jobId, events: null, isConnected: false };
+    followed.events = new EventConnection({
       url: `/jobs/${jobId}/events`,
       sessionUrl: `/jobs/${jobId}`,
       onEvent: (event) => {
@@ -121,21 +128,34 @@ export class JobBoard {
         // A job that ends or waits makes room for another.
         if (event.state !== "running") this.#follow();
       },
-      onConnected: () => {},
+      onConnected: (isConnected) => {
+        followed.isConnected = isConnected;
+        if (!isConnected) this.#lose();
+        void this.refresh(); // is it the server, or the connection alone? And what is with the others?
+      },
       onGone: () => {
         this.#followed = null;
         void this.refresh();
       },
     });
-    events.open();
-    return { jobId, events };
+    followed.events.open();
+    return followed;
+  }
+
+  #hears(card) {
+    return card.jobId === this.#followed?.jobId && this.#followed.isConnected;
+  }
+
+  #lose() {
+    for (const card of this.#cards) card.wait();
+    if (!this.#isLost) this.#on.lost();
+    this.#isLost = true;
   }
 
   #schedule() {
     clearTimeout(this.#timer);
-    const others = [...this.#cards].some(
-      (card) => card.isActive && card.jobId !== this.#followed?.jobId,
-    );
-    if (others && !document.hidden) this.#timer = setTimeout(() => this.refresh(), POLL_MS);
+    const others = [...this.#cards].some((card) => card.isActive && !this.#hears(card));
+    if ((others || this.#isLost) && !document.hidden)
+      this.#timer = setTimeout(() => this.refresh(), POLL_MS);
   }
 }

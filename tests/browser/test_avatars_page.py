@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,9 +14,10 @@ import numpy.typing as npt
 import pytest
 import pytest_asyncio
 from fakes import make_avatar_folder
+from pictures import write_video
 from player_driver import tone
-from playwright.async_api import Browser, Locator, Page, expect
-from servers import start_process
+from playwright.async_api import Browser, FilePayload, Locator, Page, expect
+from servers import free_port, start_process
 from skimage import data
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -26,6 +28,7 @@ OpenPage = Callable[..., Awaitable[Page]]
 DESK = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 MARKUP = "<img src=x onerror=document.title='run'>"
+TAKEN = re.compile("Next in line|Starting|Reading|Looking")  # the file is with the server
 PATIENCE_MS = 60_000  # a face finder needs seconds to start, on a busy machine more of them
 
 DROP = """
@@ -112,6 +115,10 @@ async def choose(page: Page, picture: bytes, name: str = "portrait.jpg") -> None
     file = {"name": name, "mimeType": "image/jpeg", "buffer": picture}
     await page.set_input_files("#file", file)  # type: ignore[arg-type]
     await press(page, "Make the avatar")
+
+
+def video_file(content: bytes, name: str = "film.mp4") -> FilePayload:
+    return {"name": name, "mimeType": "video/mp4", "buffer": content}
 
 
 def button(page: Page, name: str) -> Locator:
@@ -275,8 +282,7 @@ async def test_without_a_face_finder_it_is_marked_by_the_keyboard(
 async def test_a_reload_goes_on_and_names_stay_text(open_page: OpenPage, avatars_url: str) -> None:
     page = await open_page()
     await choose(page, portrait(), f"{MARKUP}.jpg")
-    taken = re.compile("Next in line|Starting|Reading|Looking")
-    await expect(page.locator(".making [data-part=words]")).to_have_text(taken)
+    await expect(page.locator(".making [data-part=words]")).to_have_text(TAKEN)
     await page.reload()
     card = page.locator(".making")
     await expect(card.locator("[data-part=name]").first).to_have_text(MARKUP)
@@ -350,6 +356,109 @@ async def test_an_upload_is_cancelled_and_a_lost_one_sent_again(open_page: OpenP
     await expect(button(page, "Try again")).to_have_count(0)
 
 
+async def test_a_server_that_is_gone_is_told_and_waited_for(
+    open_page: OpenPage, tmp_path: Path
+) -> None:
+    flags = ("--capacity-fps", "100000", "--port", str(free_port()))
+    with start_process(tmp_path, tmp_path / "avatars", *flags) as running:
+        page = await open_page(running.url)
+        await choose(page, portrait(), "waits.jpg")
+        await until_drawn(page)
+        await choose(page, portrait(), "runs.jpg")
+        words = page.locator(".making [data-part=words]")  # the newest first
+        await expect(words.first).to_have_text(TAKEN)
+        running.stop()
+        no_answer = "No answer from the server; trying again…"
+        await expect(words).to_have_text([no_answer, no_answer])
+        problem = page.locator("#gallery-problem")
+        await expect(problem).to_contain_text("can't be reached")
+    with start_process(tmp_path, tmp_path / "avatars", *flags):
+        await expect(words).to_have_text(2 * ["Please have a look"], timeout=PATIENCE_MS)
+        await expect(problem).to_be_hidden()
+
+
+async def test_a_second_video_that_does_not_do_is_changed_or_left_out(
+    open_page: OpenPage, avatars_url: str, tmp_path: Path
+) -> None:
+    video = write_video(tmp_path / "ann.mp4", [head(256)[..., ::-1]] * 8)
+    wide = write_video(tmp_path / "wide.mp4", [np.full((128, 256, 3), 110, np.uint8)] * 8)
+    empty_room = write_video(tmp_path / "room.mp4", [np.full((256, 256, 3), 110, np.uint8)] * 8)
+    page = await open_page()
+    await page.set_input_files("#file", video)
+    await page.fill(".draft [name=name]", "Ann at rest")
+    await page.click(".draft summary")
+    await page.select_option(".draft [name=loop]", "forward")
+    await page.set_input_files(".draft [name=idle]", wide)
+    await press(page, "Make the avatar")
+
+    await expect(page.locator(".failure code")).to_have_text("invalid_parameter")
+    await press(page, "Choose another second video")
+    await expect(page.locator(".draft [name=idle]")).to_be_focused()
+    assert await page.input_value(".draft [name=name]") == "Ann at rest"
+    assert await page.input_value(".draft [name=loop]") == "forward"
+    await page.set_input_files(".draft [name=idle]", empty_room)
+    await press(page, "Make the avatar")
+    await until_drawn(page)
+    await press(page, "Looks right")
+
+    # The face was found: to mark it would be of no use.
+    await expect(page.locator(".failure code")).to_have_text("no_face", timeout=PATIENCE_MS)
+    await expect(button(page, "Choose another second video")).to_be_visible()
+    await expect(button(page, "Mark the face by hand")).to_have_count(0)
+    await press(page, "Leave it out")
+    await until_drawn(page)
+    await press(page, "Looks right")
+    card = page.locator("#gallery .avatar", has_text="Ann at rest")
+    await expect(card).to_be_visible(timeout=PATIENCE_MS)
+    assert "Ann at rest" not in {
+        job["name"] for job in await jobs(avatars_url) if job["state"] == "failed"
+    }
+
+
+async def test_a_second_video_is_checked_before_it_is_sent(open_page: OpenPage) -> None:
+    page = await open_page()
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method))
+    await page.set_input_files("#file", video_file(b"no video"))
+    await page.click(".draft summary")
+    await page.evaluate(
+        """() => {
+            const input = document.querySelector(".draft [name=idle]");
+            const file = Object.defineProperty(new File(["."], "film.mp4"), "size", { value: 3e9 });
+            Object.defineProperty(input, "files", { value: [file] });
+            input.dispatchEvent(new Event("change"));
+        }"""
+    )
+    problem = page.locator(".draft [role=alert]")
+    await expect(problem).to_contain_text("3000 MB is more than")
+    await page.click(".draft summary")
+    await press(page, "Make the avatar")
+    await expect(page.locator(".draft [name=idle]")).to_be_focused()
+    await expect(problem).to_be_visible()
+    assert "POST" not in sent
+
+
+async def test_an_empty_file_is_not_sent(open_page: OpenPage) -> None:
+    page = await open_page()
+    await page.set_input_files("#file", video_file(b""))
+    failure = page.locator(".failure")
+    await expect(failure).to_contain_text("The file is empty. Choose another one.")
+    await expect(failure.get_by_role("button")).to_have_text(["Choose another picture"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "may_move"), [("jpeg", False), ("png", True), ("webp", True), ("avif", True)]
+)
+async def test_pictures_that_may_move_have_options(
+    open_page: OpenPage, kind: str, may_move: bool
+) -> None:
+    page = await open_page()
+    file = {"name": f"moving.{kind}", "mimeType": f"image/{kind}", "buffer": b"anything"}
+    await page.set_input_files("#file", file)  # type: ignore[arg-type]
+    await expect(page.locator(".draft [name=name]")).to_be_visible()
+    await expect(page.locator(".draft summary")).to_be_visible(visible=may_move)
+
+
 async def test_a_file_that_is_too_large_is_not_sent(open_page: OpenPage) -> None:
     page = await open_page()
     await page.evaluate(
@@ -415,11 +524,13 @@ async def test_an_avatar_that_is_gone_is_told_by_the_start_page(open_page: OpenP
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (844, 390), (1280, 800), (1920, 1080)])
 async def test_nothing_sticks_out(open_page: OpenPage, width: int, height: int) -> None:
     page = await open_page(viewport={"width": width, "height": height})
-    name = "a_" + "very" * 30 + ".mp4"
-    file = {"name": name, "mimeType": "video/mp4", "buffer": b"no video"}
-    await page.set_input_files("#file", file)  # type: ignore[arg-type]
+    file = video_file(b"no video", "a_" + "very" * 30 + ".mp4")
+    await page.set_input_files("#file", file)
     await page.click(".draft summary")
+    await page.set_input_files(".draft [name=idle]", file)
     await assert_nothing_sticks_out(page)
-    left, _, right, _ = await shown_at(button(page, "Make the avatar"))
-    assert left >= 0
-    assert right <= width
+    _, _, end, _ = await shown_at(page.locator(".making"))
+    for part in (button(page, "Make the avatar"), page.locator(".draft [name=idle]")):
+        left, _, right, _ = await shown_at(part)
+        assert left >= 0
+        assert right <= end
