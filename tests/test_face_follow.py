@@ -12,7 +12,7 @@ from musetalk_stream.errors import FaceFinderMissing
 from musetalk_stream.prepare.faces import Bgr, FaceFinder, make_finder
 from musetalk_stream.prepare.faces.follow import follow
 from musetalk_stream.prepare.faces.mean_face import mean_face
-from musetalk_stream.prepare.faces.smooth import smoothed
+from musetalk_stream.prepare.faces.smooth import bridged, smoothed
 from musetalk_stream.prepare.request import FaceHint, Point
 
 Landmarks = npt.NDArray[np.float32]
@@ -90,6 +90,16 @@ def test_another_face_does_not_take_over(finder: FaceFinder, landmarks: Landmark
     assert seen(found) == [True] * 5 + [False] * 30 + [True] * 2
     assert mean_error(found[4], moved(landmarks, ours)) < 0.02
     assert mean_error(found[-1], moved(landmarks, ours)) < 0.02
+
+
+def test_after_a_cut_the_only_face_is_the_same(finder: FaceFinder, landmarks: Landmarks) -> None:
+    before, after = placed(80, 150, 80), placed(320, 150, 90)
+    pictures = [heads(SIZE, before)] + [heads(SIZE, after)] * 27
+    found = followed(pictures, moved(landmarks, before), finder)
+    assert seen(found) == [True] + [False] * 25 + [True] * 2
+    assert mean_error(found[-1], moved(landmarks, after)) < 0.02
+    larger = [heads(SIZE, before)] + [heads(SIZE, placed(280, 150, 180))] * 27
+    assert seen(followed(larger, moved(landmarks, before), finder)) == [True] + [False] * 27
 
 
 def test_a_mouth_that_leaves_the_picture(finder: FaceFinder, landmarks: Landmarks) -> None:
@@ -221,6 +231,17 @@ def test_tremble_goes_and_movement_stays(cycle: Cycle) -> None:
     assert np.abs(smoothed(true, cycle) - true).max() < 0.3  # what lags behind
 
 
+def test_the_ends_do_not_tremble_more() -> None:
+    true = np.repeat(swaying(1), 40, axis=0)
+    ends, middle = [], []
+    for seed in range(8):
+        noise = np.random.default_rng(seed).normal(0, TREMBLE, true.shape)
+        after = smoothed((true + noise).astype(np.float32), Cycle.PING_PONG)
+        ends += [tremble(part, true[:4]) for part in (after[:4], after[-4:])]
+        middle.append(tremble(after[10:-10], true[10:-10]))
+    assert np.mean(ends) < 1.5 * np.mean(middle)
+
+
 def test_quick_nods_are_not_lagged_behind() -> None:
     """15 pixels up and down twice a second, at 25 pictures per second."""
     true = swaying()
@@ -247,6 +268,19 @@ def test_a_ring_has_no_seam() -> None:
     there_and_back = smoothed(before, Cycle.PING_PONG)
     assert np.abs(there_and_back[20:100] - smoothed(before, Cycle.FORWARD)[20:100]).max() < 0.01
     assert np.abs(there_and_back[0] - smoothed(before, Cycle.FORWARD)[0]).max() > 0.05
+
+
+def test_a_face_that_was_missed_for_a_moment_goes_on() -> None:
+    true = swaying()
+    missed = true.copy()
+    missed[[*range(20, 23), 50]] = np.nan
+    assert np.abs(bridged(missed) - true).max() < 3
+    gone = true.copy()
+    gone[[0, 1, *range(60, 64), 119]] = np.nan  # at the ends, and for longer
+    np.testing.assert_array_equal(bridged(gone), gone)
+    elsewhere = missed.copy()
+    elsewhere[:20] += 100
+    assert np.isnan(bridged(elsewhere)[20:23]).all()
 
 
 @pytest.mark.parametrize("cycle", list(Cycle))

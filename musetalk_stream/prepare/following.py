@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import IO
 
@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from ..avatar import NUM_LANDMARKS
 from ..config import Config
-from ..errors import FaceFinderMissing, NoFace
+from ..errors import FaceCut, FaceFinderMissing, FaceTooSmall, NoFace
 from .faces import FaceFinder, make_finder
 from .faces.follow import follow
-from .faces.look import Look, look
+from .faces.look import BY_HAND, Look, look
+from .faces.smooth import bridged
 from .files import put, write_array
 from .plan import Plan
 from .planes import bgr, frames_of, roughly_bgr
@@ -25,6 +26,7 @@ from .work import Work
 Landmarks = npt.NDArray[np.float32]  # [68, 2]
 
 LOOKED_AT = 16  # pictures of a film: the first, and others from there to its end
+_OFTEN_SEEN = 0.6  # of the pictures: below that, somebody should know
 _ROW_BYTES = NUM_LANDMARKS * 2 * 4
 
 
@@ -63,17 +65,20 @@ def spread(begin: int, end: int) -> list[int]:
 def follow_face(work: Work, plan: Plan, found: Look, config: Config, tell: Tell) -> None:
     """Leaves the landmarks of all pictures, float32 `[N, 68, 2]`, NaN where there is no face.
 
-    Raises FaceFinderMissing, and NoFace if the film at rest shows none.
+    Raises FaceFinderMissing; NoFace, FaceTooSmall or FaceCut of the film at rest; NoFace if
+    nobody could ever speak.
     """
     if work.followed.exists():
         return
     hint = plan.scaled(work.request.hint)
+    # Where a face was recognised, its mark has done its work: pictures without the face stay so.
+    marked = hint if found.finder == BY_HAND else FaceHint()
     frames = frames_of(work, plan)
     path = work.followed.with_suffix(".part")
     with finding(config, hint) as finder, path.open("ab+") as file:
-        runs = _runs(work, frames, found, hint, finder)
+        runs = _runs(work, frames, found, marked, finder)
         # Marks are carried along from where they were made: that can't be taken up in between.
-        rows = _known_rows(file, keep=hint.landmarks is None)
+        rows = _known_rows(file, keep=marked == FaceHint())
         begin = 0
         for run in runs:
             known = rows[begin : begin + len(run.numbers)]
@@ -88,6 +93,9 @@ def follow_face(work: Work, plan: Plan, found: Look, config: Config, tell: Tell)
             begin += len(run.numbers)
     followed = np.empty((len(frames), NUM_LANDMARKS, 2), np.float32)
     followed[[number for run in runs for number in run.numbers]] = rows
+    spoken = work.num_idle_frames
+    followed = np.concatenate([bridged(each) for each in (followed[:spoken], followed[spoken:])])
+    _tell_if_rare(work, found, followed[spoken:])
     put(work.followed, partial(write_array, array=followed))
 
 
@@ -110,12 +118,29 @@ def _runs(
         near = FaceHint(point=tuple(found.points.mean(axis=0).tolist()))
         try:
             at_rest = look([partial(bgr, frames[number]) for number in numbers], near, finder)
-        except NoFace as exc:
-            raise NoFace(f"in the idle video: {exc}") from exc
+        except (NoFace, FaceTooSmall, FaceCut, FaceFinderMissing) as exc:
+            raise type(exc)(f"in the idle video: {exc}") from exc
         first = numbers[at_rest.frame]
         runs.append(_Run(range(first, rest), at_rest.points, FaceHint()))
         runs.append(_Run(range(first - 1, -1, -1), at_rest.points, FaceHint()))
     return runs
+
+
+def _tell_if_rare(work: Work, found: Look, followed: npt.NDArray[np.float32]) -> None:
+    """Notes that most of a film will be silent. Raises NoFace if all of it would be."""
+    count, seen = len(followed), int(np.isfinite(followed).all(axis=(1, 2)).sum())
+    if not seen:
+        raise NoFace(
+            "the face is lost in every picture of the video: send one that shows it whole, well "
+            "lit and towards the camera throughout"
+        )
+    note = (
+        f"The face is seen in {seen} of {count} pictures; in the others nobody speaks: cut the "
+        "video to one take."
+    )
+    if seen < _OFTEN_SEEN * count and note not in found.notes:
+        told = replace(found, notes=[*found.notes, note])
+        put(work.look, lambda path: path.write_text(told.to_json()))
 
 
 def _known_rows(file: IO[bytes], *, keep: bool) -> list[Landmarks]:

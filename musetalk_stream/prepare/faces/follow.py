@@ -26,6 +26,7 @@ _LOOKED_AT = 16  # pictures in which a face that was marked by hand may first be
 # face, and how much larger or smaller it may be. Both grow while it is not seen.
 _REACH, _REACH_GROWS, _REACH_MOST = 0.6, 0.05, 1.0
 _RATIO, _RATIO_GROWS, _RATIO_MOST = 1.4, 0.05, 2.0
+_LOST_FOR_LONG = 25  # pictures, after which it may be anywhere: the film was cut, or it walked
 
 _CUT = 0.15  # of the face's width: how far the jaw may leave the picture
 
@@ -50,9 +51,10 @@ def follow(
             yield from (start.copy() for _ in pictures)
             return
         if mark:  # the marks are worn by the face that is recognised below them
-            for found in _tracked(pictures, start, finder):
+            for found in _tracked(pictures, recognised, finder):
                 yield _worn(start, recognised, found)
             return
+        start = recognised
     yield from _tracked(pictures, start, finder)
 
 
@@ -90,14 +92,18 @@ def _tracked(
 ) -> Iterator[Landmarks]:
     if finder is None:
         raise finder_missing()
-    last, num_lost = Face(start, 1.0), 0
+    last, num_lost, was_alone = Face(start, 1.0), 0, True
+    before: Bgr | None = None
     for picture in pictures:
-        face = _next(picture, last, num_lost, finder)
+        anywhere = was_alone and num_lost >= _LOST_FOR_LONG
+        face = _next(picture, last, num_lost, finder, anywhere=anywhere)
         if face is None:
+            if before is not None and not num_lost:
+                was_alone = len(finder.faces(before)) <= 1
             num_lost += 1
             yield np.full_like(start, np.nan)
             continue
-        last, num_lost = face, 0
+        last, num_lost, before = face, 0, picture
         height, width = picture.shape[:2]
         is_seen = _is_seen(face, width, height)
         yield within(face.landmarks, width, height) if is_seen else np.full_like(start, np.nan)
@@ -109,17 +115,28 @@ def _is_seen(face: Face, width: int, height: int) -> bool:
     return beyond(face.landmarks[LIPS], width, height) <= 0 and jaw_beyond <= _CUT * face.width
 
 
-def _next(picture: Bgr, last: Face, num_lost: int, finder: FaceFinder) -> Face | None:
-    """The face that was `last` before `num_lost` pictures without it."""
+def _next(
+    picture: Bgr, last: Face, num_lost: int, finder: FaceFinder, *, anywhere: bool
+) -> Face | None:
+    """The face that was `last` before `num_lost` pictures without it; if it may be anywhere, the
+    only one of about its size."""
     near = finder.near(picture, last.box)
     if near and _is_same(near, last, num_lost):
         return near
-    same = [face for face in finder.faces(picture) if _is_same(face, last, num_lost)]
+    faces = finder.faces(picture)
+    same = [face for face in faces if _is_same(face, last, num_lost)]
+    if not same and anywhere and len(faces) == 1 and _ratio(faces[0], last) <= _RATIO_MOST:
+        return faces[0]
     return min(same, key=lambda face: distance(face.box, last.box), default=None)
 
 
 def _is_same(face: Face, last: Face, num_lost: int) -> bool:
     reach = min(_REACH + _REACH_GROWS * num_lost, _REACH_MOST)
     most = min(_RATIO + _RATIO_GROWS * num_lost, _RATIO_MOST)
-    ratio = size_of(face.box) / size_of(last.box)
-    return distance(face.box, last.box) <= reach and 1 / most <= ratio <= most
+    return distance(face.box, last.box) <= reach and _ratio(face, last) <= most
+
+
+def _ratio(face: Face, other: Face) -> float:
+    """How many times the larger is as large as the smaller."""
+    one, two = size_of(face.box), size_of(other.box)
+    return max(one, two) / min(one, two)

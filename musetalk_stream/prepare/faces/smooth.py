@@ -6,6 +6,7 @@ that are drawn on them would, too.
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -23,11 +24,30 @@ _HEAD, _FACE = 3, 6
 _CUT, _CUT_RATIO = 0.06, 3.0
 
 
+# Pictures without a face that are bridged if it is in about the same place before and after: it
+# was missed there, and lips that fall back for so short a time would twitch.
+_BRIDGED = 3
+_BRIDGED_STEP = 0.3  # of the face's size
+
+
 class _Run(NamedTuple):
     """Pictures through which a face is seen without a break."""
 
     pictures: npt.NDArray[np.intp]
     is_ring: bool  # the last leads into the first
+
+
+def bridged(landmarks: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Landmarks `[N, 68, 2]` with short gaps filled by even steps from one side to the other."""
+    result = landmarks.copy()
+    seen = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
+    for first, last in pairwise(seen.tolist()):
+        before, after = landmarks[first], landmarks[last]
+        step = float(np.linalg.norm(after - before, axis=1).max() / np.ptp(before, axis=0).max())
+        if 1 < last - first <= _BRIDGED + 1 and step <= _BRIDGED_STEP:
+            for n in range(first + 1, last):
+                result[n] = before + (after - before) * ((n - first) / (last - first))
+    return result
 
 
 def smoothed(landmarks: npt.NDArray[np.float32], cycle: Cycle) -> npt.NDArray[np.float32]:
@@ -80,13 +100,14 @@ def _steady(points: Complex, *, is_ring: bool) -> Complex:
     mean_face = around.mean(axis=0)
     # [n, 1]: how each face is turned and scaled against the mean one (least squares)
     turn = (around @ mean_face.conj())[:, None] / (np.abs(mean_face) ** 2).sum()
-    head = _fitted(np.concatenate([middle, turn], axis=1), _HEAD, is_ring=is_ring)
-    face = _fitted(around / turn, _FACE, is_ring=is_ring)
+    head = _fitted(np.concatenate([middle, turn], axis=1), _HEAD, 2, is_ring=is_ring)
+    face = _fitted(around / turn, _FACE, 1, is_ring=is_ring)
     return np.asarray(face * head[:, 1:] + head[:, :1])
 
 
-def _fitted(values: Complex, half: int, *, is_ring: bool) -> Complex:
-    """`[n, …]`: at each place, the parabola through what is around it."""
+def _fitted(values: Complex, half: int, end_degree: int, *, is_ring: bool) -> Complex:
+    """`[n, …]`: at each place, the parabola through what is around it; where there is less on one
+    side than on the other, a curve of `end_degree`, as a parabola there follows every tremble."""
     count = len(values)
     result = np.empty_like(values)
     for place in range(count):
@@ -95,15 +116,16 @@ def _fitted(values: Complex, half: int, *, is_ring: bool) -> Complex:
         else:
             before, after = min(half, place), min(half, count - 1 - place)
         near = np.arange(place - before, place + after + 1) % count
-        result[place] = _weights(before, after, half) @ values[near]
+        degree = 2 if before == after or before + after < half else end_degree
+        result[place] = _weights(before, after, half, degree) @ values[near]
     return result
 
 
 @lru_cache
-def _weights(before: int, after: int, half: int) -> npt.NDArray[np.floating[Any]]:
+def _weights(before: int, after: int, half: int, degree: int) -> npt.NDArray[np.floating[Any]]:
     """How much each of the neighbours counts, itself among them: `[before + 1 + after]`."""
     away = np.arange(-before, after + 1)
-    powers = np.vander(away, min(3, len(away)), increasing=True)
+    powers = np.vander(away, min(degree + 1, len(away)), increasing=True)
     # Tricube: neighbours count less the farther they are, and come and go without a jump.
     trust = (1 - (np.abs(away) / (half + 1)) ** 3) ** 3
     root = np.sqrt(trust)[:, None]
