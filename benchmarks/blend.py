@@ -25,9 +25,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from musetalk_stream.avatar import open_avatar
+from musetalk_stream.avatar import open_avatar, shipped_avatars
 from musetalk_stream.blend import Picture, i420_planes
-from musetalk_stream.config import EncoderConfig, StorageConfig, bundled
+from musetalk_stream.config import EncoderConfig, StorageConfig
 from musetalk_stream.encode import UtteranceEncoder
 from musetalk_stream.prepare import prepare_store
 from musetalk_stream.renderers.musetalk.box import Box, crop_box, face_box
@@ -97,7 +97,7 @@ def _cpu_s() -> float:
 
 def make_frames(count: int) -> Frames:
     """The demo avatar, so large that its face fills the box."""
-    folder = prepare_store(StorageConfig().avatars_dir, bundled("avatars"), EncoderConfig())["demo"]
+    folder = prepare_store(StorageConfig().avatars_dir, shipped_avatars(), EncoderConfig())["demo"]
     avatar = open_avatar(folder)
     size = avatar.manifest.width, avatar.manifest.height
     of_demo = face_box(avatar.landmarks[0], size)

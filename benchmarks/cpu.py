@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from musetalk_stream.audio import pcm_at_both_rates
-from musetalk_stream.avatar import Avatar, open_avatar
+from musetalk_stream.avatar import Avatar, open_avatar, shipped_avatars
 from musetalk_stream.blend import Picture, compose, i420_planes
-from musetalk_stream.config import EncoderConfig, StorageConfig, bundled
+from musetalk_stream.config import EncoderConfig, StorageConfig
 from musetalk_stream.prepare import prepare_store
 from musetalk_stream.renderers import FrameRequest
 from musetalk_stream.renderers.builtin import BuiltinRenderer
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     settings = EncoderConfig()
-    folder = prepare_store(StorageConfig().avatars_dir, bundled("avatars"), settings)["demo"]
+    folder = prepare_store(StorageConfig().avatars_dir, shipped_avatars(), settings)["demo"]
     avatar, samples = open_avatar(folder), babble(args.seconds)
     ratios = []
     with tempfile.TemporaryDirectory() as work, running_server("--max-lead-s", "3600") as server:

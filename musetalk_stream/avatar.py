@@ -17,11 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .config import bundled
 from .errors import SetupError
 
 FORMAT = 1
 NUM_LANDMARKS = 68
+SHIPPED = ("demo",)  # ids of the avatars that come with us
 
+ID_RULE = "must be 1 to 64 of A-Z a-z 0-9 - _, beginning with a letter or a digit"
 # Ids are names of folders, so they are matched before a path is ever built from one.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 _OPTIONAL = ("original_name", "original_sha256", "face_finder", "landmarks_sha256")
@@ -218,6 +221,12 @@ def open_avatar(folder: Path, derived: Path | None = None) -> Avatar:
         raise SetupError(f"{folder}/landmarks.npy is not what avatar.json describes; restore it")
     # As a plain array: slicing a memmap object is several times slower.
     return Avatar(manifest, mapped.view(np.ndarray), landmarks, derived, folder)
+
+
+def shipped_avatars() -> dict[str, Path]:
+    """The folders of the avatars that come with us, by id. In a checkout, its users' lie beside."""
+    found = find_avatars(bundled("avatars"))
+    return {avatar_id: folder for avatar_id, folder in found.items() if avatar_id in SHIPPED}
 
 
 def find_avatars(store: Path) -> dict[str, Path]:

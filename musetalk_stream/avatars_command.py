@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from .avatar import Manifest, find_avatars, is_avatar_id, read_manifest
-from .config import Config, bundled
+from .avatar import SHIPPED, Manifest, find_avatars, is_avatar_id, read_manifest, shipped_avatars
+from .config import Config
 from .errors import AvatarNotFound, AvatarProtected, SetupError
 from .prepare.work import throw_away
 
@@ -30,7 +30,7 @@ def delete(config: Config, avatar_id: str) -> str:
     """Remove an avatar; a server that shows it goes on until nobody looks. Raises AvatarNotFound or
     AvatarProtected."""
     default = config.session.aliases().get(config.session.avatar, config.session.avatar)
-    if avatar_id in {default, *find_avatars(bundled("avatars"))}:
+    if avatar_id in {default, *SHIPPED}:
         raise AvatarProtected(f"avatar {avatar_id} is the default one or ships with us: it stays")
     folder = config.storage.avatars_dir / avatar_id
     if not is_avatar_id(avatar_id) or not folder.is_dir():
@@ -42,7 +42,7 @@ def delete(config: Config, avatar_id: str) -> str:
 
 def _folders(config: Config) -> dict[str, Path]:
     """By id: those that ship, until a server has copied them, and those of the store."""
-    found = find_avatars(bundled("avatars")) | find_avatars(config.storage.avatars_dir)
+    found = shipped_avatars() | find_avatars(config.storage.avatars_dir)
     return dict(sorted(found.items()))
 
 

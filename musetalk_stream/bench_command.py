@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .avatar import Avatar
-from .config import Config, bundled
+from .avatar import Avatar, shipped_avatars
+from .config import Config
 from .errors import AvatarNotFound, SetupError
 from .prepare import prepare_store
 from .renderers import DeviceLost, OutOfDeviceMemory, Renderer
@@ -83,7 +83,7 @@ def _default_avatar(config: Config) -> Avatar:
     store = config.storage.avatars_dir
     aliases, default = config.session.aliases(), config.session.avatar
     needed = [aliases.get(default, default)]
-    prepare_store(store, bundled("avatars"), config.encoder, needed=needed)
+    prepare_store(store, shipped_avatars(), config.encoder, needed=needed)
     try:
         return AvatarShelf(store, aliases).get(default)
     except AvatarNotFound as exc:

@@ -11,7 +11,7 @@ from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from .config import Config, MuseTalkConfig, bundled
+from .config import Config, MuseTalkConfig
 from .errors import FaceFinderMissing, SetupError, WeightsError
 from .weights import command, gigabytes, missing
 
@@ -182,10 +182,13 @@ def _weights(config: MuseTalkConfig, lacking: Verdict) -> Finding:
 
 def _avatars(config: Config) -> Iterator[Finding]:
     try:
-        from .avatar import find_avatars  # needs numpy, which may be what is missing
+        from .avatar import (  # needs numpy, which may be what is missing
+            find_avatars,
+            shipped_avatars,
+        )
     except ImportError:
         return  # said already, with the libraries
-    known = {*find_avatars(bundled("avatars")), *find_avatars(config.storage.avatars_dir)}
+    known = {*shipped_avatars(), *find_avatars(config.storage.avatars_dir)}
     if not known:
         yield Finding(Verdict.MISSING, "no avatar", "reinstall: the demo avatar ships with us")
         return

@@ -10,9 +10,16 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from .avatar import Avatar, is_avatar_id, open_avatar
+from .avatar import ID_RULE, SHIPPED, Avatar, is_avatar_id, open_avatar
 from .config import Config, default_of, settings
-from .errors import AvatarExists, InvalidParameter, MuseTalkStreamError, NoMediaFile, SetupError
+from .errors import (
+    AvatarExists,
+    AvatarProtected,
+    InvalidParameter,
+    MuseTalkStreamError,
+    NoMediaFile,
+    SetupError,
+)
 from .prepare.files import put
 from .prepare.progress import Estimate, Progress, Stage
 from .prepare.request import Request, read_request
@@ -42,7 +49,8 @@ def run(
 
     What is interrupted or killed stays, and goes on when the same command is given again.
     """
-    _check(file, idle, request)
+    _check_id(config, request.avatar_id)
+    _check_files(file, idle)
     store = config.storage.avatars_dir
     work = Work(store, request)
     with disk_errors(work):
@@ -65,9 +73,18 @@ def run(
     return _tell_ready(config, open_avatar(work.place), line)
 
 
-def _check(file: Path, idle: Path | None, request: Request) -> None:
-    if not is_avatar_id(request.avatar_id):
-        raise InvalidParameter("id", "must be up to 64 letters, digits, _ or -, not first of all -")
+def _check_id(config: Config, avatar_id: str) -> None:
+    if not is_avatar_id(avatar_id):
+        raise InvalidParameter("id", ID_RULE)
+    if avatar_id in SHIPPED:
+        raise AvatarProtected(f"avatar {avatar_id} ships with us: choose another --id")
+    if avatar_id in (aliases := config.session.aliases()):
+        raise AvatarExists(
+            f"{avatar_id} is another name of avatar {aliases[avatar_id]}: choose another --id"
+        )
+
+
+def _check_files(file: Path, idle: Path | None) -> None:
     for path in (file, idle):
         if path and not path.exists():
             raise NoMediaFile(f"there is no {path}")

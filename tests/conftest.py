@@ -13,8 +13,9 @@ from fakes import NumberRenderer, make_avatar, make_avatar_folder
 from making import Avatars
 from servers import Begin, Command, ProcessServer, Result, Serve, Server, Starting, start_process
 
+from musetalk_stream.avatar import shipped_avatars
 from musetalk_stream.cli import main
-from musetalk_stream.config import EncoderConfig, bundled, load
+from musetalk_stream.config import EncoderConfig, load
 from musetalk_stream.prepare import prepare_store
 from musetalk_stream.renderers import Renderer
 from musetalk_stream.web.app import build_app
@@ -122,7 +123,7 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = tmp_path_factory.mktemp("stocked")
     make_avatar(store, "tiny")
     make_avatar(store, "other")
-    prepare_store(store, bundled("avatars"), EncoderConfig())
+    prepare_store(store, shipped_avatars(), EncoderConfig())
     return store
 
 

@@ -162,7 +162,7 @@ def test_a_store_gets_the_bundled_avatars(tmp_path: Path) -> None:
     make_avatar_folder(shipped, "one")
     store = tmp_path / "store"
     make_avatar_folder(store, "mine")
-    assert sorted(prepare_store(store, shipped, SETTINGS)) == ["mine", "one"]
+    assert sorted(prepare_store(store, find_avatars(shipped), SETTINGS)) == ["mine", "one"]
     assert (store / "one" / "derived" / "placeholder.mp4").is_file()
     assert not (shipped / "one" / "derived").exists(), "what ships is left alone"
 
@@ -175,7 +175,7 @@ def test_what_killed_servers_left_is_swept_up(tmp_path: Path) -> None:
         (folder / "derived" / f"file.{name}.part").touch()
     for left in (folder / "derived.old", folder / "derived" / "file.3.part"):
         os.utime(left, (0, 0))
-    prepare_store(tmp_path, tmp_path / "nothing", SETTINGS)
+    prepare_store(tmp_path, find_avatars(tmp_path / "nothing"), SETTINGS)
     assert [path.name for path in folder.glob("derived.*")] == ["derived.recent"]
     assert [path.name for path in folder.glob("derived/*.part")] == ["file.4.part"]
 
@@ -184,8 +184,8 @@ def test_a_newer_bundled_avatar_replaces_the_older(tmp_path: Path) -> None:
     old, new, store = tmp_path / "old", tmp_path / "new", tmp_path / "store"
     make_avatar_folder(old, "one", num_frames=4)
     make_avatar_folder(new, "one", num_frames=6)
-    prepare_store(store, old, SETTINGS)
-    prepare_store(store, new, SETTINGS)
+    prepare_store(store, find_avatars(old), SETTINGS)
+    prepare_store(store, find_avatars(new), SETTINGS)
     assert open_avatar(store / "one").manifest.num_frames == 6
 
 

@@ -21,6 +21,7 @@ from skimage import data
 
 from musetalk_stream.avatar import Cycle, find_avatars, open_avatar
 from musetalk_stream.cli import main
+from musetalk_stream.prepare.faces.mean_face import mean_face
 from musetalk_stream.prepare.request import Request
 from musetalk_stream.prepare.work import PREPARING, Work
 
@@ -115,7 +116,9 @@ def test_what_can_not_be_made_is_refused_and_leaves_nothing(
     assert "official MuseTalk avatar" in refusal(str(folder))
     assert "picture" in refusal(str(text))
     assert "no face was found" in refusal(str(grey))
-    assert "letters" in refusal(str(film), "--id", "../film")
+    assert "1 to 64 of" in refusal(str(film), "--id", "../film")
+    assert "ships with us" in refusal(str(film), "--id", "demo", "--replace")
+    assert "another name of avatar demo" in refusal(str(film), "--id", "test_avatar")
     assert "face_box" in refusal(str(film), "--face-box", "1,2,3")
     assert "landmarks" in refusal(str(film), "--landmarks", str(text))
 
@@ -130,7 +133,7 @@ def test_a_place_where_nothing_can_be_kept(
 
 
 def test_landmarks_come_from_a_file(tmp_path: Path, film: Path) -> None:
-    points = [[20.0 + 3 * n, 60.0 + n] for n in range(68)]
+    points = mean_face((40, 60, 220, 240)).tolist()
     (tmp_path / "points.json").write_text(json.dumps(points))
     done = result(
         "prepare", tmp_path / "store", str(film), "--id", "marked",

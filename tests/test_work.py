@@ -3,6 +3,7 @@ for."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,8 +12,8 @@ from pathlib import Path
 import pytest
 from fakes import make_avatar_folder
 
-from musetalk_stream.avatar import find_avatars, is_avatar_id
-from musetalk_stream.config import EncoderConfig
+from musetalk_stream.avatar import find_avatars, is_avatar_id, shipped_avatars
+from musetalk_stream.config import EncoderConfig, bundled
 from musetalk_stream.errors import AvatarExists, InvalidParameter, PreparationFailed, SetupError
 from musetalk_stream.prepare import prepare_store
 from musetalk_stream.prepare.request import (
@@ -135,7 +136,7 @@ def test_jobs_go_on_in_their_order(tmp_path: Path) -> None:
     assert by_hand.upload.exists(), "whoever began it goes on with it"
 
 
-@pytest.mark.parametrize("missing", ["upload", "request.json", "ann"])
+@pytest.mark.parametrize("missing", ["upload.bin", "request.json", "ann"])
 def test_what_can_not_go_on_goes(tmp_path: Path, missing: str) -> None:
     work = begun(tmp_path)
     path = work.folder / missing
@@ -160,7 +161,7 @@ def test_old_leftovers_are_swept_up(tmp_path: Path) -> None:
                 os.utime(path, (path.stat().st_mtime - WEEK_S - 60,) * 2)
     (tmp_path / ".deleted-x-1").mkdir()
     with hold_elsewhere(work) as other:
-        os.utime(work.folder / "lock", (0, 0))
+        os.utime(work.folder / "work.lock", (0, 0))
         os.utime(work.folder, (0, 0))
         sweep(tmp_path)
         other.kill()
@@ -185,11 +186,29 @@ def test_a_broken_avatar_of_one_user_keeps_no_server_from_starting(
     (broken / "source.mp4").write_bytes(b"broken")
     cut = make_avatar_folder(store, "cut")
     (cut / "avatar.json").write_text(json.dumps({"format": 1})[:-1])
-    assert sorted(prepare_store(store, shipped, EncoderConfig())) == ["one"]
+    assert sorted(prepare_store(store, find_avatars(shipped), EncoderConfig())) == ["one"]
     assert "avatar broken is left out" in caplog.text
     assert "avatar cut is left out" in caplog.text
     with pytest.raises(SetupError, match="restore it"):
-        prepare_store(store, shipped, EncoderConfig(), needed=["broken"])
+        prepare_store(store, find_avatars(shipped), EncoderConfig(), needed=["broken"])
+
+
+def test_what_users_have_made_beside_those_that_ship_is_theirs(tmp_path: Path) -> None:
+    """In a checkout both are in one folder."""
+    make_avatar_folder(bundled("avatars"), name := f"test-{tmp_path.name[:40]}")
+    try:
+        assert list(shipped_avatars()) == ["demo"]
+    finally:
+        shutil.rmtree(bundled("avatars") / name)
+
+
+def test_no_name_of_a_file_in_it_is_an_id(tmp_path: Path) -> None:
+    """The folder of the avatar itself stands among them, by its id."""
+    work = Work(tmp_path, Request(avatar_id="ann", name="", file_name="", job_id=""))
+    inside = [path for path in vars(work).values() if isinstance(path, Path)]
+    names = {path.name for path in inside if path.parent == work.folder and path != work.avatar}
+    assert len(names) > 5
+    assert not any(is_avatar_id(name) for name in names)
 
 
 # --- what was asked for

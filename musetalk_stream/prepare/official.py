@@ -19,7 +19,6 @@ from .. import __version__
 from ..avatar import NUM_LANDMARKS, Cycle, Manifest
 from ..config import Config
 from ..errors import FaceFinderMissing
-from ..renderers.musetalk.colour import i420_of
 from ..renderers.musetalk.given import given_path, writing_given
 from ..renderers.musetalk.region import place
 from .derive import derive
@@ -28,6 +27,7 @@ from .faces.face import within
 from .faces.smooth import smoothed
 from .files import put, sha256, write_array
 from .official_folder import OFFICIAL_FPS, OfficialFolder, is_official, open_official
+from .planes import i420
 from .progress import Progress, Stage, Tell
 from .source import write_source
 from .work import Work
@@ -63,10 +63,7 @@ def import_official(folder: Path, work: Work, config: Config, tell: Tell) -> Non
 def _counted(official: OfficialFolder, tell: Tell) -> Iterator[npt.NDArray[np.uint8]]:
     """Its pictures as I420, `[H*3/2, W]`."""
     for index in range(official.num_frames):
-        planes = i420_of(official.picture(index))
-        yield np.concatenate(
-            [each.reshape(-1, official.width) for each in (planes.luma, planes.cb, planes.cr)]
-        )
+        yield i420(official.picture(index))
         tell(Progress(Stage.READING, (index + 1) / official.num_frames))
 
 
@@ -127,7 +124,7 @@ def _find(
 
 def _finder_name(work: Work) -> Path:
     """What found the landmarks, for an import that goes on later."""
-    return work.folder / "face_finder"
+    return work.folder / "face_finder.txt"
 
 
 # --- what it is

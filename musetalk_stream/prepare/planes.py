@@ -33,7 +33,5 @@ def roughly_bgr(frame: I420) -> Bgr:
 
 def i420(picture: Bgr) -> I420:
     planes = i420_of(picture)
-    width = picture.shape[1]
-    return np.concatenate(
-        [plane.reshape(-1, width) for plane in (planes.luma, planes.cb, planes.cr)]
-    )
+    flat = np.concatenate([plane.ravel() for plane in (planes.luma, planes.cb, planes.cr)])
+    return np.asarray(flat.reshape(-1, picture.shape[1]), np.uint8)

@@ -1,9 +1,9 @@
-"""The folder of a server's avatars: bundled ones come in, what killed processes left goes."""
+"""The folder of a server's avatars: shipped ones come in, what killed processes left goes."""
 
 import logging
 import shutil
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,18 +20,20 @@ _SHIPPED = ("avatar.json", "landmarks.npy", "source.mp4")
 
 
 def prepare_store(
-    store: Path, bundled: Path, settings: EncoderConfig, needed: Collection[str] = ()
+    store: Path,
+    shipped: Mapping[str, Path],
+    settings: EncoderConfig,
+    needed: Collection[str] = (),
 ) -> dict[str, Path]:
     """Make every avatar of a store ready to open; the folders by id.
 
-    Bundled avatars that the store lacks, or has in another version, are copied into it. SetupError
-    names a bundled avatar, or one of the `needed`, that can't be made ready and why; others are
+    Shipped avatars that the store lacks, or has in another version, are copied into it. SetupError
+    names a shipped avatar, or one of the `needed`, that can't be made ready and why; others are
     left out.
     """
     try:
         store.mkdir(parents=True, exist_ok=True)
         sweep(store)
-        shipped = find_avatars(bundled)
         for avatar_id, folder in shipped.items():
             _install(folder, store / avatar_id)
         needed = {*needed, *shipped}

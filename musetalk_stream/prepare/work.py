@@ -34,14 +34,15 @@ class Work:
         self.request = request
         self.place = store / request.avatar_id  # of the finished avatar
         self.folder = store / PREPARING / request.avatar_id
-        self.upload = self.folder / "upload"
-        self.idle_film = self.folder / "idle"  # of the person at rest, if one was uploaded, too
-        self.idle_frames = self.folder / "idle_frames"  # how many pictures that has
+        # None of these names is a possible id: the avatar's own folder stands among them.
+        self.upload = self.folder / "upload.bin"
+        self.idle_film = self.folder / "idle.bin"  # of the person at rest, if one was uploaded, too
+        self.idle_frames = self.folder / "idle_frames.txt"  # how many pictures that has
         self.plan = self.folder / "plan.json"  # what the upload is, and will be
         self.still = self.folder / "still.png"  # a picture, upright and scaled
         self.look = self.folder / "look.json"  # the face that was found, for approval
         self.picture = self.folder / "look.jpg"  # the picture in which it was
-        self.approved = self.folder / "approved"  # there if somebody has said yes
+        self.approved = self.folder / "approved.flag"  # there if somebody has said yes
         self.followed = self.folder / "followed.npy"  # the face in each picture, before smoothing
         # Named by the id, as an avatar's folder must be.
         self.avatar = self.folder / request.avatar_id
@@ -89,7 +90,7 @@ class Work:
     def held(self) -> Iterator[None]:
         """No two processes work in a folder. The kernel lets go for who is killed. Raises
         AvatarExists."""
-        with (self.folder / "lock").open("wb") as lock:
+        with (self.folder / "work.lock").open("wb") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -205,7 +206,7 @@ def sweep(store: Path) -> None:
 def _is_held(folder: Path) -> bool:
     """Whether a process works in it."""
     try:
-        with (folder / "lock").open("rb") as lock:
+        with (folder / "work.lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 
 from aiohttp import web
 
-from ..avatar import Avatar, find_avatars
+from ..avatar import Avatar, shipped_avatars
 from ..batcher import Batcher
-from ..config import Config, bundled
+from ..config import Config
 from ..errors import AvatarNotFound, MuseTalkStreamError, SetupError
 from ..jobs import Jobs
 from ..options import session_options
@@ -155,13 +155,13 @@ class _Lifetime:
         storage = config.storage
         aliases, default = config.session.aliases(), config.session.avatar
         default = aliases.get(default, default)
-        shipped = bundled("avatars")
+        shipped = shipped_avatars()
         prepare_store(storage.avatars_dir, shipped, config.encoder, needed=[default])
         avatars = AvatarShelf(
             storage.avatars_dir,
             aliases,
             cache_bytes=storage.avatar_cache_mb * 10**6,
-            protected=frozenset({*find_avatars(shipped), default}),
+            protected=frozenset({*shipped, default}),
         )
         try:
             avatars.get(config.session.avatar)
