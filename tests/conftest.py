@@ -47,7 +47,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def begin(avatar_store: Path, tmp_path: Path) -> AsyncIterator[Begin]:
     async with AsyncExitStack() as stack:
 
-        async def start(renderer: Renderer, **settings: object) -> Starting:
+        async def start(renderer: Renderer, /, **settings: object) -> Starting:
             flags = {
                 "avatars_dir": str(avatar_store),
                 "chunks_dir": str(tmp_path / "chunks"),
@@ -72,7 +72,7 @@ async def begin(avatar_store: Path, tmp_path: Path) -> AsyncIterator[Begin]:
 
 @pytest.fixture
 async def serve(begin: Begin) -> Serve:
-    async def start(renderer: Renderer | None = None, **settings: object) -> Server:
+    async def start(renderer: Renderer | None = None, /, **settings: object) -> Server:
         starting = await begin(renderer or NumberRenderer(), **settings)
         await starting.readiness.settled()
         assert starting.readiness.failed is None, starting.readiness.failed

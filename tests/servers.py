@@ -272,12 +272,12 @@ class Starting:
 
 
 class Begin(Protocol):
-    def __call__(self, renderer: Renderer, **settings: object) -> Awaitable[Starting]:
+    def __call__(self, renderer: Renderer, /, **settings: object) -> Awaitable[Starting]:
         """Start a server in this process without waiting for it; `settings` as for `Serve`."""
         ...
 
 
 class Serve(Protocol):
-    def __call__(self, renderer: Renderer | None = None, **settings: object) -> Awaitable[Server]:
+    def __call__(self, renderer: Renderer | None = None, /, **settings: object) -> Awaitable[Server]:
         """Start a server in this process; `settings` as on the command line."""
         ...

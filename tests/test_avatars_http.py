@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
-from fakes import tone, wav
+from fakes import make_avatar_folder, tone, wav
 from making import PHOTO, Avatars, clip, jpeg, portrait, processes
 from pictures import write_video
 from servers import Serve
@@ -84,9 +84,13 @@ BAD_FIELDS = [
     ("face_box", "3,2,1,4", "in this order"),
     ("face_box", "nan,2,3,4", "4 numbers"),
     ("face_box", "0,0,1e9,1e9", "256x256"),
+    ("face_box", "9,9,10,200", "at least 8 pixels"),
     ("face_point", "1", "2 numbers"),
     ("face_point", "-5,1", "256x256"),
     ("landmarks", "[[1,2]]", "68"),
+    ("landmarks", f"[{'[1,1],' * 67}[1{'0' * 400},1]]", "68"),
+    ("landmarks", json.dumps([[5000, 100]] * 68), "256x256"),
+    ("landmarks", json.dumps([[1e300, 1e300]] * 68), "256x256"),
     ("landmarks", "[" * 10_000, "68"),
     ("landmarks", json.dumps([[1, "x"]] * 68), "68"),
 ]
@@ -127,11 +131,33 @@ async def test_bad_forms(avatars: Avatars) -> None:
     await check_refused(avatars, broken, 400, "bad_request")
 
 
+async def test_an_optional_file_that_was_not_chosen_is_none(avatars: Avatars) -> None:
+    form = b"".join(
+        b'--X\r\nContent-Disposition: form-data; name="%s"; filename="%s"\r\n\r\n%s\r\n' % part
+        for part in ((b"idle", b"", b""), (b"file", b"a.mp4", clip()))
+    )
+    answer = await avatars.client.post(
+        "/avatars",
+        content=form + b"--X--\r\n",
+        headers={"Content-Type": "multipart/form-data; boundary=X"},
+    )
+    assert answer.status_code == 202, answer.text
+    await avatars.cancel(answer.json()["job_id"])
+
+
+async def test_a_name_steers_no_terminal(avatars: Avatars) -> None:
+    job = await avatars.post(clip(), name="\x1b[31mred\nrow \u202etxt")
+    assert job["name"] == "[31mred row  txt"
+    await avatars.cancel(job["job_id"])
+
+
 async def test_limits(serve: Serve, own_store: Path) -> None:
     server = await serve(avatars_dir=own_store, max_avatar_mb=1, max_avatar_s=1, max_photo_mp=0.1)
     avatars = Avatars(server, own_store)
     answer = await avatars.try_post(bytes(1_000_001))
-    await check_refused(avatars, answer, 413, "upload_too_large", "1 MB")
+    await check_refused(avatars, answer, 413, "upload_too_large", "limit of 1 MB")
+    answer = await avatars.try_post(bytes(2_100_000))
+    await check_refused(avatars, answer, 413, "upload_too_large", "limit of 1 MB")
     answer = await avatars.try_post(jpeg(np.zeros((400, 400, 3), np.uint8)))
     await check_refused(avatars, answer, 413, "media_too_large")
     long = write_video(own_store.parent / "long.mp4", [portrait()] * 12, Fraction(8)).read_bytes()
@@ -143,11 +169,17 @@ async def test_ids_that_are_taken(avatars: Avatars) -> None:
     await check_refused(avatars, answer, 409, "avatar_exists", "tiny")
     answer = await avatars.try_post(avatar_id="tiny")
     await check_refused(avatars, answer, 409, "avatar_exists", "tiny")
+    answer = await avatars.try_post(avatar_id="test_avatar")
+    await check_refused(avatars, answer, 409, "avatar_exists", "another name")
     first = await avatars.post(PHOTO, "tiny.jpg")
     second = await avatars.post(PHOTO, "TINY.jpg")
     assert [first["avatar_id"], second["avatar_id"]] == ["tiny-2", "tiny-3"]
-    taken = await avatars.try_post(avatar_id="tiny-3")
-    assert (taken.status_code, taken.json()["code"]) == (409, "avatar_exists")
+    for taken in (
+        await avatars.try_post(avatar_id="tiny-3"),
+        await avatars.client.post("/avatars?avatar_id=tiny-3", content=b"not even read"),
+    ):
+        assert (taken.status_code, taken.json()["code"]) == (409, "avatar_exists")
+        assert "being made" in taken.json()["detail"]
     for job in (second, first):
         await avatars.cancel(job["job_id"])
     await avatars.until_nothing_is_left()
@@ -184,6 +216,22 @@ async def test_an_upload_that_stalls(avatars: Avatars, monkeypatch: pytest.Monke
     await avatars.until_nothing_is_left()
 
 
+async def test_an_upload_that_drips(avatars: Avatars, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "_SILENCE_S", 0.3)
+    monkeypatch.setattr(uploads, "_LEAST_BYTES_PER_S", 10_000_000)
+    address = urlsplit(avatars.server.url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(BEGINNING)
+    answer = asyncio.create_task(reader.readline())
+    async with asyncio.timeout(5):
+        while not answer.done():
+            writer.write(b"drip")
+            await asyncio.sleep(0.05)
+    assert b" 408 " in await answer
+    writer.close()
+    await avatars.until_nothing_is_left()
+
+
 async def test_a_full_disk_takes_no_upload(avatars: Avatars, small_disk: Path) -> None:
     shutil.rmtree(avatars.store / PREPARING)
     (avatars.store / PREPARING).symlink_to(small_disk)
@@ -200,6 +248,8 @@ async def test_deleting_an_avatar_in_use(avatars: Avatars) -> None:
     assert (refused.status_code, refused.json()["code"]) == (409, "avatar_in_use")
     bad = await avatars.client.delete("/avatars/other?force=perhaps")
     assert (bad.status_code, bad.json()["code"]) == (400, "invalid_parameter")
+    unknown = await avatars.client.delete("/avatars/nobody?force=perhaps")
+    assert unknown.status_code == 400, "whatever there is"
     async with avatars.server.events(session_id) as events:
         await events.next()
         gone = await avatars.client.delete("/avatars/other?force=true")
@@ -218,6 +268,44 @@ async def test_some_avatars_stay(avatars: Avatars, avatar_id: str) -> None:
     refused = await avatars.client.delete(f"/avatars/{avatar_id}?force=true")
     assert (refused.status_code, refused.json()["code"]) == (409, "avatar_protected")
     assert avatars.ids() == ["demo", "other", "tiny"]
+
+
+async def test_a_folder_that_is_not_ready_can_be_deleted(avatars: Avatars) -> None:
+    make_avatar_folder(avatars.store, "raw")
+    assert (await avatars.client.get("/avatars/raw")).status_code == 404
+    assert (await avatars.client.delete("/avatars/raw")).status_code == 204
+    assert "raw" not in avatars.ids()
+
+
+# --- pages of other origins
+
+
+async def test_other_websites_change_nothing(avatars: Avatars) -> None:
+    job = (await avatars.post(clip(), approve="true"))["job_id"]
+    client, other = avatars.client, {"Origin": "https://evil.example"}
+    for method, path in (
+        ("POST", "/avatars"), ("DELETE", "/avatars/other"),
+        ("POST", f"/jobs/{job}/approve"), ("DELETE", f"/jobs/{job}"),
+    ):  # fmt: skip
+        for origin in ("https://evil.example", "null", "http://[", "http://127.0.0.1"):
+            answer = await client.request(method, path, headers={"Origin": origin})
+            assert (answer.status_code, answer.json()["code"]) == (403, "foreign_origin"), path
+    assert (await client.get("/jobs", headers=other)).status_code == 200
+    assert (await client.post("/sessions/create", headers=other)).status_code == 201
+    own = await client.delete(f"/jobs/{job}", headers={"Origin": avatars.server.url})
+    assert own.status_code == 204
+    assert "other" in avatars.ids()
+
+
+async def test_origins_that_may_change_avatars(serve: Serve, own_store: Path) -> None:
+    server = await serve(
+        avatars_dir=own_store,
+        cors_origins="*, https://app.example",
+        public_url="https://avatars.example/",
+    )
+    for origin in ("https://app.example", "https://avatars.example"):
+        answer = await server.client.post("/avatars", headers={"Origin": origin})
+        assert answer.json()["code"] == "no_media_file"
 
 
 # --- one address, two answers

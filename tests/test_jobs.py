@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 from fakes import NumberRenderer
 from making import Avatars, clip, is_alive, nobody, processes, stopped
 from PIL import Image
-from servers import Begin, Serve, Starting, start_process
+from servers import Begin, Json, Serve, Starting, start_process
 
 from musetalk_stream.avatar import Avatar
 from musetalk_stream.jobs import JobState, process
+from musetalk_stream.jobs import job as job_module
 from musetalk_stream.jobs import jobs as jobs_module
 from musetalk_stream.jobs.state import IllegalTransition, Trigger, advance
 from musetalk_stream.prepare.work import PREPARING
@@ -100,6 +102,46 @@ async def test_nobody_approves(avatars: Avatars, monkeypatch: pytest.MonkeyPatch
     assert job["state"] == "cancelled"
     assert "given up" in job["notes"][-1]
     await avatars.until_nothing_is_left()
+
+
+async def test_one_that_nobody_looks_at_makes_room(
+    serve: Serve, own_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    avatars = Avatars(await serve(avatars_dir=own_store, max_jobs=2), own_store)
+    first, second = [
+        (await avatars.post(clip(), avatar_id=name, approve="true"))["job_id"]
+        for name in ("one", "two")
+    ]
+    for job_id in (first, second):
+        await avatars.until_state(job_id, "awaiting_approval")
+    full = await avatars.try_post(clip())
+    assert (full.status_code, full.json()["code"]) == (429, "too_many_jobs"), "a moment ago"
+    monkeypatch.setattr(job_module, "_FOLLOWED_S", 0.0)
+    async with avatars.events(first) as events:
+        await events.next()
+        third = await avatars.post(clip(), avatar_id="three")
+    given_up = (await avatars.follow(second))[-1]
+    assert given_up["state"] == "cancelled"
+    assert "given up" in given_up["notes"][-1]
+    assert (await avatars.job(first))["state"] == "awaiting_approval", "somebody looks at it"
+    assert third["position"] == 1
+    await avatars.cancel(first)
+    await avatars.cancel(third["job_id"])
+
+
+async def test_approving_what_is_being_cancelled(avatars: Avatars) -> None:
+    for number in range(2):
+        job_id = (await avatars.post(clip(), avatar_id=f"a{number}", approve="true"))["job_id"]
+        await avatars.until_state(job_id, "awaiting_approval")
+        gone, answer = await asyncio.gather(
+            avatars.client.delete(f"/jobs/{job_id}"), avatars.approve(job_id)
+        )
+        assert gone.status_code == 204
+        assert answer.status_code in (200, 409)
+        assert (await avatars.job(job_id))["state"] == "cancelled"
+    last = await avatars.post(clip())
+    assert last["position"] == 1, "no place in the queue is lost"
+    await avatars.cancel(last["job_id"])
 
 
 async def test_a_photo_without_a_face(avatars: Avatars) -> None:
@@ -242,6 +284,39 @@ async def test_the_next_server_goes_on(begin: Begin, own_store: Path) -> None:
     assert avatars.ids() == ["demo", "other", "seen", "tiny"]
 
 
+async def test_a_torn_job_keeps_no_server_from_starting(begin: Begin, own_store: Path) -> None:
+    first = await begin(NumberRenderer(), avatars_dir=own_store)
+    await first.readiness.settled()
+    avatars = Avatars(first.server, own_store)
+    for name in ("torn", "whole"):
+        job_id = (await avatars.post(clip(), avatar_id=name, approve="true"))["job_id"]
+        await avatars.until_state(job_id, "awaiting_approval")
+    await first.runner.cleanup()
+    (own_store / PREPARING / "torn" / "look.json").write_text("")
+    second = await begin(NumberRenderer(), avatars_dir=own_store)
+    await second.readiness.settled()
+    assert second.readiness.failed is None
+    assert Avatars(second.server, own_store).in_the_making() == ["whole"]
+
+
+async def test_a_second_server_leaves_the_jobs_of_the_first_alone(
+    serve: Serve, own_store: Path
+) -> None:
+    avatars = Avatars(await serve(avatars_dir=own_store), own_store)
+    job_id = (await avatars.post(clip(), avatar_id="seen", approve="true"))["job_id"]
+    await avatars.until_state(job_id, "awaiting_approval")
+    arriving = own_store / PREPARING / ".receiving-x"
+    arriving.mkdir()
+    second = Avatars(await serve(avatars_dir=own_store), own_store)
+    assert (await second.client.get("/jobs")).json()["jobs"] == []
+    assert arriving.is_dir()
+    arriving.rmdir()
+    own = await second.post(clip(), avatar_id="own")
+    assert (await second.follow(own["job_id"]))[-1]["state"] == "done"
+    assert (await avatars.approve(job_id)).status_code == 200
+    assert (await avatars.follow(job_id))[-1]["state"] == "done"
+
+
 async def test_a_killed_server_is_followed_by_one_that_goes_on(
     begin: Begin, own_store: Path, tmp_path: Path
 ) -> None:
@@ -289,6 +364,15 @@ class Stuck(NumberRenderer):
             yield 0.4
 
 
+async def until_latents(avatars: Avatars, **fields: str) -> Json:
+    """A job that waits for the renderer."""
+    job_id = (await avatars.post(clip(), **fields))["job_id"]
+    async with avatars.events(job_id) as events:
+        while (told := await events.next())["stage"] != "latents" or told["percent"] == 40:
+            assert told["state"] in ("queued", "running")
+    return told
+
+
 async def test_cancelling_while_the_renderer_gets_ready(serve: Serve, own_store: Path) -> None:
     avatars = Avatars(await serve(Stuck(), avatars_dir=own_store), own_store)
     job_id = (await avatars.post(clip(), avatar_id="one"))["job_id"]
@@ -301,6 +385,63 @@ async def test_cancelling_while_the_renderer_gets_ready(serve: Serve, own_store:
         assert (await events.rest())[-1]["state"] == "cancelled"
     assert (await avatars.client.get("/avatars/one")).status_code == 404
     assert avatars.ids() == ["demo", "other", "tiny"]
+
+
+async def test_what_is_told_while_the_renderer_gets_ready(serve: Serve, own_store: Path) -> None:
+    server = await serve(Stuck(), avatars_dir=own_store, renderer="musetalk", max_jobs=1)
+    avatars = Avatars(server, own_store)
+    job = await until_latents(avatars, avatar_id="one")
+    assert job["percent"] == 40 + 60 * 0.4
+    assert job["preview"] is None, "its picture has gone with the folder"
+    full = await avatars.try_post(clip())
+    assert (full.status_code, full.json()["code"]) == (429, "too_many_jobs")
+
+
+async def test_deleting_what_the_renderer_gets_ready_for(serve: Serve, own_store: Path) -> None:
+    renderer = Stuck()
+    avatars = Avatars(await serve(renderer, avatars_dir=own_store), own_store)
+    old = await until_latents(avatars, avatar_id="one")
+    assert (await avatars.client.delete("/avatars/one")).status_code == 204
+    assert (await avatars.job(old["job_id"]))["state"] == "cancelled"
+    assert avatars.ids() == ["demo", "other", "tiny"]
+
+    new = await until_latents(avatars, avatar_id="one")
+    await avatars.cancel(old["job_id"])
+    assert "one" in avatars.ids(), "it is another one"
+    other = await until_latents(avatars, avatar_id="two")
+    await avatars.cancel(new["job_id"])
+    renderer.why_not = "the device is full"
+    last = (await avatars.follow(other["job_id"]))[-1]
+    assert "the device is full" in last["error"]["detail"], "it has its turn"
+
+
+async def test_cancelling_spoils_nothing_that_has_the_same_id(
+    serve: Serve, own_store: Path
+) -> None:
+    avatars = Avatars(await serve(Stuck(), avatars_dir=own_store), own_store)
+    old = await until_latents(avatars, avatar_id="one")
+    shutil.rmtree(own_store / "one")  # by hand, or by the command
+    new = (await avatars.post(clip(), avatar_id="one", approve="true"))["job_id"]
+    await avatars.until_state(new, "awaiting_approval")
+    await avatars.cancel(old["job_id"])
+    assert avatars.in_the_making() == ["one"]
+    assert (await avatars.approve(new)).status_code == 200
+    await avatars.cancel(new)
+
+
+class Odd(NumberRenderer):
+    def is_prepared(self, avatar: Avatar) -> bool:
+        if avatar.id == "one":
+            raise OSError("the disk can't be read")
+        return True
+
+
+async def test_whatever_goes_wrong_ends_a_job(serve: Serve, own_store: Path) -> None:
+    avatars = Avatars(await serve(Odd(), avatars_dir=own_store), own_store)
+    job_id = (await avatars.post(clip(), avatar_id="one"))["job_id"]
+    last = (await avatars.follow(job_id))[-1]
+    assert (last["state"], last["error"]["code"]) == ("failed", "preparation_failed")
+    assert "one" in avatars.ids()
 
 
 async def test_a_renderer_that_cant_get_ready(serve: Serve, own_store: Path) -> None:

@@ -10,7 +10,7 @@ from servers import Begin, Json, Serve, Server
 
 from musetalk_stream.avatar import Avatar
 from musetalk_stream.batcher import Batcher
-from musetalk_stream.errors import AvatarNotPrepared
+from musetalk_stream.errors import AvatarNotFound, AvatarNotPrepared, PreparationFailed
 from musetalk_stream.readying import Readying
 
 
@@ -187,6 +187,42 @@ async def test_a_failed_preparation_is_tried_anew_after_a_while(tmp_path: Path) 
             assert "is being prepared" in refusal(readying, tiny).detail
             await ended()
             readying.require(tiny)
+
+
+async def test_a_failure_is_of_an_avatar_and_not_of_its_id(tmp_path: Path) -> None:
+    renderer = Slowly("tiny")
+    renderer.fails_because = "no room"
+    old, new = make_avatar(tmp_path / "old"), make_avatar(tmp_path / "new")
+    with Batcher(renderer, max_batch=1).running() as batcher:
+        async with Readying(batcher).running() as readying:
+            with pytest.raises(PreparationFailed, match="no room"):
+                async for _ in readying.until_prepared(old):
+                    pass
+            assert "could not be prepared" in refusal(readying, old).detail
+            assert "is being prepared, 0 %" in refusal(readying, new).detail
+
+
+async def test_one_that_is_dropped_keeps_nobody_waiting(tmp_path: Path) -> None:
+    renderer = Slowly("one", "two", "three")
+    one, two, three = [make_avatar(tmp_path, name) for name in ("one", "two", "three")]
+    with Batcher(renderer, max_batch=1).running() as batcher:
+        async with Readying(batcher).running() as readying:
+            waiting = readying.until_prepared(one)
+            while await anext(waiting) < 0.4:
+                pass
+            refusal(readying, two)
+            refusal(readying, three)
+            readying.drop(two)
+            readying.drop(one)
+            with pytest.raises(AvatarNotFound, match="one has been deleted"):
+                await anext(waiting)
+            with pytest.raises(AvatarNotFound):
+                readying.require(two)
+            async with asyncio.timeout(5):
+                while readying.describe(three).get("progress") != 0.4:
+                    await batcher.call(lambda renderer: None)
+            assert renderer.begun == ["one", "three"]
+            assert renderer.at_work == 1, "what was done for it has ended"
 
 
 async def test_an_avatar_that_does_not_exist_is_not_prepared(server: Server) -> None:

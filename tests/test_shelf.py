@@ -118,5 +118,9 @@ def test_what_may_be_deleted(store: Path) -> None:
     assert shelf.deletable("two") == store / "two"
     with pytest.raises(AvatarProtected, match="one"):
         shelf.deletable("one")
-    with pytest.raises(AvatarNotFound):
-        shelf.deletable("..")
+    make_avatar_folder(store, "raw")
+    assert shelf.deletable("raw") == store / "raw", "it need not be ready"
+    (store / "album").mkdir()
+    for no_avatar in ("..", "album", "nobody"):
+        with pytest.raises(AvatarNotFound):
+            shelf.deletable(no_avatar)
