@@ -31,6 +31,7 @@ from musetalk_stream.prepare.work import Work
 from musetalk_stream.renderers.musetalk.box import Box, crop_box
 from musetalk_stream.renderers.musetalk.colour import i420_of
 from musetalk_stream.renderers.musetalk.mask import paste_mask
+from musetalk_stream.renderers.musetalk.official_latents import read_official_latents
 from musetalk_stream.renderers.musetalk.prepared import Recipe, is_prepared, open_prepared
 from musetalk_stream.renderers.musetalk.region import FaceRegion
 
@@ -260,6 +261,33 @@ def test_masks_that_were_written_as_pictures_are_masks(
     assert placement.luma.max() > 200
 
 
+def test_hidden_files_do_not_matter(official: Path, tmp_path: Path) -> None:
+    """A Mac leaves such ones beside everything that it copies."""
+    for folder in ("full_imgs", "mask"):
+        (official / folder / "._00000000.png").write_text("x")
+    assert imported(official, tmp_path / "store").manifest.num_frames == NUM_FRAMES
+
+
+def test_nobody_to_speak(official: Path, tmp_path: Path) -> None:
+    for path in (official / "mask").iterdir():
+        Image.fromarray(np.zeros_like(np.asarray(Image.open(path)))).save(path)
+    with pytest.raises(UnsupportedAvatar, match="all masks are empty"):
+        imported(official, tmp_path / "masks")
+    nowhere = pickle.dumps([(0.0, 0.0, 0.0, 0.0)] * 2 * NUM_FRAMES)
+    (official / "coords.pkl").write_bytes(nowhere)
+    with pytest.raises(UnsupportedAvatar, match="a face in none of the pictures"):
+        imported(official, tmp_path / "faces")
+
+
+def test_a_face_far_from_the_given_box_is_anothers(official: Path, tmp_path: Path) -> None:
+    beside = [[0, 0, 30, HEIGHT]] * 2 * NUM_FRAMES
+    (official / "coords.pkl").write_bytes(pickle.dumps(beside))
+    for path in (official / "mask").iterdir():
+        Image.fromarray(np.full_like(np.asarray(Image.open(path)), 255)).save(path)
+    found = imported(official, tmp_path / "store").landmarks
+    assert np.isnan(found).all()
+
+
 def test_what_looks_official(official: Path, tmp_path: Path) -> None:
     assert is_official(official)
     (official / "avator_info.json").unlink()
@@ -358,7 +386,7 @@ BOXES = [list(face_of(k)) for k in (0, 1, 2, 2, 1, 0)]
         pytest.param(saved([latents_of(0)] * 7), "at most 6", id="many latents"),
         pytest.param(saved([torch.zeros(1, 4, 32, 32)] * 6), "(1, 4, 32, 32)", id="other shape"),
         pytest.param(saved([latents_of(0) * float("nan")] * 6), "not numbers", id="NaN latents"),
-        pytest.param(saved([torch.zeros(1, 8, 32, 32).int()] * 6), "int32", id="whole latents"),
+        pytest.param(saved([torch.zeros(1, 8, 32, 32).int()] * 6), "IntStor", id="whole latents"),
         pytest.param(saved({"a": 1}), "no list", id="latents no list"),
         pytest.param(saved([torch.zeros(99, 8, 32, 32)] * 6), "too large", id="large latents"),
     ],
@@ -428,6 +456,47 @@ def test_latents_run_nothing(official: Path, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedAvatar, match=r"latents\.pt"):
         import_official(official, begun(tmp_path / "store"), WHOLE, lambda progress: None)
     assert not witness.exists()
+
+
+def stored(path: Path, content: bytes) -> None:
+    """As torch.save packs a pickle."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", content)
+        archive.writestr("archive/version", "3\n")
+        archive.writestr("archive/data/0", bytes(4))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(
+            b"\x80\x02](cbuiltins\nbytearray\n\x8a\x05\0\0\0\x80\x01\x85Re.",
+            r"it would call builtins\.bytearray", id="6 gigabytes",
+        ),
+        pytest.param(
+            b"\x80\x02](ctorch\nTensor\n\x8a\x05\0\0\0\x80\x01\x85Re.",
+            r"it would call torch\.Tensor", id="24 gigabytes",
+        ),
+        pytest.param(b"\x80\x02K\x01Q.", "it is damaged", id="no storage"),
+        pytest.param(b"", "it is damaged", id="nothing"),
+    ],
+)  # fmt: skip
+def test_made_up_latents(tmp_path: Path, content: bytes, words: str) -> None:
+    stored(tmp_path / "latents.pt", content)
+    with pytest.raises(UnsupportedAvatar, match=words) as refused:
+        read_official_latents(tmp_path / "latents.pt", 10)
+    assert "weights_only" not in str(refused.value), "nobody should try that"
+
+
+def test_latents_as_they_may_be_kept(tmp_path: Path) -> None:
+    path = tmp_path / "latents.pt"
+    torch.save([latents_of(0).float().requires_grad_(), latents_of(1).bfloat16()], path)
+    first, second = read_official_latents(path, 10)
+    np.testing.assert_array_equal(first, latents_of(0)[0].float().numpy())
+    np.testing.assert_allclose(second, latents_of(1)[0].float().numpy(), rtol=0.01)
+    torch.save([torch.zeros(1, 8, 32, 32, device="meta")], path)
+    with pytest.raises(UnsupportedAvatar, match="_rebuild_meta_tensor"):
+        read_official_latents(path, 10)
 
 
 @pytest.mark.parametrize(

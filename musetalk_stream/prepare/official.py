@@ -18,12 +18,12 @@ import numpy.typing as npt
 from .. import __version__
 from ..avatar import NUM_LANDMARKS, Cycle, Manifest
 from ..config import Config
-from ..errors import FaceFinderMissing
+from ..errors import FaceFinderMissing, UnsupportedAvatar
 from ..renderers.musetalk.given import given_path, writing_given
 from ..renderers.musetalk.region import place
 from .derive import derive
 from .faces import FaceFinder, make_finder
-from .faces.face import within
+from .faces.face import centre_of, is_within, within
 from .faces.smooth import smoothed
 from .files import put, sha256, write_array
 from .official_folder import OFFICIAL_FPS, OfficialFolder, is_official, open_official
@@ -74,6 +74,7 @@ def _write_given(
     source_sha256: str,
 ) -> None:
     version, num_frames = official.version, official.num_frames
+    count = 0
     with writing_given(avatar, version, source_sha256, num_frames) as file:
         for index, (where, each) in enumerate(zip(official.places, latents, strict=True)):
             if where is None or each is None:
@@ -81,6 +82,13 @@ def _write_given(
             placement = place(official.mask(index), where.box, where.around, official.size)
             if placement:  # else the mask is empty: nothing of the face would be seen
                 file.add(index, each, placement)
+                count += 1
+        if not count:
+            raise UnsupportedAvatar(
+                f"{official.folder / 'mask'}: all masks are empty, so that nobody would speak. "
+                "Copy the folder once more, or make the avatar of its video: musetalk-stream "
+                "prepare VIDEO"
+            )
 
 
 # --- the face, for other renderers and versions
@@ -117,7 +125,7 @@ def _find(
     for index, where in enumerate(official.places):
         if where is not None:
             face = finder.near(official.picture(index), where.box)
-            if face is not None:
+            if face is not None and is_within(centre_of(face.box), where.box):  # else another's
                 landmarks[index] = within(face.landmarks, official.width, official.height)
         tell(Progress(Stage.FOLLOWING, (index + 1) / official.num_frames))
 

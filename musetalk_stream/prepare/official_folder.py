@@ -125,6 +125,8 @@ def open_official(folder: Path, limits: PrepareConfig) -> OfficialFolder:
         _place(folder, index, coords[index], mask_coords[index], (width, height))
         for index in range(count // 2)
     ]
+    if not any(places):
+        raise _unsupported(folder / "coords.pkl", "there is a face in none of the pictures")
     official = OfficialFolder(folder, version, width // 2 * 2, height // 2 * 2, places)
     for first, again in ((0, count - 1), (count // 2 - 1, count // 2)):
         if not np.array_equal(official.picture(first), official.picture(again)):
@@ -149,7 +151,11 @@ def _count(folder: Path, limits: PrepareConfig) -> int:
     """How many pictures are in a folder; all numbers from 0 on must be there, and no others."""
     most = 2 * int(limits.max_avatar_s * OFFICIAL_FPS)
     try:
-        names = sorted(path.name for path in folder.iterdir() if path.suffix == ".png")
+        names = sorted(
+            path.name
+            for path in folder.iterdir()
+            if path.suffix == ".png" and not path.name.startswith(".")  # as a Mac adds them
+        )
     except OSError as exc:
         raise _unsupported(folder, f"it can't be read: {exc.strerror}") from exc
     if len(names) > most:

@@ -78,6 +78,10 @@ def centre_of(box: Rect) -> tuple[float, float]:
     return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 
+def is_within(point: tuple[float, float], box: Rect) -> bool:
+    return box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
+
+
 def width_of(box: Rect) -> float:
     return box[2] - box[0]
 

@@ -23,6 +23,7 @@ from .face import (
     box_of,
     centre_of,
     distance,
+    is_within,
     overlap,
     width_of,
     within,
@@ -145,10 +146,10 @@ def _faces(picture: Bgr, hint: FaceHint, finder: FaceFinder) -> list[Face]:
     box = _seen_of(hint.box, picture)
     face = finder.near(picture, box)
     # Next to the box is not in it: whoever drew it meant another face.
-    if face is not None and _is_within(centre_of(face.box), box):
+    if face is not None and is_within(centre_of(face.box), box):
         return [face]
     # In a box that is much larger than the face, it may be too small to be seen at once.
-    return [each for each in finder.faces(picture) if _is_within(centre_of(each.box), box)]
+    return [each for each in finder.faces(picture) if is_within(centre_of(each.box), box)]
 
 
 def _chosen(
@@ -335,7 +336,7 @@ def _is_face(landmarks: Landmarks) -> bool:
 def _check_point(point: Point, picture: Bgr) -> None:
     """Raises InvalidParameter."""
     height, width = picture.shape[:2]
-    if not _is_within(point, (0, 0, width, height)):
+    if not is_within(point, (0, 0, width, height)):
         raise InvalidParameter("face_point", "is outside the picture")
 
 
@@ -348,10 +349,6 @@ def _seen_of(box: Rect, picture: Bgr) -> Rect:
     if overlap(box, (0, 0, width, height)) == 0:
         raise InvalidParameter("face_box", "is outside the picture")
     return max(left, 0), max(top, 0), min(right, width), min(bottom, height)
-
-
-def _is_within(point: Point, box: Rect) -> bool:
-    return box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
 
 
 def _rounded_box(box: Rect) -> Rect:

@@ -1,6 +1,7 @@
 """The latents of an official avatar folder: `latents.pt`, without running what a pickle may say."""
 
 import pickle
+import pickletools
 import zipfile
 from pathlib import Path
 
@@ -23,18 +24,33 @@ def read_official_latents(path: Path, most: int) -> list[npt.NDArray[np.float32]
     """
     try:
         _check_size(path, most * _MOST_BYTES_EACH + _SPARE_BYTES)
+        _check_calls(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(found, list) or len(found) > most:
+            raise UnsupportedAvatar(f"{path} is no list of at most {most} latents")
+        return [_latents(each, path) for each in found]
+    except OSError as exc:
+        raise UnsupportedAvatar(f"{path} can't be read: {exc.strerror or exc}") from exc
     except _ERRORS as exc:
-        what = str(exc).splitlines() or [type(exc).__name__]
-        raise UnsupportedAvatar(f"{path} can't be read as a list of latents: {what[0]}") from exc
-    if not isinstance(found, list) or len(found) > most:
-        raise UnsupportedAvatar(f"{path} is no list of at most {most} latents")
-    return [_latents(each, path) for each in found]
+        raise UnsupportedAvatar(
+            f"{path} can't be read as a list of latents: it is damaged, or torch.save did not "
+            "write it"
+        ) from exc
 
 
+# What a list of tensors calls; torch would call more, some of which takes any memory.
+_CALLED = {
+    "torch._utils _rebuild_tensor_v2",
+    "torch HalfStorage",
+    "torch FloatStorage",
+    "torch BFloat16Storage",
+    "torch DoubleStorage",
+    "collections OrderedDict",
+}
 _ERRORS = (
-    OSError, zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, ValueError, TypeError,
-    KeyError, IndexError, AttributeError, EOFError, NotImplementedError, OverflowError,
+    zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, ValueError, TypeError,
+    KeyError, IndexError, AttributeError, AssertionError, EOFError, NotImplementedError,
+    OverflowError, MemoryError,
 )  # fmt: skip
 
 
@@ -43,9 +59,19 @@ def _check_size(path: Path, most_bytes: int) -> None:
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise ValueError("it is compressed")
+        raise UnsupportedAvatar(f"{path} is compressed: torch.save writes it as it is")
     if sum(entry.file_size for entry in entries) > most_bytes:
-        raise ValueError("it is too large for this many pictures")
+        raise UnsupportedAvatar(f"{path} is too large for this many pictures")
+
+
+def _check_calls(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("data.pkl"))
+        content = archive.read(name)
+    for opcode, called, _ in pickletools.genops(content):
+        if opcode.name == "GLOBAL" and called not in _CALLED:
+            what = str(called).replace(" ", ".")[:64]
+            raise UnsupportedAvatar(f"{path} holds more than latents: it would call {what}")
 
 
 def _latents(value: object, path: Path) -> npt.NDArray[np.float32]:
@@ -54,7 +80,7 @@ def _latents(value: object, path: Path) -> npt.NDArray[np.float32]:
         raise UnsupportedAvatar(f"{path} holds {what} in the place of latents [1, 8, 32, 32]")
     if value.layout is not torch.strided or not value.is_floating_point():
         raise UnsupportedAvatar(f"{path} holds latents of {value.dtype}")
-    latents = value[0].float().contiguous().numpy()
+    latents = value[0].detach().float().contiguous().numpy()
     if not np.isfinite(latents).all():
         raise UnsupportedAvatar(f"{path} holds latents that are not numbers throughout")
     return np.asarray(latents, np.float32)
