@@ -327,6 +327,32 @@ def test_a_variable_rate_becomes_constant(tmp_path: Path) -> None:
     assert len(shown) <= 8
 
 
+def joined(path: Path, parts: list[Path]) -> Path:
+    """One stream of the packets of several, of ten pictures each."""
+    with av.open(str(path), "w", format="webm") as out, av.open(str(parts[0])) as first:
+        stream = out.add_stream_from_template(first.streams.video[0])
+        for index, part in enumerate(parts):
+            with av.open(str(part)) as container:
+                for packet in container.demux(video=0):
+                    if packet.pts is not None:
+                        packet.pts = packet.dts = packet.pts + 400 * index
+                        packet.stream = stream
+                        out.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("other", [(96, 128), (384, 256)])
+def test_pictures_may_change_their_size_midway(tmp_path: Path, other: tuple[int, int]) -> None:
+    parts = [
+        write_video(tmp_path / f"{number}.webm", shown, container="webm", codec="libvpx")
+        for number, shown in enumerate((levels(10), levels(10, *other)))
+    ]
+    path = joined(tmp_path / "a.webm", parts)
+    shown = grey_levels(moving(path, Fraction(25)))
+    assert len(shown) == 20
+    assert np.abs(np.array(shown) - [*range(20, 120, 10)] * 2).max() <= 4
+
+
 def test_every_second_picture(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", levels(12), 60, options={"crf": "1", "bf": "0"})
     shown = grey_levels(moving(path))
@@ -463,6 +489,12 @@ def garbled(folder: Path) -> bytes:
     return file[:start] + np.random.default_rng(2).bytes(len(file) - start)
 
 
+def zeroed(file: bytes, keep: int) -> bytes:
+    """An MP4 of whose pictures only the first bytes are there."""
+    start = file.index(b"mdat") + 4 + keep
+    return file[:start] + bytes(len(file) - start)
+
+
 REFUSED: dict[str, tuple[Callable[[Path], bytes], type[BadRequest], str]] = {
     "nothing": (lambda _: b"", EmptyMedia, "0 bytes"),
     "text": (lambda _: b"This is not a picture.\n" * 50, UnsupportedMedia, "neither"),
@@ -495,6 +527,9 @@ REFUSED: dict[str, tuple[Callable[[Path], bytes], type[BadRequest], str]] = {
         lambda folder: write_video(folder / "a.mp4", noise(3)).read_bytes()[:9000],
         DamagedMedia, "send it again",
     ),
+    "video of one picture that is left": (
+        lambda folder: zeroed(front_loaded(folder), 10_000), DamagedMedia, "only one of 75",
+    ),
     "garbled video": (garbled, DamagedMedia, "no picture in the video"),
 }  # fmt: skip
 
@@ -507,6 +542,16 @@ def test_what_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(error, match=words) as caught:
         examine(upload, LIMITS)
     assert type(caught.value) is error
+
+
+def test_a_video_that_is_damaged_midway_is_not_taken_for_a_shorter_one(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(zeroed(front_loaded(tmp_path), 600_000))
+    with pytest.raises(DamagedMedia, match=r"only \d.\d s of 3.0 s"):
+        moving(tmp_path / "a.mp4", Fraction(25))
+    # Its first words, whole, without the part of FFmpeg that says them.
+    (tmp_path / "a.mp4").write_bytes(zeroed(front_loaded(tmp_path), 60_000))
+    with pytest.raises(DamagedMedia, match=r"can't be decoded \((error|Invalid) [^]]+\): conv"):
+        moving(tmp_path / "a.mp4", Fraction(25))
 
 
 def test_small_videos_and_strips_are_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Where is ffmpeg, and how is its output read without waiting for ever?"""
 
 import os
+import re
 import selectors
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import imageio_ffmpeg
 
 from ..errors import DamagedMedia, SetupError
 
-_TAIL = 2000  # bytes of what ffmpeg complained about last; older words are dropped
+_HEARD = 2000  # bytes of what ffmpeg complains about first; what follows comes from that
 _GOODBYE_S = 10.0  # after its last picture
 
 
@@ -75,16 +76,18 @@ class FFmpeg:
         words = os.read(self._err, 1 << 16)
         if not words:
             self._selector.unregister(self._err)
-        self._words = (self._words + words)[-_TAIL:]
+        self._words = (self._words + words)[:_HEARD]
 
     def result(self) -> tuple[int, str]:
-        """After the last picture: its exit status, and the first of its last complaints."""
+        """After the last picture: its exit status, and the first of its complaints."""
         try:
             _, words = self._process.communicate(timeout=_GOODBYE_S)
         except subprocess.TimeoutExpired:
             raise DamagedMedia("the video does not end where it should: it is corrupt") from None
         lines = (self._words + words).decode(errors="replace").strip().splitlines()
-        return self._process.returncode, lines[0][:200] if lines else ""
+        # Without the part of ffmpeg that says it: "[h264 @ 0x55d0c0ffee00] ".
+        complaint = re.sub(r"^(\[[^]]*\] *)+", "", lines[0]) if lines else ""
+        return self._process.returncode, complaint[:200]
 
     def close(self) -> None:
         self._selector.close()

@@ -33,6 +33,9 @@ _THREADS = 2  # of the decoder; the server speaks meanwhile
 # Times are rounded, and the last picture stays for a moment.
 _SLACK_S = 1.0
 
+# So much of the time that a video takes must come out as pictures.
+_WHOLE = 0.9
+
 # Untagged videos of at least this height are taken for HD, as players do.
 _HD_HEIGHT = 720
 
@@ -68,7 +71,7 @@ def pictures(
     most = math.ceil(((media.duration_s or 0) + _SLACK_S) * fps) + 1
     command = _command(path, media.video, size, fps, most + 1)
     with running(command, stall_s) as process:
-        yield _decoded(process, size, most)
+        yield _decoded(process, size, most, fps, media)
 
 
 def _animated(path: Path, media: Media, size: Size, fps: Fraction) -> Generator[I420, None, None]:
@@ -85,7 +88,7 @@ def _animated(path: Path, media: Media, size: Size, fps: Fraction) -> Generator[
                 index += 1
 
 
-def _decoded(process: FFmpeg, size: Size, most: int) -> Iterator[I420]:
+def _decoded(process: FFmpeg, size: Size, most: int, fps: Fraction, media: Media) -> Iterator[I420]:
     width, height = size
     num_bytes, count = width * height * 3 // 2, 0
     while len(picture := process.read(num_bytes)) == num_bytes:
@@ -100,6 +103,18 @@ def _decoded(process: FFmpeg, size: Size, most: int) -> Iterator[I420]:
         )
     if status != 0 or not count:
         raise DamagedMedia(f"the video can't be decoded ({complaint}): convert it to H.264 in MP4")
+    _check_whole(float(count / fps), media)
+
+
+def _check_whole(read_s: float, media: Media) -> None:
+    if media.duration_s is None or media.fps is None:
+        return
+    # The last picture may be shown more briefly than it says.
+    if read_s < _WHOLE * media.duration_s - float(1 / media.fps):
+        raise DamagedMedia(
+            f"only {read_s:.1f} s of {media.duration_s:.1f} s of the video could be read: it is "
+            "corrupt; send it again, or convert it to H.264 in MP4"
+        )
 
 
 def _command(path: Path, video: VideoHeader, size: Size, fps: Fraction, most: int) -> list[str]:
@@ -111,6 +126,9 @@ def _command(path: Path, video: VideoHeader, size: Size, fps: Fraction, most: in
         # A picture that is larger than those examined is not decoded; coded sizes are rounded up.
         max_pixels=str(2 * video.pixels + 65536),
         threads=_THREADS,
+        # Else, where the size of the pictures changes, a new chain of filters would begin at time 0
+        # again; scaling takes any size.
+        reinit_filter=0,
     )
     stream = source[str(video.stream)]
     for name, args, options in _filters(video, size, fps):

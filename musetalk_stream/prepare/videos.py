@@ -43,7 +43,7 @@ class VideoHeader:
 
     width, height  upright, in square pixels
     pixels         of a decoded picture, as it is coded
-    num_pictures   decoded of those that were tried: 1, or 2 for two and more
+    num_pictures   at least one
     fps            pictures per second, on average
     """
 
@@ -65,7 +65,7 @@ class _Seen:
     """What the packets of a stream showed."""
 
     first: VideoFrame | None = None
-    num_pictures: int = 0
+    num_decoded: int = 0  # of those that were tried: 2 for two and more
     num_packets: int = 0
     start_s: Fraction = Fraction(0)
     last_s: Fraction = Fraction(0)  # where the last picture begins
@@ -118,6 +118,11 @@ def _examined(container: InputContainer, limits: PrepareConfig) -> VideoHeader:
         raise DamagedMedia(
             "no picture in the video can be decoded: it is cut off or corrupt; send it again"
         )
+    if seen.num_decoded < 2 <= seen.num_packets:
+        raise DamagedMedia(
+            f"only one of {seen.num_packets} pictures of the video can be decoded: it is corrupt; "
+            "send it again"
+        )
     _check_pixels(frame.width, frame.height, limits.max_video_mp)
     if name.startswith("mov") and promised_s is not None:
         _check_whole(float(seen.duration_s), promised_s)
@@ -128,7 +133,7 @@ def _examined(container: InputContainer, limits: PrepareConfig) -> VideoHeader:
         width=width,
         height=height,
         pixels=frame.width * frame.height,
-        num_pictures=seen.num_pictures,
+        num_pictures=max(1, seen.num_packets),
         fps=_rate(seen, stream),
         duration_s=float(seen.duration_s),
         hdr=frame.color_trc in _HDR,
@@ -183,7 +188,7 @@ def _read(container: InputContainer, stream: VideoStream, max_s: float) -> _Seen
     for instant, duration, frames in _packets(container, stream):
         for frame in frames:
             seen.first = seen.first or frame
-            seen.num_pictures = min(2, seen.num_pictures + 1)
+            seen.num_decoded = min(2, seen.num_decoded + 1)
         if instant is None:
             continue
         seen.add(instant, duration)
