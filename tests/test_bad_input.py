@@ -452,3 +452,21 @@ async def test_a_client_that_hangs_up_while_its_sound_is_decoded(server: Server)
 
     await server.until(is_over)
     await server.client.delete(f"/sessions/{session_id}")
+
+
+async def test_what_is_expected(server: Server) -> None:
+    for path in ("/sessions/create", "/avatars"):
+        answer = await server.client.post(path, headers={"Expect": "miracles"})
+        assert (answer.status_code, answer.json()["code"]) == (417, "expectation_failed")
+        assert "100-continue" in answer.json()["detail"]
+    address = urlsplit(server.url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(
+        b"POST /sessions/create HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n"
+    )
+    assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"
+    assert await reader.readline() == b"\r\n"
+    writer.write(b"{}")
+    assert b" 201 " in await reader.readline()
+    writer.close()

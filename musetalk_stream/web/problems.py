@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ..errors import Busy, MuseTalkStreamError
@@ -63,6 +63,18 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         log.exception("%s %s", request.method, _route(request))
         detail = "the server made a mistake; its log says which"
         return _answer(request, 500, "Internal error", detail, "internal_error", False, None)
+
+
+async def expectations(request: web.Request) -> web.Response | None:
+    """What an `Expect` header asks for: to go on, or what is refused. The framework answers it
+    before any middleware."""
+    expected = request.headers[hdrs.EXPECT]
+    if expected.lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer itself has not begun
+        return None
+    detail = f"Expect: {expected[:40]} can't be met; possible: 100-continue"
+    return _answer(request, 417, "Expectation failed", detail, "expectation_failed", False, None)
 
 
 def _route(request: web.Request) -> str:

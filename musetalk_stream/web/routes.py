@@ -5,6 +5,7 @@ from aiohttp import web
 from . import api, avatars, jobs, media, pages
 from .cors import not_for_strangers
 from .event_stream import event_stream
+from .problems import expectations
 
 # One segment without a slash. Ids are looked up, never parsed, so their form is not checked here.
 _SESSION = "/sessions/{session_id}"
@@ -13,34 +14,35 @@ _STATIC = "/static"
 
 
 def add_routes(app: web.Application) -> None:
-    app.add_routes(
-        [
-            web.get("/", pages.start_page),
-            web.get("/player/session/{session_id}", pages.player_page),
-            web.post("/sessions/create", api.create_session),
-            web.get("/sessions/stats", api.session_stats),
-            web.get(_SESSION, api.get_session),
-            web.delete(_SESSION, api.delete_session),
-            web.post(f"{_SESSION}/stream", api.speak),
-            web.post(f"{_SESSION}/position", api.placeholder_position),
-            web.get(f"{_SESSION}/events", event_stream, allow_head=False),
-            web.get(r"/chunks/{request_id}/{name:chunk_\d{4,}\.mp4}", media.chunk),
-            web.get("/avatars", avatars.list_avatars),
-            web.post("/avatars", not_for_strangers(avatars.create_avatar)),
-            web.get("/avatars/{avatar_id}", avatars.get_avatar),
-            web.delete("/avatars/{avatar_id}", not_for_strangers(avatars.delete_avatar)),
-            web.get("/avatars/{avatar_id}/video", media.placeholder),
-            web.get("/jobs", jobs.list_jobs),
-            web.get(_JOB, jobs.get_job),
-            web.delete(_JOB, not_for_strangers(jobs.delete_job)),
-            web.get(f"{_JOB}/picture", jobs.job_picture),
-            web.get(f"{_JOB}/events", jobs.job_events, allow_head=False),
-            web.post(f"{_JOB}/approve", not_for_strangers(jobs.approve_job)),
-            web.get("/healthz", api.alive),
-            web.get("/readyz", api.ready),
-            web.static(_STATIC, pages.TEMPLATES / "static"),
-        ]
-    )
+    table: list[web.RouteDef | web.StaticDef] = [
+        web.get("/", pages.start_page),
+        web.get("/player/session/{session_id}", pages.player_page),
+        web.post("/sessions/create", api.create_session),
+        web.get("/sessions/stats", api.session_stats),
+        web.get(_SESSION, api.get_session),
+        web.delete(_SESSION, api.delete_session),
+        web.post(f"{_SESSION}/stream", api.speak),
+        web.post(f"{_SESSION}/position", api.placeholder_position),
+        web.get(f"{_SESSION}/events", event_stream, allow_head=False),
+        web.get(r"/chunks/{request_id}/{name:chunk_\d{4,}\.mp4}", media.chunk),
+        web.get("/avatars", avatars.list_avatars),
+        web.post("/avatars", not_for_strangers(avatars.create_avatar)),
+        web.get("/avatars/{avatar_id}", avatars.get_avatar),
+        web.delete("/avatars/{avatar_id}", not_for_strangers(avatars.delete_avatar)),
+        web.get("/avatars/{avatar_id}/video", media.placeholder),
+        web.get("/jobs", jobs.list_jobs),
+        web.get(_JOB, jobs.get_job),
+        web.delete(_JOB, not_for_strangers(jobs.delete_job)),
+        web.get(f"{_JOB}/picture", jobs.job_picture),
+        web.get(f"{_JOB}/events", jobs.job_events, allow_head=False),
+        web.post(f"{_JOB}/approve", not_for_strangers(jobs.approve_job)),
+        web.get("/healthz", api.alive),
+        web.get("/readyz", api.ready),
+        web.static(_STATIC, pages.TEMPLATES / "static"),
+    ]
+    for route in table:
+        route.kwargs["expect_handler"] = expectations
+    app.add_routes(table)
     app.on_response_prepare.append(_revalidate_static)
 
 
