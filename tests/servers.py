@@ -278,6 +278,8 @@ class Begin(Protocol):
 
 
 class Serve(Protocol):
-    def __call__(self, renderer: Renderer | None = None, /, **settings: object) -> Awaitable[Server]:
+    def __call__(
+        self, renderer: Renderer | None = None, /, **settings: object
+    ) -> Awaitable[Server]:
         """Start a server in this process; `settings` as on the command line."""
         ...

@@ -120,12 +120,9 @@ async def received_media(
 
 
 def _folder_within(folder: Path) -> Path:
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            return Path(tempfile.mkdtemp(prefix=".receiving-", dir=folder))
-        except FileNotFoundError:  # who was the last in the folder has just removed it
-            continue
+    """It goes on being there while a server is: that has its lock in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=".receiving-", dir=folder))
 
 
 @contextmanager
