@@ -326,6 +326,39 @@ def test_colours_suit_the_avatar(skin: tuple[int, int, int]) -> None:
     assert mouth.max() <= 235
 
 
+def test_a_grey_picture_has_a_grey_mouth() -> None:
+    picture = draw(landmarks())
+    planes = i420_planes(picture)
+    planes.cb[:], planes.cr[:] = 128, 128
+    some = avatar([landmarks()] * 4, [picture] * 4)
+    for shape in SHAPES.values():
+        shown = i420_planes(composed(some, region(some, shape)))
+        assert np.abs(np.stack([shown.cb, shown.cr]).astype(int) - 128).max() <= 1
+
+
+def test_nothing_shines_in_the_dark() -> None:
+    picture = draw(landmarks())
+    luma = i420_planes(picture).luma
+    luma[:] = 16 + (luma - 16.0) * 0.15
+    some = avatar([landmarks()] * 4, [picture] * 4)
+    face = luma[80:190, 80:180].max()
+    for shape in SHAPES.values():
+        shown = i420_planes(composed(some, region(some, shape))).luma
+        assert shown[80:190, 80:180].max() <= face + 2
+
+
+def test_edges_are_as_soft_as_those_of_a_near_face() -> None:
+    """A mouth that is twice as large has edges that are twice as wide, not harder ones."""
+    steps = []
+    for unit in (30, 60):
+        places = [landmarks(y=100, unit=unit)] * 4
+        some = avatar(places)
+        shown = i420_planes(composed(some, region(some, SHAPES["oh"]))).luma
+        inside = shown[100 - unit // 4 : 100 + unit * 7 // 20, 128]  # between the red of the lips
+        steps.append(int(np.abs(np.diff(inside.astype(int))).max()))
+    assert steps[1] < 0.8 * steps[0]
+
+
 def test_open_lips_keep_showing_what_is_between_them() -> None:
     points = landmarks()
     points[[61, 62, 63]] -= (0, 4)

@@ -12,6 +12,7 @@ from ...blend import i420_planes
 Tone = tuple[float, float, float]  # Y, Cb, Cr, limited range
 
 _BLACK, _WHITE = 16.0, 235.0
+_COLOURFUL = 12.0  # from here on, away from grey, skin has a colour of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Colours:
 
 def colours_of(avatar: Avatar, points: npt.NDArray[np.float32], pictures: Sequence[int]) -> Colours:
     """points: the landmarks of all pictures; pictures: those to look at."""
-    lips, skin = [], []
+    lips, skin, brightest = [], [], []
     for n in pictures:
         at = points[n]
         upper = (at[[50, 51, 52]] + at[[61, 62, 63]]) / 2
@@ -32,11 +33,19 @@ def colours_of(avatar: Avatar, points: npt.NDArray[np.float32], pictures: Sequen
         chin = 0.4 * at[[57]] + 0.6 * at[[8]]
         lips.append(_samples(avatar.frames[n], np.concatenate([upper, lower])))
         skin.append(_samples(avatar.frames[n], np.concatenate([cheeks, chin, at[[29]]])))
+        brightest.append(_brightest(avatar.frames[n], at[17:]))
     lip, cheek = (np.median(np.concatenate(tones), axis=0) for tones in (lips, skin))
+    # A black-and-white picture has a black-and-white mouth.
+    colourful = min(1.0, float(np.hypot(*(cheek[1:] - 128))) / _COLOURFUL)
     return Colours(
-        cavity=(_BLACK + 0.15 * (lip[0] - _BLACK), 120.0, 128 + max(7.0, 0.45 * (lip[2] - 128))),
+        cavity=(
+            _BLACK + 0.15 * (lip[0] - _BLACK),
+            128 - 8 * colourful,
+            128 + max(7.0 * colourful, 0.45 * (lip[2] - 128)),
+        ),
         teeth=(
-            cheek[0] + 0.45 * (_WHITE - cheek[0]),
+            # In the dark nothing shines: no brighter than the brightest of the face.
+            min(cheek[0] + 0.45 * (_WHITE - cheek[0]), float(np.median(brightest))),
             128 + 0.30 * (cheek[1] - 128),
             128 + 0.25 * (cheek[2] - 128),
         ),
@@ -46,6 +55,15 @@ def colours_of(avatar: Avatar, points: npt.NDArray[np.float32], pictures: Sequen
             128 + 0.9 * (lip[2] - 128),
         ),
     )
+
+
+def _brightest(frame: npt.NDArray[np.uint8], points: npt.NDArray[np.float32]) -> float:
+    """Luma within brows, nose and lips, but for single pixels."""
+    luma = i420_planes(frame).luma
+    height, width = luma.shape
+    left, top = np.clip(points.min(axis=0), 0, (width - 1, height - 1)).astype(int)
+    right, bottom = np.clip(points.max(axis=0), 0, (width - 1, height - 1)).astype(int)
+    return float(np.percentile(luma[top : bottom + 1, left : right + 1], 99))
 
 
 def _samples(

@@ -13,6 +13,7 @@ from .textures import LEFT, LOWER_TEETH, TEXELS, TONGUE, TOP, UPPER_TEETH
 _OVERLAP = np.float32(0.022)
 _FINE = 2  # times finer than pixels are outlines drawn
 _SHIFT = 4  # fractional bits of outline points
+_SOFT = 1 / 40  # of half the mouth's width: how soft edges are in a picture of a near face
 _POINTS = np.linspace(-1, 1, 25, dtype=np.float32)
 
 
@@ -25,12 +26,13 @@ def paint(
 ) -> None:
     """Paint the open mouth into the I420 planes of a region whose corner is at `corner`."""
     outline = as_floats(_outline(place, how) - as_floats(corner))
-    box = _box(outline, planes[0].shape)
+    blur = max(0.8, _SOFT * place.unit)
+    box = _box(outline, planes[0].shape, margin=round(2 * blur))
     if box is None:
         return
     left, top, right, bottom = box
     size, half = (right - left, bottom - top), ((right - left) // 2, (bottom - top) // 2)
-    cover = _cover(outline - as_floats((left, top)), size)
+    cover = _cover(outline - as_floats((left, top)), size, blur)
     layers = _layers(place, how, as_floats((corner[0] + left, corner[1] + top)), size)
     shade = _shade(cover, (how.lower + how.upper) * place.unit)
     for layer, light in zip(layers, (how.upper_teeth, how.lower_teeth, how.tongue), strict=True):
@@ -46,23 +48,25 @@ def paint(
     _blend(cr[halved], small[0], small[1:], by, 2)
 
 
-def _box(outline: Floats, shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
+def _box(outline: Floats, shape: tuple[int, ...], margin: int) -> tuple[int, int, int, int] | None:
     """What the outline touches of a plane: left, top, right, bottom, even."""
-    left, top = (max(0, (int(low) - 2) & ~1) for low in outline.min(axis=0))
-    right, bottom = ((int(high) + 4) & ~1 for high in outline.max(axis=0))
+    left, top = (max(0, (int(low) - margin) & ~1) for low in outline.min(axis=0))
+    right, bottom = ((int(high) + 2 + margin) & ~1 for high in outline.max(axis=0))
     right, bottom = min(right, shape[1]), min(bottom, shape[0])
     if right - left < 2 or bottom - top < 2:
         return None
     return left, top, right, bottom
 
 
-def _cover(outline: Floats, size: tuple[int, int]) -> Floats:
-    """How much of each pixel lies between the lips, as soft at the edge as pictures are."""
+def _cover(outline: Floats, size: tuple[int, int], blur: float) -> Floats:
+    """How much of each pixel lies between the lips, as soft at the edge as pictures are: `blur` is
+    the deviation in pixels."""
     fine = np.zeros((_FINE * size[1], _FINE * size[0]), np.uint8)
     points = (outline + np.float32(0.5)) * np.float32(_FINE) - np.float32(0.5)
     cv2.fillPoly(fine, [np.rint(points * (1 << _SHIFT)).astype(np.int32)], 255, cv2.LINE_AA, _SHIFT)
     mask = cv2.resize(fine, size, interpolation=cv2.INTER_AREA)
-    return as_floats(cv2.GaussianBlur(mask, (3, 3), 0.8) * np.float32(1 / 255))
+    side = 2 * round(1.5 * blur) + 1
+    return as_floats(cv2.GaussianBlur(mask, (side, side), blur) * np.float32(1 / 255))
 
 
 def _outline(place: Place, how: Pose) -> Floats:
