@@ -736,6 +736,26 @@ def test_a_source_keeps_its_pictures(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["source.mp4"]
 
 
+def test_what_is_still_stays_still(tmp_path: Path) -> None:
+    """Also where a keyframe comes, and from the last picture to the first: a loop would pulse."""
+    rng = np.random.default_rng(7)
+    size = (128, 128)
+    picture = rng.normal(120, 12, (192, 128)).clip(16, 235).astype(np.uint8)
+
+    def moving_below() -> Iterator[Bytes]:
+        for number in range(120):
+            frame = picture.copy()
+            frame[64:128] = np.roll(picture[64:128], round(6 * np.sin(2 * np.pi * number / 120)), 1)
+            yield frame
+
+    write_source(tmp_path / "source.mp4", moving_below(), size, Fraction(25))
+    with av.open(str(tmp_path / "source.mp4")) as container:
+        frames = [frame.to_ndarray() for frame in container.decode(video=0)]
+    stills = np.stack(frames).astype(int)[:, :48]
+    steps = np.abs(np.roll(stills, -1, axis=0) - stills).mean(axis=(1, 2))
+    assert steps.max() < 0.2
+
+
 def test_a_video_goes_through_unchanged(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", levels(20), options={"crf": "1"})
     with open_pictures(path) as frames:

@@ -17,10 +17,10 @@ av.logging.set_level(None)
 
 _BT709 = 1  # primaries, transfer and matrix alike (ITU-T H.273)
 _LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
-_KEYFRAME_EVERY = 50
+_KEYFRAME_EVERY = 250  # each is seen as a small jump, and nobody seeks in it
 _OPTIONS = {
     "preset": "veryfast",
-    "crf": "12",  # about 45 dB: what is made from it, mouths and loops, is encoded once more
+    "crf": "8",  # about 47 dB: what is made from it, mouths and loops, is encoded once more
     "bf": "0",
 }
 
