@@ -1,6 +1,7 @@
 """Jobs: queued, approved, cancelled, killed, taken over by the next server. Processes are real."""
 
 import asyncio
+import gc
 import io
 import os
 import shutil
@@ -397,6 +398,11 @@ async def test_what_is_told_while_the_renderer_gets_ready(serve: Serve, own_stor
     assert (full.status_code, full.json()["code"]) == (429, "too_many_jobs")
 
 
+async def nothing_deleted_is_open() -> bool:
+    """Whether what this process has deleted has left the disk."""
+    return "/.deleted-" not in Path("/proc/self/maps").read_text()
+
+
 async def test_deleting_what_the_renderer_gets_ready_for(serve: Serve, own_store: Path) -> None:
     renderer = Stuck()
     avatars = Avatars(await serve(renderer, avatars_dir=own_store), own_store)
@@ -410,6 +416,8 @@ async def test_deleting_what_the_renderer_gets_ready_for(serve: Serve, own_store
     assert "one" in avatars.ids(), "it is another one"
     other = await until_latents(avatars, avatar_id="two")
     await avatars.cancel(new["job_id"])
+    gc.collect()
+    await avatars.server.until(nothing_deleted_is_open)
     renderer.why_not = "the device is full"
     last = (await avatars.follow(other["job_id"]))[-1]
     assert "the device is full" in last["error"]["detail"], "it has its turn"

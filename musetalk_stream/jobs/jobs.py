@@ -392,6 +392,7 @@ class Jobs:
         assert job.task is not None
         job.task.cancel()
         await asyncio.wait([job.task])
+        job.task = None  # what ended it would keep the avatar, and so its place on the disk
         self._unqueue(job)  # a task that has not begun yet can't do it
         if not job.is_over:
             await self._remove_unmade(job)
