@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import NumberRenderer
-from making import Avatars, clip, is_alive, nobody, processes, stopped
+from making import Avatars, clip, is_alive, nobody, portrait, processes, stopped
+from pictures import write_video
 from PIL import Image
 from servers import Begin, Json, Serve, Starting, start_process
 
@@ -94,6 +95,16 @@ async def test_a_video_is_approved(avatars: Avatars) -> None:
     gone = await avatars.client.get(f"/jobs/{job_id}/picture")
     assert (gone.status_code, gone.json()["code"]) == (404, "not_found")
     assert "talk" in avatars.ids()
+
+
+async def test_a_face_that_is_rarely_seen_is_told(avatars: Avatars, tmp_path: Path) -> None:
+    """That is known only when it has been followed."""
+    pictures = [portrait()] * 3 + [np.full((256, 256, 3), 90, np.uint8)] * 6
+    video = write_video(tmp_path / "rare.mp4", pictures)
+    job_id = (await avatars.post(video.read_bytes(), "rare.mp4"))["job_id"]
+    job = (await avatars.follow(job_id))[-1]
+    assert job["state"] == "done"
+    assert "seen in 3 of 9 pictures" in job["notes"][-1]
 
 
 async def test_nobody_approves(avatars: Avatars, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -398,9 +409,10 @@ async def test_what_is_told_while_the_renderer_gets_ready(serve: Serve, own_stor
     assert (full.status_code, full.json()["code"]) == (429, "too_many_jobs")
 
 
-async def nothing_deleted_is_open() -> bool:
-    """Whether what this process has deleted has left the disk."""
-    return "/.deleted-" not in Path("/proc/self/maps").read_text()
+def is_any_deleted_open() -> bool:
+    """Whether something that this process has deleted keeps its place on the disk."""
+    gc.collect()
+    return "/.deleted-" in Path("/proc/self/maps").read_text()
 
 
 async def test_deleting_what_the_renderer_gets_ready_for(serve: Serve, own_store: Path) -> None:
@@ -416,8 +428,7 @@ async def test_deleting_what_the_renderer_gets_ready_for(serve: Serve, own_store
     assert "one" in avatars.ids(), "it is another one"
     other = await until_latents(avatars, avatar_id="two")
     await avatars.cancel(new["job_id"])
-    gc.collect()
-    await avatars.server.until(nothing_deleted_is_open)
+    assert not is_any_deleted_open()
     renderer.why_not = "the device is full"
     last = (await avatars.follow(other["job_id"]))[-1]
     assert "the device is full" in last["error"]["detail"], "it has its turn"

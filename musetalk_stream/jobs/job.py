@@ -102,9 +102,11 @@ class Job:
         self.touch()
 
     def tell(self, progress: Progress) -> None:
+        is_new = progress.stage is not self._estimate.stage
         self._estimate.update(progress)
         looked = progress.stage not in _BEFORE_THE_LOOK and not self.is_made
-        if self._preview is None and looked and self.work.look.exists():
+        # A stage that has ended may have left notes.
+        if (self._preview is None or is_new) and looked and self.work.look.exists():
             self._see()
         self.touch()
 

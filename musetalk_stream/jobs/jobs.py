@@ -177,10 +177,7 @@ class Jobs:
 
     def require_free(self, avatar_id: str) -> None:
         """Raises AvatarExists if `submit` would, as far as that is known before there is a file."""
-        if self._shelf.is_alias(avatar_id):
-            raise AvatarExists(
-                f"{avatar_id} is another name of an avatar on this server: choose another id"
-            )
+        self._require_no_alias(avatar_id)
         if (self._store / avatar_id).exists():
             raise AvatarExists(
                 f"there is an avatar {avatar_id} already: choose another id, or delete that one"
@@ -188,6 +185,13 @@ class Jobs:
         if (self._store / PREPARING / avatar_id).exists():
             raise AvatarExists(
                 f"an avatar {avatar_id} is being made already: choose another id, or wait for it"
+            )
+
+    def _require_no_alias(self, avatar_id: str) -> None:
+        """Raises AvatarExists."""
+        if self._shelf.is_alias(avatar_id):
+            raise AvatarExists(
+                f"{avatar_id} is another name of an avatar on this server: choose another id"
             )
 
     async def submit(self, upload: Path, idle: Path | None, wanted: Wanted) -> Job:
@@ -223,7 +227,7 @@ class Jobs:
         while True:
             work = Work(self._store, request)
             try:
-                self.require_free(request.avatar_id)
+                self._require_no_alias(request.avatar_id)
                 work.begin()
                 if idle:
                     idle.rename(work.idle_film)

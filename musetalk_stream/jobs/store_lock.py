@@ -12,7 +12,7 @@ from ..prepare.work import PREPARING
 
 log = logging.getLogger(__name__)
 
-_LOCK = "server.lock"  # beside the works; nobody takes it for one, and it stays
+_LOCK = ".server"  # beside the works, and no name of one; it stays when the server ends
 
 
 @asynccontextmanager
