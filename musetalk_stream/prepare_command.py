@@ -2,6 +2,7 @@
 now."""
 
 import hashlib
+import json
 import shlex
 import shutil
 import sys
@@ -22,7 +23,7 @@ from .errors import (
 )
 from .prepare.files import put
 from .prepare.progress import Estimate, Progress, Stage
-from .prepare.request import Request, read_request
+from .prepare.request import Request
 from .prepare.work import Work, disk_errors, sweep
 from .renderers import DeviceLost, OutOfDeviceMemory
 from .renderers.make import make_renderer
@@ -57,20 +58,29 @@ def run(
         store.mkdir(parents=True, exist_ok=True)
         sweep(store)
     line = _Line(Estimate(latents=config.engine.renderer != "builtin"))
+    try:
+        with disk_errors(work), work.held():
+            _make_in_its_place(work, config, file, idle, line, replace_old=replace_old)
+    except KeyboardInterrupt:
+        print("interrupted; to go on, give the same command again", file=sys.stderr)
+        return 130
+    return _tell_ready(config, open_avatar(work.place), line)
+
+
+def _make_in_its_place(
+    work: Work, config: Config, file: Path, idle: Path | None, line: "_Line", *, replace_old: bool
+) -> None:
+    """By the process that holds the work."""
     if _was_finished(work):
         work.discard()
-    else:
-        with disk_errors(work):
-            _begin_or_go_on(work, file, idle, replace_old=replace_old)
-        try:
+        return
+    _begin_or_go_on(work, config, file, idle, replace_old=replace_old)
+    try:
+        with line, disk_errors(work):
             _make(work, config, file, idle, line, replace_old=replace_old)
-        except MuseTalkStreamError:
-            work.discard()
-            raise
-        except KeyboardInterrupt:
-            print("interrupted; to go on, give the same command again", file=sys.stderr)
-            return 130
-    return _tell_ready(config, open_avatar(work.place), line)
+    except MuseTalkStreamError:
+        work.discard()
+        raise
 
 
 def _check_id(config: Config, avatar_id: str) -> None:
@@ -102,34 +112,42 @@ def _check_files(file: Path, idle: Path | None) -> None:
 
 def _was_finished(work: Work) -> bool:
     """Whether a process was killed after its last step, before it could say so."""
-    return _kept(work) == work.request and not work.avatar.exists() and work.place.exists()
+    return work.kept() == work.request and not work.avatar.exists() and work.place.exists()
 
 
-def _kept(work: Work) -> Request | None:
-    """What is asked for in the folder that is there."""
-    try:
-        return read_request((work.folder / "request.json").read_text())
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _begin_or_go_on(work: Work, file: Path, idle: Path | None, *, replace_old: bool) -> None:
+def _begin_or_go_on(
+    work: Work, config: Config, file: Path, idle: Path | None, *, replace_old: bool
+) -> None:
     """Raises AvatarExists."""
-    kept = _kept(work)
+    kept, avatar_id = work.kept(), work.request.avatar_id
     if work.place.exists() and not replace_old:
         raise AvatarExists(
-            f"there is an avatar {work.request.avatar_id} already: --replace makes it anew, "
+            f"there is an avatar {avatar_id} already: --replace makes it anew, "
             "--id makes another one"
         )
-    if work.is_held_by_others() or (kept and kept.job_id):
-        raise AvatarExists(f"avatar {work.request.avatar_id} is being made by another process")
+    if kept and kept.job_id:
+        raise AvatarExists(
+            f"avatar {avatar_id} is a server's job: start the server, which goes on with it, or "
+            f"remove it by musetalk-stream avatars --delete {avatar_id}"
+        )
     if work.folder.exists():
         same = _is_same(work.upload, file) and _is_same(work.idle_film, idle)
-        if kept == work.request and work.avatar.is_dir() and same:
-            print(f"going on with avatar {work.request.avatar_id}", file=sys.stderr)
+        if kept == work.request and work.avatar.is_dir() and same and _has_settings(work, config):
+            print(f"going on with avatar {avatar_id}", file=sys.stderr)
             return
         work.discard()
     work.begin(replace=replace_old)
+    put(work.settings, lambda path: path.write_text(_settings(config)))
+
+
+def _has_settings(work: Work, config: Config) -> bool:
+    """Whether what was begun is what these settings would make."""
+    return work.settings.exists() and work.settings.read_text() == _settings(config)
+
+
+def _settings(config: Config) -> str:
+    made_by = config.prepare
+    return json.dumps([made_by.avatar_side, made_by.avatar_fps, made_by.face_finder])
 
 
 def _is_same(upload: Path, file: Path | None) -> bool:
@@ -165,18 +183,17 @@ def _make(
     from .prepare.official import import_official
     from .prepare.steps import run
 
-    with work.held(), line, disk_errors(work):
-        if idle and not work.idle_film.exists():
-            put(work.idle_film, partial(shutil.copyfile, idle))
-        if not work.upload.exists():
-            put(work.upload, partial(_bring, file))
-        if file.is_dir():
-            import_official(file, work, config, line.tell)
-        else:
-            run(work, config, line.tell)
-        line.end()
-        _tell_notes(work)
-        work.finish(replace=replace_old)
+    if idle and not work.idle_film.exists():
+        put(work.idle_film, partial(shutil.copyfile, idle))
+    if not work.upload.exists():
+        put(work.upload, partial(_bring, file))
+    if file.is_dir():
+        import_official(file, work, config, line.tell)
+    else:
+        run(work, config, line.tell)
+    line.end()
+    _tell_notes(work)
+    work.finish(replace=replace_old)
 
 
 def _bring(file: Path, to: Path) -> None:

@@ -379,7 +379,7 @@ def test_no_process_outlives_who_started_it(tmp_path: Path, photo: Path) -> None
     ) as parent:  # fmt: skip
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        while not (work.folder / "work.lock").exists():  # it has begun
+        while not work.lock.exists():  # it has begun
             time.sleep(0.01)
         parent.kill()
     until_s = time.monotonic() + 10

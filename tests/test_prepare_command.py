@@ -220,7 +220,7 @@ def test_who_interrupts_goes_on_later(tmp_path: Path, film: Path) -> None:
     assert left_in(tmp_path) == ["my-film"]
 
 
-@pytest.mark.parametrize("what", ["options", "bytes"])
+@pytest.mark.parametrize("what", ["options", "settings", "bytes"])
 def test_another_wish_begins_anew(tmp_path: Path, film: Path, what: str) -> None:
     store, copy = tmp_path / "store", tmp_path / "My Film.mp4"
     copy.write_bytes(film.read_bytes())
@@ -228,6 +228,8 @@ def test_another_wish_begins_anew(tmp_path: Path, film: Path, what: str) -> None
     words = [str(copy)]
     if what == "options":
         words += ["--loop", "forward"]
+    elif what == "settings":
+        words += ["--avatar-side", "128"]
     else:
         copy.write_bytes(film.read_bytes() + b"\0\0\0\x08free")  # a box without a meaning
     done = result("prepare", store, *words)
@@ -258,7 +260,7 @@ def test_a_job_of_a_server_is_left_to_it(
     job = Work(tmp_path, Request("my-film", "My Film", "My Film.mp4", job_id="job"))
     job.begin()
     assert main(["prepare", str(film), "--avatars-dir", str(tmp_path)]) == 1
-    assert "is being made by another process" in capsys.readouterr().err
+    assert "a server's job: start the server" in capsys.readouterr().err
     assert job.folder.exists()
 
 

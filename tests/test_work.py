@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,6 +96,49 @@ def test_an_old_one_is_replaced_at_the_end(tmp_path: Path) -> None:
     assert left_in(tmp_path) == ["ann", "ann/avatar.json"]
 
 
+def test_an_old_one_stays_where_no_new_one_comes(tmp_path: Path) -> None:
+    make_avatar_folder(tmp_path, "ann")
+    work = Work(tmp_path, REQUEST)
+    work.begin(replace=True)
+    work.avatar.rmdir()  # so that it can't be renamed
+    with pytest.raises(FileNotFoundError):
+        work.finish(replace=True)
+    assert (tmp_path / "ann" / "source.mp4").is_file()
+    work.discard()
+    assert [path.name for path in tmp_path.iterdir()] == ["ann"]
+
+
+def test_of_many_who_begin_at_once_one_does(tmp_path: Path) -> None:
+    """And the others neither take its folder away nor trip over it."""
+
+    def make(store: Path) -> str:
+        work = Work(store, REQUEST)
+        try:
+            with work.held():
+                work.begin()
+                (work.avatar / "avatar.json").write_text("{}")
+                work.finish()
+        except AvatarExists:
+            work.discard()
+            return "refused"
+        return "made"
+
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(50):
+            store = tmp_path / str(number)
+            ends = sorted(pool.map(make, [store] * 4))
+            assert ends == ["made", "refused", "refused", "refused"]
+            assert left_in(store) == ["ann", "ann/avatar.json"]
+
+
+def test_who_comes_second_is_told_what_to_do(tmp_path: Path) -> None:
+    by_hand = begun(tmp_path, replace(REQUEST, job_id=""))
+    with pytest.raises(AvatarExists, match="avatars --delete ann"):
+        Work(tmp_path, REQUEST).begin()
+    with by_hand.held(), pytest.raises(AvatarExists, match="by another process"):
+        Work(tmp_path, REQUEST).begin()
+
+
 def test_what_is_discarded_leaves_nothing(tmp_path: Path) -> None:
     begun(tmp_path).discard()
     assert left_in(tmp_path) == []
@@ -161,11 +205,15 @@ def test_old_leftovers_are_swept_up(tmp_path: Path) -> None:
                 os.utime(path, (path.stat().st_mtime - WEEK_S - 60,) * 2)
     (tmp_path / ".deleted-x-1").mkdir()
     with hold_elsewhere(work) as other:
-        os.utime(work.folder / "work.lock", (0, 0))
+        os.utime(work.lock, (0, 0))
         os.utime(work.folder, (0, 0))
         sweep(tmp_path)
         other.kill()
-    assert sorted(path.name for path in (tmp_path / ".preparing").iterdir()) == ["fresh", "held"]
+    left = sorted(path.name for path in (tmp_path / ".preparing").iterdir())
+    assert left == ["fresh", "held", "held.lock"]
+    shutil.rmtree(work.folder)
+    sweep(tmp_path)
+    assert not work.lock.exists(), "who held it was killed, and its folder is gone"
     assert not (tmp_path / ".deleted-x-1").exists()
 
 

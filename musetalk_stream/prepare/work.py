@@ -3,12 +3,14 @@
 import errno
 import fcntl
 import logging
+import os
 import shutil
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from ..errors import AvatarExists, PreparationFailed, StorageFull
 from .request import Request, read_request
@@ -20,6 +22,7 @@ PREPARING = ".preparing"
 DELETED = ".deleted-"
 
 _ABANDONED_AFTER_S = 7 * 24 * 3600.0
+_LOCK_TRIES, _LOCK_AGAIN_S = 5, 0.01  # who only looks whether it is held has it for a moment
 
 
 class Work:
@@ -34,10 +37,13 @@ class Work:
         self.request = request
         self.place = store / request.avatar_id  # of the finished avatar
         self.folder = store / PREPARING / request.avatar_id
+        # Beside it, so that it is held while it is made and removed. No possible id, either.
+        self.lock = _lock_of(self.folder)
         # None of these names is a possible id: the avatar's own folder stands among them.
         self.upload = self.folder / "upload.bin"
         self.idle_film = self.folder / "idle.bin"  # of the person at rest, if one was uploaded, too
         self.idle_frames = self.folder / "idle_frames.txt"  # how many pictures that has
+        self.settings = self.folder / "settings.json"  # those that were in force when it began
         self.plan = self.folder / "plan.json"  # what the upload is, and will be
         self.still = self.folder / "still.png"  # a picture, upright and scaled
         self.look = self.folder / "look.json"  # the face that was found, for approval
@@ -68,16 +74,32 @@ class Work:
                 f"there is an avatar {self.request.avatar_id} already: "
                 "choose another id, or delete that one first"
             )
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with self._held_anyway():
+            try:
+                self.folder.mkdir()
+            except FileExistsError:
+                raise AvatarExists(self._why_it_is_there()) from None
+            self.avatar.mkdir()
+            self.keep(self.request)
+
+    def _why_it_is_there(self) -> str:
+        avatar_id, kept = self.request.avatar_id, self.kept()
+        if kept and not kept.job_id:
+            return (
+                f"an avatar {avatar_id} was begun by `musetalk-stream prepare` and is not "
+                "finished: choose another id, go on by the same command, or remove it by "
+                f"`musetalk-stream avatars --delete {avatar_id}`"
+            )
+        return (
+            f"an avatar {avatar_id} is being made already: choose another id, or wait for that one"
+        )
+
+    def kept(self) -> Request | None:
+        """What is asked for in the folder that is there; None if that can't be read."""
         try:
-            self.folder.mkdir()
-        except FileExistsError:
-            raise AvatarExists(
-                f"an avatar {self.request.avatar_id} is being made already: "
-                "choose another id, or wait for that one"
-            ) from None
-        self.avatar.mkdir()
-        self.keep(self.request)
+            return read_request((self.folder / "request.json").read_text())
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def keep(self, request: Request) -> None:
         """Write down what is asked for, as it is now."""
@@ -88,46 +110,61 @@ class Work:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """No two processes work in a folder. The kernel lets go for who is killed. Raises
-        AvatarExists."""
-        with (self.folder / "work.lock").open("wb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise AvatarExists(
-                    f"avatar {self.request.avatar_id} is being made by another process"
-                ) from None
+        """No two processes work in a folder, nor begin or remove it at once. The kernel lets go for
+        who is killed. Raises AvatarExists."""
+        lock = _locked(self.lock)
+        if lock is None:
+            raise AvatarExists(f"avatar {self.request.avatar_id} is being made by another process")
+        with lock:
             self._holding = True
             try:
                 yield
             finally:
                 self._holding = False
+                _remove_lock(self.lock)
+
+    @contextmanager
+    def _held_anyway(self) -> Iterator[None]:
+        """By this process already, or now."""
+        if self._holding:
+            yield
+            return
+        with self.held():
+            yield
 
     def is_held_by_others(self) -> bool:
         return not self._holding and _is_held(self.folder)
 
     def finish(self, *, replace: bool = False) -> Path:
-        """Put the avatar into its place, at once and whole. Raises AvatarExists."""
-        if replace and self.place.exists():
-            throw_away(self.place)
+        """Put the avatar into its place, at once and whole. Raises AvatarExists.
+
+        One that is replaced is only removed when the new one is there.
+        """
+        old = _name_of_deleted(self.place)
+        if replace:
+            with suppress(FileNotFoundError):
+                self.place.rename(old)
         try:
             self.avatar.rename(self.place)
         except OSError as exc:
+            with suppress(OSError):  # there was none, or somebody else's has come meanwhile
+                old.rename(self.place)
             if exc.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                 raise
             raise AvatarExists(f"there is an avatar {self.place.name} already") from exc
+        shutil.rmtree(old, ignore_errors=True)
         self.discard()
         return self.place
 
     def discard(self) -> None:
         """Remove everything of this preparation, unless another process is at it."""
-        if self.is_held_by_others():
-            log.warning("%r is left alone: another process is at it", self)
+        if not self.folder.exists():
             return
-        with suppress(FileNotFoundError):
-            throw_away(self.folder)
-        with suppress(OSError):
-            self.folder.parent.rmdir()  # if it was the last
+        try:
+            with self._held_anyway(), suppress(FileNotFoundError):
+                throw_away(self.folder)
+        except AvatarExists:
+            log.warning("%r is left alone: another process is at it", self)
 
 
 @contextmanager
@@ -185,10 +222,14 @@ def anybody_at_work(store: Path) -> bool:
 def throw_away(folder: Path) -> None:
     """Remove a folder of a store, all at once for everybody else: renamed first, and what a killed
     process leaves of it is swept up by the next server. Raises FileNotFoundError."""
-    store = folder.parent if folder.parent.name != PREPARING else folder.parent.parent
-    gone = store / f"{DELETED}{folder.name}-{uuid.uuid4().hex[:8]}"
+    gone = _name_of_deleted(folder)
     folder.rename(gone)
     shutil.rmtree(gone, ignore_errors=True)
+
+
+def _name_of_deleted(folder: Path) -> Path:
+    store = folder.parent if folder.parent.name != PREPARING else folder.parent.parent
+    return store / f"{DELETED}{folder.name}-{uuid.uuid4().hex[:8]}"
 
 
 def sweep(store: Path) -> None:
@@ -198,18 +239,58 @@ def sweep(store: Path) -> None:
     for folder in (store / PREPARING).glob("*/"):
         with suppress(FileNotFoundError):  # who else sweeps, or goes on with it
             age_s = time.time() - max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
-            if age_s > _ABANDONED_AFTER_S and not _is_held(folder):
+            if age_s > _ABANDONED_AFTER_S and (held := _locked(_lock_of(folder))):
                 log.info("removing %s: nobody has gone on with it", folder)
-                throw_away(folder)
+                with held:
+                    throw_away(folder)
+                    _remove_lock(_lock_of(folder))
+    for lock in (store / PREPARING).glob("*.lock"):
+        if not lock.with_suffix("").exists() and (held := _locked(lock)):  # of who was killed
+            with held:
+                _remove_lock(lock)
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
 
 
 def _is_held(folder: Path) -> bool:
     """Whether a process works in it."""
     try:
-        with (folder / "work.lock").open("rb") as lock:
+        with _lock_of(folder).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
     except BlockingIOError:
         return True
     return False
+
+
+def _locked(path: Path) -> IO[bytes] | None:
+    """The file, which is this process's until it is closed; None if it is another's."""
+    for _ in range(_LOCK_TRIES):
+        with suppress(FileNotFoundError, FileExistsError):  # the folder goes with the last in it
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = path.open("wb")
+            if _is_ours(lock, path):
+                return lock
+            lock.close()
+        time.sleep(_LOCK_AGAIN_S)
+    return None
+
+
+def _is_ours(lock: IO[bytes], path: Path) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Who had it may have removed it; the next one is another file.
+        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+def _remove_lock(path: Path) -> None:
+    """By who holds it; and the folder, if it was the last in it."""
+    with suppress(FileNotFoundError):
+        path.unlink()
+    with suppress(OSError):
+        path.parent.rmdir()
