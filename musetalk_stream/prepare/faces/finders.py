@@ -44,6 +44,8 @@ def _mediapipe() -> FaceFinder:
     try:
         from .mesh import MeshFinder
     except (ImportError, OSError, AttributeError) as exc:  # or what it needs of the system
+        if isinstance(exc.__cause__ or exc.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from exc  # its C++ makes an ImportError of it
         raise FaceFinderMissing(f"mediapipe can't be loaded: {exc}") from exc
     return MeshFinder()
 
