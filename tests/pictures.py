@@ -1,7 +1,9 @@
 """Photos and videos of which every pixel is known, as phones, programs and strangers send them."""
 
+import resource
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -100,3 +102,14 @@ def turn(path: Path, degrees: int) -> None:
     a, b, c, d = (value << 16 for value in _MATRICES[degrees])
     struct.pack_into(">9i", file, matrix, a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(file)
+
+
+@contextmanager
+def files_of_at_most(num_bytes: int) -> Iterator[None]:
+    """As on a disk that is full."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)

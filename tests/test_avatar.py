@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import TINY_FRAMES, make_avatar, make_avatar_folder
+from pictures import files_of_at_most
 
 from musetalk_stream.avatar import (
     find_avatars,
@@ -96,16 +97,35 @@ def test_derive_is_done_once_and_again_when_it_must(tmp_path: Path) -> None:
     first = frames.stat().st_ino
     derive(folder, SETTINGS)
     assert frames.stat().st_ino == first, "nothing has changed"
+    loop = folder / "derived" / "placeholder.mp4"
+    second = loop.stat().st_ino
     derive(folder, EncoderConfig(crf=30))
-    second = frames.stat().st_ino
-    assert second != first, "the placeholder goes through other encoder settings"
+    assert loop.stat().st_ino != second, "it goes through other encoder settings"
+    assert frames.stat().st_ino == first, "the pictures do not"
     document = json.loads((folder / "avatar.json").read_text())
     (folder / "avatar.json").write_text(json.dumps({**document, "cycle": "ping-pong"}))
     derive(folder, EncoderConfig(crf=30))
-    assert frames.stat().st_ino != second, "the placeholder shows another cycle"
+    assert frames.stat().st_ino != first, "the placeholder shows another cycle"
     assert sorted(path.name for path in folder.iterdir()) == [
         "avatar.json", "derived", "landmarks.npy", "source.mp4",
     ]  # fmt: skip
+
+
+def test_without_room_for_another_loop_the_old_one_is_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = make_avatar_folder(tmp_path)
+    with files_of_at_most(1000), pytest.raises(OSError, match="large"):
+        derive(folder, SETTINGS)
+    derive(folder, SETTINGS)
+    old = open_avatar(folder).placeholder.read_bytes()
+    with files_of_at_most(1000):
+        derive(folder, EncoderConfig(crf=30))
+    assert "keeps its old loop" in caplog.text
+    assert open_avatar(folder).placeholder.read_bytes() == old
+    derive(folder, EncoderConfig(crf=30))
+    assert open_avatar(folder).placeholder.read_bytes() != old
+    assert not list(folder.glob("derived.*"))
 
 
 def test_deriving_anew_keeps_what_others_hold(tmp_path: Path) -> None:
@@ -132,8 +152,10 @@ def test_a_failed_derive_leaves_the_old_one(tmp_path: Path) -> None:
     folder = make_avatar_folder(tmp_path)
     derive(folder, SETTINGS)
     (folder / "source.mp4").write_bytes(b"broken")
+    document = json.loads((folder / "avatar.json").read_text())
+    (folder / "avatar.json").write_text(json.dumps({**document, "cycle": "ping-pong"}))
     with pytest.raises(SetupError, match="restore it"):
-        derive(folder, EncoderConfig(crf=40))
+        derive(folder, SETTINGS)
     assert (folder / "derived" / "frames.i420").is_file()
     assert not list(folder.glob("derived.*"))
 

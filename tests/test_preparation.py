@@ -1,6 +1,7 @@
 """From an upload to an avatar: the steps, the process in which they run, how long they say it
 takes."""
 
+import errno
 import hashlib
 import json
 import os
@@ -19,7 +20,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from pictures import write_video
+from pictures import files_of_at_most, write_video
 from skimage import data
 
 from musetalk_stream.avatar import Cycle, open_avatar
@@ -33,6 +34,7 @@ from musetalk_stream.errors import (
 )
 from musetalk_stream.prepare.faces.look import read_look
 from musetalk_stream.prepare.faces.mean_face import mean_face
+from musetalk_stream.prepare.files import write_array
 from musetalk_stream.prepare.progress import Estimate, Progress, Stage
 from musetalk_stream.prepare.request import FaceHint, Loop, Request
 from musetalk_stream.prepare.steps import Outcome, run
@@ -103,9 +105,11 @@ def left_in(store: Path) -> list[str]:
 
 def test_a_video_becomes_an_avatar(tmp_path: Path, video: Path) -> None:
     work = begun(tmp_path, video)
+    (work.avatar / "derived.of-a-killed-process").mkdir()
     told: list[Progress] = []
     assert run(work, config_for(tmp_path), told.append) is Outcome.MADE
     avatar = open_avatar(work.finish())
+    assert not list((tmp_path / "ann").glob("derived.*"))
     made = avatar.manifest
     assert (made.width, made.height, made.num_frames) == (SIDE, SIDE, VIDEO_FRAMES)
     assert made.fps == 25
@@ -249,6 +253,12 @@ def test_changed_landmarks_are_not_shown(tmp_path: Path, video: Path) -> None:
 # --- full disks
 
 
+def test_an_array_that_does_not_fit_says_why(tmp_path: Path) -> None:
+    with files_of_at_most(1000), pytest.raises(OSError, match="too large") as caught:
+        write_array(tmp_path / "a.npy", np.zeros(1000))
+    assert caught.value.errno == errno.EFBIG
+
+
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
     folder.mkdir()
@@ -328,6 +338,13 @@ def test_a_process_needs_something_to_go_on_with(tmp_path: Path, what: str) -> N
     if what == "damaged":
         (folder / "request.json").write_text("{}")
     status, told, _ = told_by(process(folder, tmp_path))
+    assert (status, told[-1]["error"]["code"]) == (1, "preparation_failed")
+
+
+def test_a_process_that_can_not_hold_its_work_says_so(tmp_path: Path, photo: Path) -> None:
+    work = begun(tmp_path, photo)
+    work.lock.mkdir()
+    status, told, _ = told_by(process(work.folder, tmp_path))
     assert (status, told[-1]["error"]["code"]) == (1, "preparation_failed")
 
 

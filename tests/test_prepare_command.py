@@ -229,7 +229,7 @@ def test_another_wish_begins_anew(tmp_path: Path, film: Path, what: str) -> None
     if what == "options":
         words += ["--loop", "forward"]
     elif what == "settings":
-        words += ["--avatar-side", "128"]
+        words += ["--avatar-side", "200"]
     else:
         copy.write_bytes(film.read_bytes() + b"\0\0\0\x08free")  # a box without a meaning
     done = result("prepare", store, *words)

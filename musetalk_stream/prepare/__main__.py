@@ -88,11 +88,11 @@ def _prepare(folder: Path, config: Config, speaker: "_Speaker") -> dict[str, Any
     import cv2
 
     from .steps import Outcome, run
-    from .work import open_work
+    from .work import disk_errors, open_work
 
     cv2.setNumThreads(max(1, (os.cpu_count() or 1) // 2))
     work = open_work(folder.absolute())
-    with work.held():
+    with disk_errors(work), work.held():
         outcome = run(work, config, speaker.tell)
         if outcome is Outcome.MADE:
             work.finish()

@@ -36,9 +36,30 @@ def derive(folder: Path, settings: EncoderConfig) -> None:
     and what renderers keep in the folder stays. The stamp comes last and says that all are there.
     """
     manifest = read_manifest(folder)
-    if _read_stamp(folder / "derived") == _stamp(manifest, settings):
+    stamp = _read_stamp(folder / "derived")
+    if stamp == _stamp(manifest, settings):
         return
     log.info("preparing avatar %s (once)", manifest.id)
+    if not _has_pictures(folder / "derived", stamp, manifest):
+        _derive_all(folder, manifest, settings)
+        return
+    try:
+        derive_from_frames(folder, settings, lambda share: None)
+    except OSError as exc:  # a full disk, most likely; nothing that is shown has changed
+        if not (folder / "derived" / "placeholder.mp4").is_file():
+            raise
+        log.error("avatar %s keeps its old loop, of other settings: %s", manifest.id, exc)
+
+
+def _has_pictures(derived: Path, stamp: Any, manifest: Manifest) -> bool:
+    """Whether what was derived is of this avatar, whatever the encoder settings were."""
+    planes = derived / "frames.i420"
+    num_bytes = manifest.num_frames * manifest.width * manifest.height * 3 // 2
+    is_of_it = isinstance(stamp, dict) and stamp.get("manifest") == manifest.to_json()
+    return is_of_it and planes.is_file() and planes.stat().st_size == num_bytes
+
+
+def _derive_all(folder: Path, manifest: Manifest, settings: EncoderConfig) -> None:
     source = folder / "source.mp4"
     if hashlib.sha256(source.read_bytes()).hexdigest() != manifest.source_sha256:
         raise SetupError(f"{source} is not the file that avatar.json describes; restore it")

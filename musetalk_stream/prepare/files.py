@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ def put(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_array(path: Path, array: npt.NDArray[Any]) -> None:
-    with path.open("wb") as file:  # by its name, numpy would give it another suffix
-        np.save(file, array)
+    # Into memory first: of a disk that is full, numpy does not say that it is.
+    file = BytesIO()
+    np.save(file, array)
+    path.write_bytes(file.getbuffer())
 
 
 def write_picture(path: Path, picture: Bgr, kind: str) -> None:

@@ -4,19 +4,21 @@ import datetime
 import json
 import shutil
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
+import av
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from .. import __version__
 from ..avatar import Cycle, Manifest
 from ..config import Config
-from ..errors import StorageFull
+from ..errors import PreparationFailed, StorageFull
 from .derive import derive_from_frames, unpack
 from .faces import Bgr
 from .faces.look import Look, look, read_look
@@ -52,7 +54,7 @@ def run(work: Work, config: Config, tell: Tell) -> Outcome:
     Raises what is wrong with the upload (BadRequest), FaceFinderMissing, StorageFull or
     PreparationFailed; whoever called discards the work then.
     """
-    with disk_errors(work):
+    with disk_errors(work), _library_errors(work):
         plan = _plan(work, config)
         if plan.kind is Kind.STILL:
             _read_still(work, plan, config)
@@ -68,6 +70,19 @@ def run(work: Work, config: Config, tell: Tell) -> Outcome:
         _describe(work, plan, found)
         _encode(work, config, tell)
         return Outcome.MADE
+
+
+@contextmanager
+def _library_errors(work: Work) -> Iterator[None]:
+    """What libraries say without a reason that anybody could act upon."""
+    try:
+        yield
+    except OSError:  # among them are those of PyAV that have to do with files
+        raise
+    except (av.FFmpegError, cv2.error) as exc:
+        raise PreparationFailed(
+            f"avatar {work.request.avatar_id} can't be made of this file: {exc}"
+        ) from exc
 
 
 # --- examining and reading
@@ -226,6 +241,8 @@ def _encode(work: Work, config: Config, tell: Tell) -> None:
     def told(share: float) -> None:
         tell(Progress(Stage.ENCODING, share))
 
+    for leftover in work.avatar.glob("derived.*"):  # of a process that was killed here
+        shutil.rmtree(leftover)
     derive_from_frames(work.avatar, config.encoder, told)
 
 
