@@ -373,6 +373,7 @@ async def test_avatars(server: Server) -> None:
     assert tiny in listed
     assert tiny == {
         "id": "tiny", "name": "Tiny", "width": 128, "height": 128, "fps": 25, "num_frames": 10,
+        "idle_frames": 10,
         "cycle": "forward", "cycle_length": 10, "video_url": "/avatars/tiny/video",
         "provenance": "made by the tests", "licence": "MIT",
         "prepared": True, "protected": True,
