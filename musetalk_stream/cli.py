@@ -106,7 +106,10 @@ def _add_prepare_options(prepare: argparse.ArgumentParser) -> None:
     prepare.add_argument("--id", help="of the avatar (default: from the name of the file)")
     prepare.add_argument("--name", help="that people read (default: that of the file)")
     prepare.add_argument(
-        "--face-box", metavar="X1,Y1,X2,Y2", help="where the face is, in pixels of the picture"
+        "--face-box",
+        metavar="X1,Y1,X2,Y2",
+        help="where the face is, in pixels of the picture (--face-box=-5,… where it begins with a "
+        "minus)",
     )
     prepare.add_argument("--face-point", metavar="X,Y", help="which of several faces")
     prepare.add_argument(
@@ -187,16 +190,26 @@ def _bench(config: Config) -> int:
 
 def _prepare(config: Config, args: argparse.Namespace) -> int:
     from . import prepare_command
-    from .prepare.request import Loop, Request, avatar_id_of, read_hint
+    from .prepare.request import (
+        LONGEST_TEXT,
+        Loop,
+        Request,
+        avatar_id_of,
+        in_one_line,
+        read_hint,
+    )
 
     hints = {"face_box": args.face_box or "", "face_point": args.face_point or ""}
     if args.landmarks:
         hints["landmarks"] = _read_text(args.landmarks)
+    if len(args.name or "") > LONGEST_TEXT:
+        raise InvalidParameter("name", f"must be a string of at most {LONGEST_TEXT} characters")
     file = args.file.absolute()
+    file_name = in_one_line(file.name)[-LONGEST_TEXT:]
     request = Request(
         avatar_id=avatar_id_of(file.name) if args.id is None else args.id,
-        name=args.name or file.stem,
-        file_name=file.name,
+        name=in_one_line(args.name or file.stem)[:LONGEST_TEXT] or file_name,
+        file_name=file_name,
         job_id="",  # it is no server's
         loop=Loop(args.loop),
         hint=read_hint(hints),
@@ -209,6 +222,8 @@ def _read_text(path: Path) -> str:
     """Raises InvalidParameter."""
     try:
         return path.read_text()
+    except FileNotFoundError:
+        raise InvalidParameter("landmarks", f"there is no {path}") from None
     except (OSError, ValueError) as exc:
         raise InvalidParameter("landmarks", f"{path} can't be read: {exc}") from exc
 

@@ -24,6 +24,7 @@ _OPENCV = (
     "opencv-contrib-python",
 )
 _LOW_SPACE_BYTES = 2 * 10**9
+_FEW = 5  # avatars that are named; a store may hold hundreds
 _NO_SPACE_BYTES = 10**8  # less than one prepared avatar
 
 
@@ -192,7 +193,9 @@ def _avatars(config: Config) -> Iterator[Finding]:
     if not known:
         yield Finding(Verdict.MISSING, "no avatar", "reinstall: the demo avatar ships with us")
         return
-    yield Finding(Verdict.OK, f"avatars: {', '.join(sorted(known))}")
+    first = sorted(known)[:_FEW]
+    more = f" and {len(known) - len(first)} more" if len(known) > len(first) else ""
+    yield Finding(Verdict.OK, f"avatars: {', '.join(first)}{more}")
     aliases = config.session.aliases()
     for name, avatar_id in {"--avatar": config.session.avatar, **aliases}.items():
         if avatar_id not in known and avatar_id not in aliases:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import shlex
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,7 +20,9 @@ from .errors import (
     InvalidParameter,
     MuseTalkStreamError,
     NoMediaFile,
+    PreparationFailed,
     SetupError,
+    UploadTooLarge,
 )
 from .prepare.files import put
 from .prepare.progress import Estimate, Progress, Stage
@@ -51,24 +54,36 @@ def run(
     What is interrupted or killed stays, and goes on when the same command is given again.
     """
     _check_id(config, request.avatar_id)
-    _check_files(file, idle)
+    _check_files(config, file, idle)
     store = config.storage.avatars_dir
     work = Work(store, request)
     with disk_errors(work):
         store.mkdir(parents=True, exist_ok=True)
         sweep(store)
     line = _Line(Estimate(latents=config.engine.renderer != "builtin"))
-    try:
-        with disk_errors(work), work.held():
-            _make_in_its_place(work, config, file, idle, line, replace_old=replace_old)
-    except KeyboardInterrupt:
-        print("interrupted; to go on, give the same command again", file=sys.stderr)
-        return 130
+    with _Interruption() as interruption:
+        try:
+            with disk_errors(work), work.held():
+                _make_in_its_place(
+                    work, config, file, idle, line, interruption, replace_old=replace_old
+                )
+        except (KeyboardInterrupt, Exception):
+            if not interruption.signal:
+                raise
+            print("interrupted; to go on, give the same command again", file=sys.stderr)
+            return 128 + interruption.signal
     return _tell_ready(config, open_avatar(work.place), line)
 
 
 def _make_in_its_place(
-    work: Work, config: Config, file: Path, idle: Path | None, line: "_Line", *, replace_old: bool
+    work: Work,
+    config: Config,
+    file: Path,
+    idle: Path | None,
+    line: "_Line",
+    interruption: "_Interruption",
+    *,
+    replace_old: bool,
 ) -> None:
     """By the process that holds the work."""
     if _was_finished(work):
@@ -79,8 +94,34 @@ def _make_in_its_place(
         with line, disk_errors(work):
             _make(work, config, file, idle, line, replace_old=replace_old)
     except MuseTalkStreamError:
-        work.discard()
+        if not interruption.signal:
+            work.discard()
         raise
+    except MemoryError:
+        work.discard()
+        raise PreparationFailed("it takes more memory than there is for it") from None
+
+
+class _Interruption:
+    """Ctrl-C, or SIGTERM. Remembered, for a library that is being imported or called may make any
+    other exception of it."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+
+    def __enter__(self) -> "_Interruption":
+        self._before = {
+            number: signal.signal(number, self._come) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def _come(self, number: int, _: object) -> None:
+        self.signal = number
+        raise KeyboardInterrupt
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
 
 
 def _check_id(config: Config, avatar_id: str) -> None:
@@ -94,10 +135,12 @@ def _check_id(config: Config, avatar_id: str) -> None:
         )
 
 
-def _check_files(file: Path, idle: Path | None) -> None:
+def _check_files(config: Config, file: Path, idle: Path | None) -> None:
     for path in (file, idle):
         if path and not path.exists():
             raise NoMediaFile(f"there is no {path}")
+        if path and not path.is_dir():
+            _check_size(path, config.prepare.max_avatar_mb)
     if idle and (idle.is_dir() or file.is_dir()):
         raise InvalidParameter("idle", "must be a video, and goes with a video")
     if file.is_dir():
@@ -105,6 +148,16 @@ def _check_files(file: Path, idle: Path | None) -> None:
 
         if not is_official(file):
             raise NoMediaFile(f"{file} is a folder, and not that of an official MuseTalk avatar")
+
+
+def _check_size(file: Path, max_mb: int) -> None:
+    if not file.is_file():
+        raise NoMediaFile(f"{file} is neither a file nor a folder")
+    if (num_bytes := file.stat().st_size) > max_mb * 10**6:
+        raise UploadTooLarge(
+            f"{file} has {num_bytes / 1e6:.0f} MB; the limit is {max_mb} MB: send a part of it, or "
+            "set another --max-avatar-mb"
+        )
 
 
 # --- the work folder
@@ -180,6 +233,7 @@ def _make(
     *,
     replace_old: bool,
 ) -> None:
+    line.begin()
     from .prepare.official import import_official
     from .prepare.steps import run
 
@@ -270,8 +324,16 @@ class _Line:
         step = 1 if self._is_terminal else _LINE_EVERY_PERCENT
         if self._told == (progress.stage, percent // step):
             return
-        self._told = (progress.stage, percent // step)
-        words = f"{percent:3} %  {_WORDS[progress.stage]}{self._left()}"
+        self._show(progress.stage, percent)
+
+    def begin(self) -> None:
+        """Before it is known what the file is."""
+        self._show(Stage.READING, 0)
+
+    def _show(self, stage: Stage, percent: int) -> None:
+        step = 1 if self._is_terminal else _LINE_EVERY_PERCENT
+        self._told = (stage, percent // step)
+        words = f"{percent:3} %  {_WORDS[stage]}{self._left()}"
         if self._is_terminal:
             full = _BAR_WIDTH * percent // 100
             bar = "#" * full + "." * (_BAR_WIDTH - full)

@@ -121,6 +121,12 @@ def test_what_can_not_be_made_is_refused_and_leaves_nothing(
     assert "another name of avatar demo" in refusal(str(film), "--id", "test_avatar")
     assert "face_box" in refusal(str(film), "--face-box", "1,2,3")
     assert "landmarks" in refusal(str(film), "--landmarks", str(text))
+    assert "there is no" in refusal(str(film), "--landmarks", str(tmp_path / "none.json"))
+    assert "neither a file nor" in refusal("/dev/zero")
+    assert "at most 128" in refusal(str(film), "--name", "x" * 129)
+    with (large := tmp_path / "large.mp4").open("wb") as file:
+        file.truncate(1_100_000)
+    assert "the limit is 1 MB" in refusal(str(large), "--max-avatar-mb", "1")
 
 
 def test_a_place_where_nothing_can_be_kept(
@@ -195,7 +201,69 @@ def test_avatars_are_listed_and_deleted(tmp_path: Path, capsys: pytest.CaptureFi
         assert said in capsys.readouterr().err
 
 
+def test_what_was_begun_is_listed_and_deleted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["avatars", "--avatars-dir", str(tmp_path)]
+    works = [
+        Work(tmp_path, Request(name, "Ann", "photo.jpg", job_id=job))
+        for name, job in (("ann", ""), ("bea", "job"), ("cleo", ""))
+    ]
+    for work in works:
+        work.begin()
+    with works[2].held():
+        assert main(words) == 0
+        first, second, third = capsys.readouterr().out.splitlines()[-3:]
+        assert first.startswith("unfinished: ann (of photo.jpg; musetalk-stream prepare goes on")
+        assert second.startswith("unfinished: bea (a server's job")
+        assert third == "unfinished: cleo (is being made now)"
+        for name in ("ann", "bea"):
+            assert main([*words, "--delete", name]) == 0
+            assert capsys.readouterr().out == f"the unfinished avatar {name} is deleted\n"
+        assert main([*words, "--delete", "cleo"]) == 1
+        assert "end that first" in capsys.readouterr().err
+    works[2].lock.mkdir()
+    assert main([*words, "--delete", "cleo"]) == 1
+    assert "'cleo' can't be deleted" in capsys.readouterr().err
+    works[2].lock.rmdir()
+    assert main([*words, "--delete", "cleo"]) == 0
+    assert left_in(tmp_path) == []
+
+
+def test_what_steers_a_terminal_comes_into_no_name(
+    tmp_path: Path, film: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(film), "--id", "ann", "--name", "\x1b[2JAnn\n" + "n" * 60]
+    assert main(["prepare", *words, "--avatars-dir", str(tmp_path)]) == 0
+    assert open_avatar(tmp_path / "ann").manifest.name == "[2JAnn " + "n" * 60
+    capsys.readouterr()
+    assert main(["avatars", "--avatars-dir", str(tmp_path)]) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("ann"))
+    assert "[2JAnn " + "n" * 24 + "…  My Film.mp4" in row
+
+
 # --- interrupted, killed
+
+
+@pytest.mark.parametrize(
+    ("number", "after_s"),
+    [(signal.SIGINT, 0.0), (signal.SIGINT, 0.2), (signal.SIGINT, 0.4), (signal.SIGTERM, 0.2)],
+)
+def test_whatever_is_interrupted_stays(
+    tmp_path: Path, film: Path, number: signal.Signals, after_s: float
+) -> None:
+    """As while libraries are imported, which make other exceptions of it."""
+    with subprocess.Popen(
+        command("prepare", tmp_path, str(film)), stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stderr is not None
+        assert "reading the file" in running.stderr.readline()
+        time.sleep(after_s)
+        running.send_signal(number)
+        said = running.stderr.read()
+    assert running.returncode == 128 + number, said
+    assert "interrupted; to go on" in said
+    assert (tmp_path / PREPARING / "my-film" / "request.json").is_file()
 
 
 def test_who_interrupts_goes_on_later(tmp_path: Path, film: Path) -> None:

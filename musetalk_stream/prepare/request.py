@@ -19,6 +19,14 @@ Point = tuple[float, float]
 _LONGEST_SLUG = 56  # of the 64 characters of an id: whoever must tell two apart has eight left
 
 
+LONGEST_TEXT = 128  # characters of a name
+
+
+def in_one_line(said: str) -> str:
+    """With a space for each character that can't be seen: it may steer a terminal, or a line."""
+    return "".join(sign if sign.isprintable() else " " for sign in said).strip()
+
+
 class Loop(StrEnum):
     """How the pictures of a video repeat."""
 

@@ -10,9 +10,7 @@ from aiohttp import web
 from ..avatar import is_avatar_id
 from ..errors import InvalidParameter
 from ..jobs import Wanted
-from ..prepare.request import FaceHint, Loop, read_hint
-
-_MAX_TEXT = 128
+from ..prepare.request import LONGEST_TEXT, FaceHint, Loop, in_one_line, read_hint
 
 
 async def parameters(request: web.Request) -> Mapping[str, Any]:
@@ -30,8 +28,8 @@ async def parameters(request: web.Request) -> Mapping[str, Any]:
 
 def text(raw: Mapping[str, Any], name: str) -> str | None:
     value = raw.get(name)
-    if value is not None and not (isinstance(value, str) and len(value) <= _MAX_TEXT):
-        raise InvalidParameter(name, f"must be a string of at most {_MAX_TEXT} characters")
+    if value is not None and not (isinstance(value, str) and len(value) <= LONGEST_TEXT):
+        raise InvalidParameter(name, f"must be a string of at most {LONGEST_TEXT} characters")
     return value
 
 
@@ -53,7 +51,7 @@ def wanted(fields: Mapping[str, str], file_name: str) -> Wanted:
     return Wanted(
         file_name=_shown_name(file_name),
         avatar_id=avatar_id,
-        name=_in_one_line(text(fields, "name") or "") or None,
+        name=in_one_line(text(fields, "name") or "") or None,
         loop=_loop(fields.get("loop") or Loop.AUTO),
         hint=read_hint(fields),
         approve=flag(fields, "approve"),
@@ -84,9 +82,4 @@ def _loop(name: str) -> Loop:
 
 def _shown_name(file_name: str) -> str:
     """Of a file, as people know it: without folders."""
-    return _in_one_line(re.split(r"[\\/]", file_name)[-1])[-_MAX_TEXT:] or "upload"
-
-
-def _in_one_line(said: str) -> str:
-    """With a space for each character that can't be seen: it may steer a terminal, or a line."""
-    return "".join(sign if sign.isprintable() else " " for sign in said).strip()
+    return in_one_line(re.split(r"[\\/]", file_name)[-1])[-LONGEST_TEXT:] or "upload"
