@@ -92,7 +92,7 @@ def _make_in_its_place(
     _begin_or_go_on(work, config, file, idle, replace_old=replace_old)
     try:
         with line, disk_errors(work):
-            _make(work, config, file, idle, line, replace_old=replace_old)
+            _make(work, config, file, idle, line, interruption, replace_old=replace_old)
     except MuseTalkStreamError:
         if not interruption.signal:
             work.discard()
@@ -104,7 +104,7 @@ def _make_in_its_place(
 
 class _Interruption:
     """Ctrl-C, or SIGTERM. Remembered, for a library that is being imported or called may make any
-    other exception of it."""
+    other exception of it, or none."""
 
     def __init__(self) -> None:
         self.signal = 0
@@ -114,6 +114,11 @@ class _Interruption:
             number: signal.signal(number, self._come) for number in (signal.SIGINT, signal.SIGTERM)
         }
         return self
+
+    def check(self) -> None:
+        """Raises KeyboardInterrupt where it was swallowed."""
+        if self.signal:
+            raise KeyboardInterrupt
 
     def _come(self, number: int, _: object) -> None:
         self.signal = number
@@ -230,6 +235,7 @@ def _make(
     file: Path,
     idle: Path | None,
     line: "_Line",
+    interruption: "_Interruption",
     *,
     replace_old: bool,
 ) -> None:
@@ -237,14 +243,18 @@ def _make(
     from .prepare.official import import_official
     from .prepare.steps import run
 
+    def tell(progress: Progress) -> None:
+        interruption.check()
+        line.tell(progress)
+
     if idle and not work.idle_film.exists():
         put(work.idle_film, partial(shutil.copyfile, idle))
     if not work.upload.exists():
         put(work.upload, partial(_bring, file))
     if file.is_dir():
-        import_official(file, work, config, line.tell)
+        import_official(file, work, config, tell)
     else:
-        run(work, config, line.tell)
+        run(work, config, tell)
     line.end()
     _tell_notes(work)
     work.finish(replace=replace_old)
