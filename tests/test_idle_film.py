@@ -13,7 +13,7 @@ from servers import Command
 
 from musetalk_stream.avatar import open_avatar
 from musetalk_stream.config import Config, StorageConfig
-from musetalk_stream.errors import InvalidParameter, NoFace
+from musetalk_stream.errors import InvalidParameter, NoFace, UnsupportedMedia
 from musetalk_stream.prepare.request import Request
 from musetalk_stream.prepare.steps import run
 from musetalk_stream.prepare.work import Work
@@ -101,6 +101,14 @@ def test_the_two_must_have_the_same_shape(tmp_path: Path, films: Films) -> None:
     tall = film(tmp_path / "tall.mp4", 60, 4, (180, 320))
     work = begun(tmp_path / "store", films.speaking, tall)
     with pytest.raises(InvalidParameter, match="same shape: 180x320 does not go with 320x240"):
+        run(work, config_for(tmp_path / "store"), lambda progress: None)
+
+
+def test_what_is_wrong_with_the_idle_video_is_told_as_such(tmp_path: Path, films: Films) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("no video")
+    work = begun(tmp_path / "store", films.speaking, text)
+    with pytest.raises(UnsupportedMedia, match=r"^in the idle video: "):
         run(work, config_for(tmp_path / "store"), lambda progress: None)
 
 

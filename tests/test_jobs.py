@@ -22,7 +22,8 @@ from musetalk_stream.jobs import JobState, process
 from musetalk_stream.jobs import job as job_module
 from musetalk_stream.jobs import jobs as jobs_module
 from musetalk_stream.jobs.state import IllegalTransition, Trigger, advance
-from musetalk_stream.prepare.work import PREPARING
+from musetalk_stream.prepare.request import Request
+from musetalk_stream.prepare.work import PREPARING, Work
 
 # --- what may happen when
 
@@ -261,6 +262,15 @@ async def test_many_look_on_and_leaving_cancels_nothing(avatars: Avatars) -> Non
                 assert [event["state"] for event in await events.rest()] == ["cancelled"]
     async with avatars.events(job_id) as late:
         assert [event["state"] for event in await late.rest()] == ["cancelled"]
+
+
+async def test_who_is_slow_is_told_the_end_too(tmp_path: Path) -> None:
+    request = Request(avatar_id="ann", name="Ann", file_name="ann.jpg", job_id="job")
+    job = job_module.Job(Work(tmp_path, request))
+    following = job.follow()
+    assert (await anext(following))[1]["state"] == "queued"
+    job.advance(Trigger.CANCEL)  # while the first is still being written
+    assert [event["state"] async for _, event in following] == ["cancelled"]
 
 
 async def test_the_next_server_goes_on(begin: Begin, own_store: Path) -> None:

@@ -169,12 +169,13 @@ class Job:
         self._followers += 1
         try:
             while True:
-                changed = self._changed
+                # Now: it may end while a slow follower takes what is yielded.
+                changed, is_last = self._changed, self.is_over or self._is_closed
                 event = {"event": "job", **self.document()}
                 if event != told:
                     told = event
                     yield None, event
-                if self.is_over or self._is_closed:
+                if is_last:
                     return
                 if changed is self._changed:
                     await changed.wait()

@@ -182,10 +182,9 @@ class Jobs:
             raise AvatarExists(
                 f"there is an avatar {avatar_id} already: choose another id, or delete that one"
             )
-        if (self._store / PREPARING / avatar_id).exists():
-            raise AvatarExists(
-                f"an avatar {avatar_id} is being made already: choose another id, or wait for it"
-            )
+        work = Work(self._store, Request(avatar_id, name="", file_name="", job_id=""))
+        if work.folder.exists():
+            raise AvatarExists(work.why_it_is_there())
 
     def _require_no_alias(self, avatar_id: str) -> None:
         """Raises AvatarExists."""

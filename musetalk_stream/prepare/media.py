@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from ..config import PrepareConfig
-from ..errors import DamagedMedia, EmptyMedia, InvalidParameter, UnsupportedMedia
+from ..errors import BadRequest, DamagedMedia, EmptyMedia, InvalidParameter, UnsupportedMedia
 from .stills import ImageHeader, examine_image
 from .videos import VideoHeader, examine_video
 
@@ -134,7 +134,10 @@ def examine_all(path: Path, idle: Path | None, limits: PrepareConfig) -> tuple[M
     media = examine(path, limits)
     if idle is None:
         return media, None
-    at_rest = examine(idle, limits)
+    try:
+        at_rest = examine(idle, limits)
+    except BadRequest as exc:
+        raise type(exc)(f"in the idle video: {exc}") from exc
     _require_alike(media, at_rest)
     return media, at_rest
 

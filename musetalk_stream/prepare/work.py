@@ -78,11 +78,12 @@ class Work:
             try:
                 self.folder.mkdir()
             except FileExistsError:
-                raise AvatarExists(self._why_it_is_there()) from None
+                raise AvatarExists(self.why_it_is_there()) from None
             self.avatar.mkdir()
             self.keep(self.request)
 
-    def _why_it_is_there(self) -> str:
+    def why_it_is_there(self) -> str:
+        """For who wants to begin and finds the folder there."""
         avatar_id, kept = self.request.avatar_id, self.kept()
         if kept and not kept.job_id:
             return (
