@@ -6,14 +6,13 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 from ..config import Config, process_environment
 from ..errors import (
     AvatarExists,
     BadRequest,
-    InvalidParameter,
     JobNotFound,
     MuseTalkStreamError,
     NotAwaitingApproval,
@@ -22,7 +21,7 @@ from ..errors import (
     TooManyJobs,
 )
 from ..prepare.progress import Progress, Stage
-from ..prepare.request import FaceHint, Loop, Request, avatar_id_of
+from ..prepare.request import FaceHint, Request, avatar_id_of
 from ..prepare.work import PREPARING, Work, anybody_at_work, throw_away, unfinished
 from ..readying import Readying
 from ..shelf import AvatarShelf
@@ -31,28 +30,16 @@ from .process import examine, prepare
 from .second_look import begin_second_look, undo_second_look
 from .state import JobState, Trigger
 from .store_lock import served
+from .wanted import Wanted, require_inside
 
 log = logging.getLogger(__name__)
 
 _REMEMBERED = 100  # jobs that are over; the oldest is forgotten first
 _APPROVAL_S = 3600.0  # for which a found face waits for somebody to look at it
 _EXAMINED_AT_ONCE = 2  # uploads; others wait, and they are as many as jobs at most
-_LEAST_BOX = 8  # pixels of each side, of the original
 # A process looks five times in a second whether the server that started it is still there.
 _ORPHANS_BEGIN_S, _ORPHANS_END_S, _LOOK_EVERY_S = 0.5, 3.0, 0.2
 _RETRY_S = (5, 60)  # what whoever finds the queue full is told to wait, at least and at most
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a client wants to be made of an upload. avatar_id: None for one like the file's name."""
-
-    file_name: str
-    avatar_id: str | None = None
-    name: str | None = None
-    loop: Loop = Loop.AUTO
-    hint: FaceHint = field(default_factory=FaceHint)
-    approve: bool = False
 
 
 class Jobs:
@@ -421,26 +408,6 @@ class Jobs:
         over = [job for job in self._jobs.values() if job.is_over]
         for job in over[:-_REMEMBERED]:
             del self._jobs[job.id]
-
-
-def require_inside(hint: FaceHint, width: int, height: int) -> None:
-    """Raises InvalidParameter if a hint is not in the picture. width, height: of the original."""
-    if hint.point and not (0 <= hint.point[0] <= width and 0 <= hint.point[1] <= height):
-        raise InvalidParameter("face_point", f"must lie in the picture of {width}x{height} pixels")
-    if hint.box:
-        left, top, right, bottom = hint.box
-        if left < 0 or top < 0 or right > width or bottom > height:
-            raise InvalidParameter(
-                "face_box", f"must lie in the picture of {width}x{height} pixels"
-            )
-        if min(right - left, bottom - top) < _LEAST_BOX:
-            raise InvalidParameter("face_box", f"must be at least {_LEAST_BOX} pixels on each side")
-    if hint.landmarks:  # some may lie beyond the border
-        x, y = (sum(numbers) / len(numbers) for numbers in zip(*hint.landmarks, strict=True))
-        if not (0 <= x <= width and 0 <= y <= height):
-            raise InvalidParameter(
-                "landmarks", f"must lie in the picture of {width}x{height} pixels"
-            )
 
 
 def _remove(work: Work) -> None:
