@@ -206,6 +206,23 @@ async def test_an_upload_that_breaks_off_leaves_nothing(avatars: Avatars) -> Non
     assert (await avatars.client.get("/jobs")).json()["jobs"] == []
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "status"),
+    [("avatar_id", "tiny", 409), ("face_box", "1,2,3", 400), ("loop", "round", 400)],
+)
+async def test_fields_are_looked_at_before_the_file(
+    avatars: Avatars, name: str, value: str, status: int
+) -> None:
+    head, parts = BEGINNING.split(b"\r\n\r\n", 1)
+    field = f'--X\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+    address = urlsplit(avatars.server.url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(head + b"\r\n\r\n" + field.encode() + parts)  # and no more of the file
+    assert f" {status} ".encode() in await asyncio.wait_for(reader.readline(), 5)
+    writer.close()
+    await avatars.until_nothing_is_left()
+
+
 async def test_an_upload_that_stalls(avatars: Avatars, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "_SILENCE_S", 0.2)
     address = urlsplit(avatars.server.url)

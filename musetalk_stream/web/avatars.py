@@ -1,6 +1,7 @@
 """Avatars: looked at, made of uploads, deleted."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from aiohttp import hdrs, web
 
 from ..avatar import Avatar
 from ..errors import AvatarInUse, AvatarNotFound, NotFound
+from ..jobs import Wanted
 from ..prepare.work import PREPARING, throw_away
 from .context import CONFIG, Services, services
 from .pages import avatar_document, avatars_page
@@ -42,16 +44,22 @@ async def create_avatar(request: web.Request) -> web.Response:
     """Takes in a picture or a video, and answers when it is known to be one."""
     config, jobs = request.app[CONFIG], services(request).jobs
     store = config.storage.avatars_dir
-    asked = wanted(request.query, "")  # before a long upload is read for nothing
-    if asked.avatar_id:
-        jobs.require_free(asked.avatar_id)
+
+    def asked(fields: Mapping[str, str], file_name: str) -> Wanted:
+        found = wanted({**request.query, **fields}, file_name)
+        if found.avatar_id:
+            jobs.require_free(found.avatar_id)
+        return found
+
+    asked({}, "")  # before anything is read for nothing
     with jobs.room():
         async with received_media(
-            request, config.prepare.max_avatar_bytes, store / PREPARING
+            request, config.prepare.max_avatar_bytes, store / PREPARING, asked
         ) as media:
-            asked = wanted({**request.query, **media.fields}, media.file_name)
             with storage_errors():
-                job = await jobs.submit(media.path, media.idle, asked)
+                job = await jobs.submit(
+                    media.path, media.idle, asked(media.fields, media.file_name)
+                )
     return web.json_response(job.document(), status=202, headers={hdrs.LOCATION: f"/jobs/{job.id}"})
 
 

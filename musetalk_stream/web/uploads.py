@@ -4,7 +4,7 @@ import asyncio
 import errno
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,12 +76,17 @@ class ReceivedMedia:
 
 @asynccontextmanager
 async def received_media(
-    request: web.Request, max_bytes: int, folder: Path
+    request: web.Request,
+    max_bytes: int,
+    folder: Path,
+    check: Callable[[Mapping[str, str], str], object],
 ) -> AsyncIterator[ReceivedMedia]:
     """The file in the field `file`, and that in the field `idle` if there is one, spooled into a
     folder of their own within `folder`, which goes when the block ends, however it ends.
 
     max_bytes  of each file
+    check      raises what is wrong with the fields so far; asked with the file's name before a
+               file is read, which may be long
 
     Raises NoMediaFile, EmptyMedia, UploadTooLarge, UploadStalled, InvalidParameter, BadRequest,
     StorageFull.
@@ -104,6 +109,7 @@ async def received_media(
                     continue
                 if name in names:
                     raise InvalidParameter(name, "must be one file; send one at a time")
+                check(fields, part.filename or "")
                 with (own / name).open("wb") as file:
                     size = await _spool(part, file, max_bytes, patience)
                 if not size and name == IDLE_FIELD and not part.filename:
