@@ -391,7 +391,7 @@ async def until_latents(avatars: Avatars, **fields: str) -> Json:
     job_id = (await avatars.post(clip(), **fields))["job_id"]
     async with avatars.events(job_id) as events:
         while (told := await events.next())["stage"] != "latents" or told["percent"] == 40:
-            assert told["state"] in ("queued", "running")
+            assert told["state"] in ("queued", "running"), told["error"]
     return told
 
 
@@ -419,10 +419,10 @@ async def test_what_is_told_while_the_renderer_gets_ready(serve: Serve, own_stor
     assert (full.status_code, full.json()["code"]) == (429, "too_many_jobs")
 
 
-def is_any_deleted_open() -> bool:
-    """Whether something that this process has deleted keeps its place on the disk."""
+async def is_no_deleted_open() -> bool:
+    """Whether nothing that this process has deleted keeps its place on the disk."""
     gc.collect()
-    return "/.deleted-" in Path("/proc/self/maps").read_text()
+    return "/.deleted-" not in Path("/proc/self/maps").read_text()  # noqa: ASYNC240
 
 
 async def test_deleting_what_the_renderer_gets_ready_for(serve: Serve, own_store: Path) -> None:
@@ -438,7 +438,7 @@ async def test_deleting_what_the_renderer_gets_ready_for(serve: Serve, own_store
     assert "one" in avatars.ids(), "it is another one"
     other = await until_latents(avatars, avatar_id="two")
     await avatars.cancel(new["job_id"])
-    assert not is_any_deleted_open()
+    await avatars.server.until(is_no_deleted_open)
     renderer.why_not = "the device is full"
     last = (await avatars.follow(other["job_id"]))[-1]
     assert "the device is full" in last["error"]["detail"], "it has its turn"
