@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -383,6 +384,7 @@ class Stuck(NumberRenderer):
         while True:
             if self.why_not:
                 raise ValueError(self.why_not)
+            time.sleep(0.02)  # or it takes all that preparations, which come last, could have
             yield 0.4
 
 
