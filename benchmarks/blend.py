@@ -44,6 +44,7 @@ from musetalk_stream.renderers.musetalk.parsing import face_mask, labels_from_la
 from musetalk_stream.renderers.musetalk.presence import presence
 from musetalk_stream.renderers.musetalk.region import FaceRegion, Placement, place
 from musetalk_stream.renderers.musetalk.windows import window_rows
+from musetalk_stream.sound import Sound
 from musetalk_stream.timeline import PART_FRAMES
 
 from .server import babble, wav
@@ -150,7 +151,11 @@ def ours(
     stages = Stages()
     with stages.timed("open"):
         encoder = UtteranceEncoder(
-            width=WIDTH, height=HEIGHT, fps=Fraction(FPS), ear=ear, settings=settings
+            width=WIDTH,
+            height=HEIGHT,
+            fps=Fraction(FPS),
+            sound=Sound.whole(ear, ear[::3]),
+            settings=settings,
         )
     heard = ear[::3].copy()  # 16 kHz
     features = np.ones((SEGMENT_ROWS, LAYERS, WIDTH_OF_FEATURES), np.float32)

@@ -17,13 +17,13 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
-from musetalk_stream.audio import pcm_at_both_rates
 from musetalk_stream.avatar import Avatar, open_avatar, shipped_avatars
 from musetalk_stream.blend import Picture, compose, i420_planes
 from musetalk_stream.config import EncoderConfig, StorageConfig
 from musetalk_stream.prepare import prepare_store
 from musetalk_stream.renderers import FrameRequest
 from musetalk_stream.renderers.builtin import BuiltinRenderer
+from musetalk_stream.sound import Sound
 
 from .server import RATE, Server, babble, create, events, running_server, speak, wav
 
@@ -47,13 +47,13 @@ async def server_cpu_s(server: Server, sound: bytes) -> float:
 
 
 def write_frames(path: Path, avatar: Avatar, samples: npt.NDArray[np.floating[Any]]) -> None:
-    pcm = pcm_at_both_rates(samples.astype(np.float32), samples[::3].astype(np.float32), 0)
+    sound = Sound.whole(samples.astype(np.float32), samples[::3].astype(np.float32))
     renderer = BuiltinRenderer()
     picture = np.empty_like(avatar.frames[0])
     planes: Picture = i420_planes(picture)
     with path.open("wb") as out:
         for k in range(len(samples) * FPS // RATE):
-            window = renderer.audio_windows(pcm, Fraction(FPS), k, 1)[0]
+            window = renderer.audio_windows(sound, Fraction(FPS), k, 1)[0]
             index = avatar.picture(k)
             (region,) = renderer.submit([FrameRequest(avatar, index, window)]).regions()
             compose(planes, i420_planes(avatar.frames[index]), region)

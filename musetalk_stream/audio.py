@@ -1,7 +1,6 @@
-"""Speech from whatever container it comes in to mono PCM at the two rates that we use."""
+"""Sound files, whole: from whatever container to mono at the two rates that we use."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import BinaryIO
 
@@ -15,6 +14,7 @@ from av.filter import Graph
 
 from .errors import AudioTooLong, DamagedAudio, EmptyAudio, UnsupportedAudio
 from .mp3 import counted_frames
+from .sound import Sound
 from .timeline import EAR_RATE, MODEL_RATE
 
 # FFmpeg's log callback takes the GIL from its own threads: deadlocks and contention.
@@ -48,23 +48,7 @@ _FIRST_CAPACITY = 1 << 18  # audio samples; 1 MB, which malloc gives back when i
 _FULL_SCALE = 2.0**-31  # 32-bit audio samples to ±1
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class Pcm:
-    """Mono speech, full scale ±1, at both rates; sample 0 of each is the same instant.
-
-    ear    float32 `[n]` at 48 kHz
-    model  float32 `[ceil(n/3)]` at 16 kHz
-    """
-
-    ear: npt.NDArray[np.float32]
-    model: npt.NDArray[np.float32]
-
-    @property
-    def duration_s(self) -> float:
-        return len(self.ear) / EAR_RATE
-
-
-def decode(file: BinaryIO, *, max_duration_s: float, trailing_silence_s: float = 0) -> Pcm:
+def decode(file: BinaryIO, *, max_duration_s: float, trailing_silence_s: float = 0) -> Sound:
     """Decode the first audio track of a file (in memory or on disk, at its beginning).
 
     Raises UnsupportedAudio (not audio, or not a plain audio container), DamagedAudio (cut off or
@@ -79,16 +63,16 @@ def decode(file: BinaryIO, *, max_duration_s: float, trailing_silence_s: float =
     if not len(ear):
         raise EmptyAudio("the file holds no sound: 0 samples")
     silence = round(trailing_silence_s * EAR_RATE)
-    return pcm_at_both_rates(ear, model, silence)
+    return _at_both_rates(ear, model, silence)
 
 
-def pcm_at_both_rates(
+def _at_both_rates(
     ear: npt.NDArray[np.float32], model: npt.NDArray[np.float32], silence: int
-) -> Pcm:
+) -> Sound:
     """Append `silence` (48 kHz samples) and make the lengths fit each other."""
     num_ear = len(ear) + silence
     num_model = -(-num_ear * MODEL_RATE // EAR_RATE)
-    return Pcm(_resized(ear, num_ear), _resized(model, num_model))
+    return Sound.whole(_resized(ear, num_ear), _resized(model, num_model))
 
 
 def _resized(samples: npt.NDArray[np.float32], length: int) -> npt.NDArray[np.float32]:

@@ -112,6 +112,17 @@ class SessionConfig(_Checked):
         900.0, "seconds without a viewer or a request after which a session expires", minimum=1
     )
 
+    max_queue: int = setting(
+        8, "utterances of one session that wait to be spoken; one more is refused (429)", minimum=1
+    )
+    prebuffer_s: float = setting(
+        0.2,
+        "seconds by which playback of sound that is still arriving starts later, so that it does "
+        "not stall; a session may ask for another value",
+        minimum=0,
+        maximum=2,
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.aliases()
@@ -128,6 +139,11 @@ class SessionConfig(_Checked):
 class UploadConfig(_Checked):
     max_upload_mb: int = setting(100, "megabytes of one upload", minimum=1)
     max_audio_s: float = setting(600.0, "seconds of audio in one utterance", minimum=1)
+    audio_stall_timeout_s: float = setting(
+        10.0,
+        "seconds without any more sound after which an utterance that is still arriving ends",
+        minimum=0.1,
+    )
 
     @property
     def max_upload_bytes(self) -> int:

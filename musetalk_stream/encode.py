@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 from . import fmp4
 from .blend import Picture, Region, Veil, compose
 from .config import EncoderConfig
+from .sound import Sound
 from .timeline import AAC_FRAME, EAR_RATE, aac_frames_before, ticks_per_frame, ticks_per_second
 
 # Generic in PyAV's type stubs only, hence the string.
@@ -75,13 +76,13 @@ class UtteranceEncoder:
         width: int,
         height: int,
         fps: Fraction,
-        ear: npt.NDArray[np.float32],
+        sound: Sound,
         settings: EncoderConfig,
     ) -> None:
-        """`ear` is the utterance's whole sound, float32 `[n]` at 48 kHz; past it is silence."""
+        """`sound` may still be arriving: what has come when a chunk is cut is in it."""
         self._fps = fps
         self._ticks_per_frame = ticks_per_frame(fps)
-        self._ear = ear
+        self._sound = sound
         # A container only because PyAV templates streams, not codec contexts.
         self._master = av.open(io.BytesIO(), "w", format="mp4")
         self._video = _add_video(self._master, width, height, fps, settings)
@@ -138,10 +139,8 @@ class UtteranceEncoder:
         """Encode the sound until the packets of all AAC frames before `border` are there."""
         while self._aac_frames_fed < border + _AAC_DELAY:
             start = self._aac_frames_fed * AAC_FRAME
-            samples = np.zeros((1, AAC_FRAME), np.float32)
-            heard = self._ear[start : start + AAC_FRAME]
-            samples[0, : len(heard)] = heard
-            frame = AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+            samples = self._sound.heard(start, start + AAC_FRAME)
+            frame = AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
             frame.sample_rate = EAR_RATE
             frame.pts = start
             frame.time_base = Fraction(1, EAR_RATE)

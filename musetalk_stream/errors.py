@@ -26,9 +26,11 @@
     │   ├── AvatarNotFound         404  avatar_not_found
     │   ├── ChunkNotFound          404  chunk_not_found
     │   ├── JobNotFound            404  job_not_found
+    │   ├── UtteranceNotFound      404  utterance_not_found
     │   └── SessionGone            410  session_gone
     ├── Conflict                        what is there stands against it
     │   ├── StreamActive           409  stream_active
+    │   ├── UtteranceEnded         409  utterance_ended
     │   ├── AvatarExists           409  avatar_exists
     │   ├── AvatarInUse            409  avatar_in_use
     │   ├── AvatarProtected        409  avatar_protected
@@ -37,6 +39,7 @@
     │   ├── TooManySessions        429  too_many_sessions
     │   ├── AtCapacity             429  capacity
     │   ├── TooManyJobs            429  too_many_jobs
+    │   ├── QueueFull              429  queue_full
     │   ├── AvatarNotPrepared      409  avatar_not_prepared
     │   ├── NotReady               503  not_ready
     │   └── RendererLost           503  renderer_lost
@@ -228,6 +231,11 @@ class JobNotFound(NotFound):
     title = "Job not found"
 
 
+class UtteranceNotFound(NotFound):
+    code = "utterance_not_found"
+    title = "Utterance not found"
+
+
 class SessionGone(NotFound):
     status = 410
     code = "session_gone"
@@ -246,6 +254,13 @@ class StreamActive(Conflict):
     code = "stream_active"
     title = "Stream active"
     retryable = True
+
+
+class UtteranceEnded(Conflict):
+    """It was interrupted or cancelled while its sound was still arriving."""
+
+    code = "utterance_ended"
+    title = "Utterance ended"
 
 
 class AvatarExists(Conflict):
@@ -300,6 +315,12 @@ class TooManyJobs(Busy):
     status = 429
     code = "too_many_jobs"
     title = "Too many jobs"
+
+
+class QueueFull(Busy):
+    status = 429
+    code = "queue_full"
+    title = "Queue full"
 
 
 class AvatarNotPrepared(Busy):

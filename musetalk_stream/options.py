@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
@@ -56,9 +57,28 @@ CHUNK_DURATION = Option(
 TRAILING_SILENCE = Option(
     "trailing_silence", "Trailing silence (s)", "Silence after the speech", 0, 0, 30, 0.001
 )
+PREBUFFER = Option(
+    "prebuffer", "Prebuffer (s)", "Start sound that still arrives this much later", 0.2, 0, 2, 0.001
+)
 AVATAR_FRAME = Option("avatar_frame", "Avatar frame", "Cycle frame now shown", None, 0, 1e6, 1)
 
 SESSION_OPTIONS = (FPS, PLAYBACK_FPS, BATCH_SIZE, CHUNK_DURATION)
+
+
+class OnBusy(StrEnum):
+    """What becomes of speech that comes while the session is still speaking."""
+
+    REJECT = "reject"  # 409
+    QUEUE = "queue"  # it is spoken after what is there
+    REPLACE = "replace"  # what is there is interrupted
+
+
+def on_busy(raw: object) -> OnBusy:
+    """Raises InvalidParameter."""
+    try:
+        return OnBusy(str(raw))
+    except ValueError:
+        raise InvalidParameter("on_busy", f"must be one of {', '.join(OnBusy)}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +89,8 @@ class SessionOptions:
     playback_fps: Fraction
     batch_size: int
     chunk_duration_s: float
+    on_busy: OnBusy = OnBusy.REJECT
+    prebuffer_s: float = 0.2
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -76,11 +98,24 @@ class SessionOptions:
             "playback_fps": number(self.playback_fps),
             "batch_size": self.batch_size,
             "chunk_duration": self.chunk_duration_s,
+            "on_busy": self.on_busy.value,
+            "prebuffer": self.prebuffer_s,
         }
 
 
-def session_options(raw: Mapping[str, object]) -> SessionOptions:
-    """Read the options of a new session from query values or a JSON object."""
+@dataclass(frozen=True, slots=True)
+class SpeechOptions:
+    """What is asked for one utterance, besides its sound."""
+
+    on_busy: OnBusy = OnBusy.REJECT
+    trailing_silence_s: float = 0.0
+    trim_leading_silence: bool = False
+    prebuffer_s: float = 0.2
+
+
+def session_options(raw: Mapping[str, object], *, prebuffer_s: float = 0.2) -> SessionOptions:
+    """Read the options of a new session from query values or a JSON object. `prebuffer_s`: of who
+    does not ask for one."""
     fps = FPS.read(raw.get("fps", FPS.default))
     playback_fps = PLAYBACK_FPS.read(raw["playback_fps"]) if "playback_fps" in raw else fps
     if playback_fps < fps:
@@ -90,7 +125,26 @@ def session_options(raw: Mapping[str, object]) -> SessionOptions:
         playback_fps=playback_fps,
         batch_size=int(BATCH_SIZE.read(raw.get("batch_size", BATCH_SIZE.default))),
         chunk_duration_s=float(CHUNK_DURATION.read(raw.get("chunk_duration", 2))),
+        on_busy=on_busy(raw.get("on_busy", OnBusy.REJECT)),
+        prebuffer_s=float(PREBUFFER.read(raw.get("prebuffer", prebuffer_s))),
     )
+
+
+def speech_options(raw: Mapping[str, object], session: SessionOptions) -> SpeechOptions:
+    """Read the options of an utterance from query values; the session's where none is given."""
+    return SpeechOptions(
+        on_busy=on_busy(raw.get("on_busy", session.on_busy)),
+        trailing_silence_s=float(TRAILING_SILENCE.read(raw.get("trailing_silence", 0))),
+        trim_leading_silence=_flag(raw, "trim_leading_silence"),
+        prebuffer_s=float(PREBUFFER.read(raw.get("prebuffer", session.prebuffer_s))),
+    )
+
+
+def _flag(raw: Mapping[str, object], name: str) -> bool:
+    value = raw.get(name, "false")
+    if value not in ("true", "false", True, False):
+        raise InvalidParameter(name, "must be true or false")
+    return value in ("true", True)
 
 
 def number(rate: Fraction) -> int | float:

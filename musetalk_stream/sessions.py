@@ -99,20 +99,22 @@ class Session:
         decode_it = partial(
             decode, file, max_duration_s=max_duration_s, trailing_silence_s=trailing_silence_s
         )
-        pcm = await self._engine.decoders.run(decode_it, deadline_s=time.monotonic())
+        sound = await self._engine.decoders.run(decode_it, deadline_s=time.monotonic())
         self._check_open()
         self.state = advance(self.state, Trigger.SPEAK)
-        utterance = Utterance(mint_id(), self.id, self.avatar, pcm, self.options, time.monotonic())
+        utterance = Utterance(
+            mint_id(), self.id, self.avatar, sound, self.options, time.monotonic()
+        )
         fps = self.options.playback_fps
         delivery = Delivery(
-            utterance.request_id, fps, frames_covering(len(pcm.ear), fps), self._phase
+            utterance.request_id, fps, frames_covering(sound.num_ear, fps), self._phase
         )
         self._deliveries.append(delivery)
         self._utterances += 1
         self._task = asyncio.create_task(
             self._perform(utterance, delivery), name=f"utterance-{utterance.request_id[:8]}"
         )
-        log.info("%r: utterance %s, %.2f s", self, utterance.request_id[:8], pcm.duration_s)
+        log.info("%r: utterance %s, %.2f s", self, utterance.request_id[:8], sound.duration_s)
         return delivery
 
     async def _perform(self, utterance: Utterance, delivery: Delivery) -> None:

@@ -18,6 +18,28 @@ PART_FRAMES = 8
 _MIN_TIMESCALE = 10_000
 
 
+# What a mouth may depend on after the last of its frames has been shown: a fade, or a pause that
+# turns out to be one, needs a glance ahead. In frames, and in 48 kHz audio samples besides.
+_AHEAD_FRAMES = Fraction(3, 2)
+_AHEAD_SAMPLES = EAR_RATE // 5
+
+
+def ear_samples_needed(frames: int, fps: Fraction) -> int:
+    """48 kHz audio samples that must have come before the first `frames` frames can be made of
+    sound that goes on. Renderers look no further ahead, whatever is there."""
+    return math.ceil((frames + _AHEAD_FRAMES) * EAR_RATE / fps) + _AHEAD_SAMPLES
+
+
+def model_samples_needed(frames: int, fps: Fraction) -> int:
+    """Likewise in 16 kHz audio samples."""
+    return math.ceil(Fraction(ear_samples_needed(frames, fps) * MODEL_RATE, EAR_RATE))
+
+
+def frames_ready(num_ear: int, fps: Fraction) -> int:
+    """How many frames can be made of the first `num_ear` 48 kHz samples of sound that goes on."""
+    return max(0, math.floor((num_ear - _AHEAD_SAMPLES) * fps / EAR_RATE - _AHEAD_FRAMES))
+
+
 def frames_covering(num_samples: int, fps: Fraction) -> int:
     """Video frames needed to show `num_samples` of 48 kHz sound to the end, at least one."""
     return max(1, math.ceil(num_samples * fps / EAR_RATE))

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from .audio import Pcm
 from .avatar import Avatar
 from .batcher import Batcher
 from .blend import Region, Veil, i420_planes
@@ -21,6 +20,7 @@ from .events import EventLog
 from .options import SessionOptions
 from .renderers import FrameRequest
 from .schedule import may_start, next_chunk_frames
+from .sound import Sound
 from .sse import Event
 from .stats import EngineStats
 from .store import ChunkStore
@@ -55,7 +55,7 @@ class Utterance:
     request_id: str
     session_id: str
     avatar: Avatar
-    pcm: Pcm
+    sound: Sound
     options: SessionOptions
     received_s: float  # monotonic clock, when its sound was decoded
 
@@ -146,7 +146,7 @@ async def _open_encoder(utterance: Utterance, engine: Engine) -> AsyncIterator[U
         width=manifest.width,
         height=manifest.height,
         fps=utterance.options.playback_fps,
-        ear=utterance.pcm.ear,
+        sound=utterance.sound,
         settings=engine.encoder,
     )
     encoder = await engine.workers.run(open_it, deadline_s=time.monotonic())
@@ -186,7 +186,7 @@ async def _frame_requests(
     lips = [math.floor(frame * options.fps / delivery.fps) for frame in frames]
     first, count = lips[0], lips[-1] - lips[0] + 1
     windows = await batcher.call(
-        lambda renderer: renderer.audio_windows(utterance.pcm, options.fps, first, count)
+        lambda renderer: renderer.audio_windows(utterance.sound, options.fps, first, count)
     )
     return [
         FrameRequest(

@@ -15,7 +15,6 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from musetalk_stream.audio import Pcm
 from musetalk_stream.avatar import FORMAT, Avatar, open_avatar
 from musetalk_stream.blend import MouthRegion, i420_planes
 from musetalk_stream.config import EncoderConfig
@@ -28,6 +27,7 @@ from musetalk_stream.renderers import (
     Rendered,
     Rendering,
 )
+from musetalk_stream.sound import Sound
 
 Samples = npt.NDArray[np.float32]
 Plane = npt.NDArray[np.uint8]
@@ -77,7 +77,7 @@ class NumberRenderer:
         self.unprepared.discard(avatar.id)
 
     def audio_windows(
-        self, pcm: Pcm, fps: Fraction, first: int, count: int
+        self, sound: Sound, fps: Fraction, first: int, count: int
     ) -> npt.NDArray[np.float32]:
         """Frame number and loudness: float32 `[count, 2]`."""
         if self.fails_to_hear:
@@ -85,7 +85,7 @@ class NumberRenderer:
         windows = np.zeros((count, 2), np.float32)
         for row, frame in enumerate(range(first, first + count)):
             start, stop = (round(k * 16_000 / fps) for k in (frame, frame + 1))
-            heard = pcm.model[start:stop]
+            heard = sound.listened(start, min(stop, sound.num_model))
             windows[row] = frame, float(np.sqrt(np.mean(heard**2))) if len(heard) else 0.0
         return windows
 
@@ -240,6 +240,11 @@ def make_avatar(store: Path, avatar_id: str = TINY, **options: int) -> Avatar:
 
 
 # --- sounds
+
+
+def as_sound(ear: Samples, model: Samples | None = None) -> Sound:
+    """A sound that is all there; at 16 kHz every third audio sample, unless it is given."""
+    return Sound.whole(ear, ear[::3].copy() if model is None else model)
 
 
 def tone(seconds: float, frequency: float = 441.0, rate: int = EAR_RATE,

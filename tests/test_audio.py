@@ -5,6 +5,7 @@ import http.server
 import io
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -24,7 +25,7 @@ from fakes import (
     wav,
 )
 
-from musetalk_stream.audio import Pcm, decode
+from musetalk_stream.audio import decode
 from musetalk_stream.errors import (
     AudioTooLong,
     DamagedAudio,
@@ -41,9 +42,19 @@ PRIMING = {"aac": 1024}
 SOFTENED = {"mp3": 0.95}
 
 
-def read(sound: bytes, *, max_duration_s: float = 600, trailing_silence_s: float = 0) -> Pcm:
-    return decode(
+@dataclass(frozen=True)
+class Heard:
+    ear: Samples  # 48 kHz
+    model: Samples  # 16 kHz
+    duration_s: float
+
+
+def read(sound: bytes, *, max_duration_s: float = 600, trailing_silence_s: float = 0) -> Heard:
+    heard = decode(
         io.BytesIO(sound), max_duration_s=max_duration_s, trailing_silence_s=trailing_silence_s
+    )
+    return Heard(
+        heard.heard(0, heard.num_ear), heard.listened(0, heard.num_model), heard.duration_s
     )
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from musetalk_stream.audio import Pcm
 from musetalk_stream.renderers.builtin import BuiltinRenderer
+from musetalk_stream.sound import Sound
 
 Floats = npt.NDArray[np.float32]
 
@@ -21,8 +21,8 @@ FPS = Fraction(25)
 OPEN, SPREAD, ROUNDED, TEETH = range(4)
 
 
-def pcm(samples: Floats) -> Pcm:
-    return Pcm(np.zeros(3 * samples.size, np.float32), samples)
+def pcm(samples: Floats) -> Sound:
+    return Sound.whole(np.zeros(3 * samples.size, np.float32), samples)
 
 
 def vowel(formants: tuple[float, ...], seconds: float = 0.6, pitch: float = 110) -> Floats:

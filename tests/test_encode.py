@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from fakes import EAR_RATE, TINY_SIZE, Samples, make_avatar, tone
+from fakes import EAR_RATE, TINY_SIZE, Samples, as_sound, make_avatar, tone
 from media import (
     complaints,
     decoded_luma,
@@ -58,7 +58,7 @@ def encode(
     """An utterance cut into chunks of the given sizes, the last one repeated to the end."""
     rate = Fraction(fps)
     encoder = UtteranceEncoder(
-        width=TINY_SIZE, height=TINY_SIZE, fps=rate, ear=sound, settings=EncoderConfig()
+        width=TINY_SIZE, height=TINY_SIZE, fps=rate, sound=as_sound(sound), settings=EncoderConfig()
     )
     total, done = frames_covering(len(sound), rate), 0
     chunks: list[bytes] = []
@@ -295,9 +295,9 @@ def test_how_it_is_cut_changes_nothing(avatar: Avatar, sizes: list[int], tmp_pat
     costs, which is below what the encoder loses anyway."""
     sound = tone(3.0)
     cut = encode(avatar, "25", sound, sizes, mouth())
-    whole = encode(avatar, "25", sound, [75], mouth())
+    uncut = encode(avatar, "25", sound, [75], mouth())
     assert audio_packets(cut.chunks, tmp_path / "cut") == audio_packets(
-        whole.chunks, tmp_path / "whole"
+        uncut.chunks, tmp_path / "whole"
     )
     first, second = (
         decoded_luma(tmp_path / name / "all.mp4", TINY_SIZE) for name in ("cut", "whole")
@@ -398,7 +398,7 @@ def test_the_codec_string_is_what_the_bytes_say(spoken: Encoded) -> None:
 
 def test_cut_needs_a_frame() -> None:
     encoder = UtteranceEncoder(
-        width=64, height=64, fps=Fraction(25), ear=tone(1.0), settings=EncoderConfig()
+        width=64, height=64, fps=Fraction(25), sound=as_sound(tone(1.0)), settings=EncoderConfig()
     )
     with pytest.raises(AssertionError, match="at least one frame"):
         encoder.cut()

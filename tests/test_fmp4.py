@@ -4,7 +4,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from fakes import make_avatar, tone
+from fakes import as_sound, make_avatar, tone
 from media import mp4box, needs_mp4box
 
 from musetalk_stream import fmp4
@@ -91,7 +91,7 @@ def test_real_chunks_read_the_same_by_mp4box(tmp_path: Path) -> None:
     avatar = make_avatar(tmp_path)
     fps = Fraction(25)
     encoder = UtteranceEncoder(
-        width=128, height=128, fps=fps, ear=tone(1.0), settings=EncoderConfig()
+        width=128, height=128, fps=fps, sound=as_sound(tone(1.0)), settings=EncoderConfig()
     )
     paths = []
     for index in range(3):

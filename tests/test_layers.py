@@ -21,7 +21,7 @@ LAYERS = [
     {"batcher", "store", "events", "stats", "workers"},
     {"renderers", "prepare"},
     {"encode", "blend"},
-    {"audio", "avatar", "shelf", "models", "weights", "download"},
+    {"audio", "sound", "avatar", "shelf", "models", "weights", "download"},
     {"timeline", "session_state", "schedule", "sse", "fmp4", "config", "errors", "options",
      "delivery", "mp3"},
 ]  # fmt: skip
@@ -41,10 +41,10 @@ OWNERS = {
     "aiohttp": {"web", "cli"},
     "jinja2": {"web"},
     "argparse": {"cli"},
-    "numpy": {"audio", "avatar", "blend", "encode", "prepare", "renderers", "models"},
+    "numpy": {"audio", "sound", "avatar", "blend", "encode", "prepare", "renderers", "models"},
     "asyncio": {"cli", "web", "sessions", "utterance", "readying", "batcher", "store", "events",
                 "workers", "jobs"},
-    "threading": {"batcher", "workers", "prepare"},
+    "threading": {"sound", "batcher", "workers", "prepare"},
     "subprocess": {"prepare"},
 }  # fmt: skip
 RANK = {module: row for row, modules in enumerate(LAYERS) for module in modules}

@@ -11,7 +11,7 @@ import pytest
 from fakes import NumberRenderer, speech_like, tone, wav
 from servers import ProcessServer, Serve, Server
 
-from musetalk_stream.audio import Pcm
+from musetalk_stream.sound import Sound
 
 # What 200 lives may add to a process that has seen 40: fragments, while pools fill up.
 TOLERATED_GROWTH_BYTES = 24 << 20
@@ -62,7 +62,7 @@ async def test_in_this_process_nothing_stays(serve: Serve) -> None:
     gc.collect()
     ours = [each for each in map(type, gc.get_objects()) if str(each.__module__)[:8] == "musetalk"]
     kinds = [each.__name__ for each in ours]
-    for kind in ("Session", "Utterance", "UtteranceEncoder", "MemoryEventLog", "Pcm"):
+    for kind in ("Session", "Utterance", "UtteranceEncoder", "MemoryEventLog", "Sound"):
         assert kinds.count(kind) <= 1, f"{kinds.count(kind)} of {kind} are still alive"
 
 
@@ -87,7 +87,7 @@ async def test_sound_is_let_go_without_the_collector(serve: Serve, how: str) -> 
             await server.speak(session_id, wav(tone(1.0)))
 
         async def sound_is_gone() -> bool:
-            return not any(type(each) is Pcm for each in gc.get_objects())
+            return not any(type(each) is Sound for each in gc.get_objects())
 
         await server.until(sound_is_gone)
     finally:

@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from fakes import make_avatar, silence, speech_like
+from fakes import as_sound, make_avatar, silence, speech_like
 from models_folder import loaded, make_models, replace_file
 
-from musetalk_stream.audio import Pcm, pcm_at_both_rates
 from musetalk_stream.avatar import Avatar
 from musetalk_stream.batcher import Batcher
 from musetalk_stream.blend import compose, i420_planes
@@ -24,6 +23,7 @@ from musetalk_stream.renderers import FrameRequest, Regions
 from musetalk_stream.renderers.musetalk.networks import choose_dtype, find_device
 from musetalk_stream.renderers.musetalk.region import FaceRegion
 from musetalk_stream.renderers.musetalk.renderer import MuseTalkRenderer
+from musetalk_stream.sound import Sound
 from musetalk_stream.weights import require
 
 FPS = Fraction(25)
@@ -44,13 +44,13 @@ def avatar(renderer: MuseTalkRenderer, tmp_path_factory: pytest.TempPathFactory)
     return made
 
 
-def pcm(seconds: float = 1.0, seed: int = 1) -> Pcm:
+def pcm(seconds: float = 1.0, seed: int = 1) -> Sound:
     ear = speech_like(seconds, seed=seed)
-    return pcm_at_both_rates(ear, ear[::3].copy(), 0)
+    return as_sound(ear)
 
 
 def requests(
-    renderer: MuseTalkRenderer, avatar: Avatar, sound: Pcm, count: int
+    renderer: MuseTalkRenderer, avatar: Avatar, sound: Sound, count: int
 ) -> list[FrameRequest]:
     windows = renderer.audio_windows(sound, FPS, 0, count)
     return [FrameRequest(avatar, avatar.picture(k), windows[k]) for k in range(count)]
@@ -110,7 +110,7 @@ def test_windows_piecewise_are_those_of_the_whole(renderer: MuseTalkRenderer) ->
 def test_silence_shows_the_source_and_costs_nothing(
     renderer: MuseTalkRenderer, avatar: Avatar
 ) -> None:
-    quiet = pcm_at_both_rates(silence(1.0), silence(1.0, 16_000), 0)
+    quiet = as_sound(silence(1.0))
     batch = requests(renderer, avatar, quiet, 25)
     assert renderer.submit(batch).regions() == [None] * 25
 

@@ -22,10 +22,10 @@ from fakes import (
 from media import decoded_luma, decoded_sound, needs_ffmpeg, write_all
 from servers import Serve
 
-from musetalk_stream.audio import Pcm
 from musetalk_stream.avatar import Avatar
 from musetalk_stream.batcher import Batcher
 from musetalk_stream.renderers import FrameRequest, Regions, Rendering
+from musetalk_stream.sound import Sound
 
 LEVELS = {"tiny": 0.3, "other": 0.6}  # of the tones that the two avatars speak
 
@@ -72,12 +72,12 @@ def avatars(tmp_path_factory: pytest.TempPathFactory) -> list[Avatar]:
 async def speak(batcher: Batcher, avatar: Avatar, rng: random.Random) -> None:
     """An utterance of 40 frames in parts, as it comes; some leave early and come again."""
     ear = tone(2.0, level=LEVELS[avatar.id])
-    pcm, frame = Pcm(ear, ear[::3]), 0
+    sound, frame = Sound.whole(ear, ear[::3]), 0
     while frame < 40:
         first, count = frame, rng.randint(1, 8)
         windows = await batcher.call(
             lambda renderer, first=first, count=count: renderer.audio_windows(  # type: ignore[misc]
-                pcm, Fraction(25), first, count
+                sound, Fraction(25), first, count
             )
         )
         for _ in range(rng.randint(0, 3)):

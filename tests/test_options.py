@@ -28,6 +28,8 @@ def test_defaults() -> None:
         "playback_fps": 25,
         "batch_size": 2,
         "chunk_duration": 2.0,
+        "on_busy": "reject",
+        "prebuffer": 0.2,
     }
 
 

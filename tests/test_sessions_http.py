@@ -37,7 +37,14 @@ async def test_create_by_query_as_the_guide_does(server: Server) -> None:
         "stream_url": f"/sessions/{session_id}/stream",
         "avatar_id": "demo",
         "user_id": "user1",
-        "config": {"fps": 15, "playback_fps": 15, "batch_size": 2, "chunk_duration": 2.0},
+        "config": {
+            "fps": 15,
+            "playback_fps": 15,
+            "batch_size": 2,
+            "chunk_duration": 2.0,
+            "on_busy": "reject",
+            "prebuffer": 0.2,
+        },
         "expires_in_seconds": 900,
     }
 
@@ -156,7 +163,8 @@ async def test_describing_a_session(server: Server) -> None:
     idle = (await server.client.get(address)).json()
     assert idle == {
         "session_id": session_id, "state": "idle", "avatar_id": "tiny", "user_id": "u",
-        "config": {"fps": 15, "playback_fps": 15, "batch_size": 2, "chunk_duration": 2.0},
+        "config": {"fps": 15, "playback_fps": 15, "batch_size": 2, "chunk_duration": 2.0,
+                   "on_busy": "reject", "prebuffer": 0.2},
         "subscribers": 0, "utterance": None, "counters": {"utterances": 0, "events": 0},
     }  # fmt: skip
     await server.speak(session_id, wav(tone(1.0)))

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from ..audio import Pcm
 from ..avatar import Avatar
 from ..blend import Region
+from ..sound import Sound
 
 __all__ = [
     "DeviceLost",
@@ -88,7 +88,9 @@ class Renderer(Protocol):
         batches of others; yields the share done, 0 to 1. Nothing is kept if it is not exhausted."""
         ...
 
-    def audio_windows(self, pcm: Pcm, fps: Fraction, first: int, count: int) -> npt.NDArray[Any]:
+    def audio_windows(
+        self, sound: Sound, fps: Fraction, first: int, count: int
+    ) -> npt.NDArray[Any]:
         """The conditioning of frames `first` … `first+count-1`, one row each, of whatever type and
         shape suits the renderer.
 

@@ -13,13 +13,13 @@ from itertools import cycle
 
 import numpy as np
 
-from ..audio import Pcm
 from ..avatar import Avatar
 from ..blend import Picture, Region, i420_planes
 from ..config import EncoderConfig
 from ..encode import UtteranceEncoder
 from ..errors import SetupError
 from ..schedule import MAX_IN_FLIGHT
+from ..sound import Sound
 from ..timeline import EAR_RATE, MODEL_RATE
 from . import FrameRequest, OutOfDeviceMemory, Renderer, Rendering
 
@@ -113,7 +113,7 @@ def encoded_per_second(
         width=avatar.manifest.width,
         height=avatar.manifest.height,
         fps=FPS,
-        ear=np.resize(_buzz(int(FPS)).ear, _SOUND_S * EAR_RATE),
+        sound=_buzz(_SOUND_S * int(FPS)),
         settings=settings,
     )
     with ExitStack() as stack:
@@ -169,11 +169,11 @@ def speaking(renderer: Renderer, avatar: Avatar, count: int) -> list[FrameReques
     ]
 
 
-def _buzz(frames: int) -> Pcm:
+def _buzz(frames: int) -> Sound:
     """A voice without pauses: a pitch and its overtones, swelling four times a second."""
     num_samples = int(frames * EAR_RATE / FPS)
     instants = np.arange(num_samples) / EAR_RATE
     voice = sum(np.sin(2 * np.pi * _PITCH_HZ * k * instants) / k for k in range(1, 9))
     ear = (0.2 * (0.7 + 0.3 * np.sin(2 * np.pi * 4 * instants)) * voice).astype(np.float32)
     # All overtones lie below 8 kHz, so that every third audio sample is enough of it.
-    return Pcm(ear, ear[:: EAR_RATE // MODEL_RATE])
+    return Sound.whole(ear, ear[:: EAR_RATE // MODEL_RATE])

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ...audio import Pcm
 from ...avatar import Avatar
 from ...blend import MouthRegion
+from ...sound import Sound
 from .. import FrameRequest, Rendered
 from .face import Face, study
 from .hearing import OPEN, listen
@@ -45,10 +45,10 @@ class BuiltinRenderer:
         return iter(())
 
     def audio_windows(
-        self, pcm: Pcm, fps: Fraction, first: int, count: int
+        self, sound: Sound, fps: Fraction, first: int, count: int
     ) -> npt.NDArray[np.float32]:
         """Openness, spread, rounding and teeth, 0 to 1: float32 `[count, 4]`; zeros are silence."""
-        return listen(pcm.model, fps, first, count)
+        return listen(sound.listened(0, sound.num_model), fps, first, count)
 
     def submit(self, batch: Sequence[FrameRequest]) -> Rendered:
         """None in silence, and where a picture shows no face."""

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...audio import Pcm
 from ...avatar import Avatar
 from ...errors import SetupError
+from ...sound import Sound
 from .. import FrameRequest, OutOfDeviceMemory, Regions, Rendered, Rendering
 from .device import Faces, Runner, make_runner, sizes_up_to, translated_errors
 from .features import SpeechFeatures
@@ -60,7 +60,7 @@ class MuseTalkRenderer:
         self._dtype = dtype
         self._max_batch = max_batch
         self._loaded: _Loaded | None = None
-        self._speech: weakref.WeakKeyDictionary[Pcm, SpeechFeatures] = weakref.WeakKeyDictionary()
+        self._speech: weakref.WeakKeyDictionary[Sound, SpeechFeatures] = weakref.WeakKeyDictionary()
         self._avatars: weakref.WeakKeyDictionary[Avatar, PreparedAvatar] = (
             weakref.WeakKeyDictionary()
         )
@@ -119,16 +119,20 @@ class MuseTalkRenderer:
                 return
             yield share
 
-    def audio_windows(self, pcm: Pcm, fps: Fraction, first: int, count: int) -> npt.NDArray[Any]:
+    def audio_windows(
+        self, sound: Sound, fps: Fraction, first: int, count: int
+    ) -> npt.NDArray[Any]:
         """Rows of `WINDOW`; frames in silence have no features, and cost none."""
         windows = np.zeros(count, WINDOW)
-        windows["presence"] = presence(pcm.model, fps, first, count)
+        windows["presence"] = presence(sound.listened(0, sound.num_model), fps, first, count)
         voiced = np.flatnonzero(windows["presence"])
         if voiced.size:
-            speech = self._speech.get(pcm)
+            speech = self._speech.get(sound)
             if speech is None:
-                speech = SpeechFeatures(pcm.model, self.loaded.networks.hear)
-                self._speech[pcm] = speech
+                speech = SpeechFeatures(
+                    sound.listened(0, sound.num_model), self.loaded.networks.hear
+                )
+                self._speech[sound] = speech
             rows = window_rows(first + voiced, fps, speech.num_rows)
             with translated_errors(), _on(self.loaded.hearing):
                 windows["features"][voiced] = speech.windows(rows)

@@ -1,0 +1,137 @@
+"""The sound of one utterance, whole or still arriving."""
+
+import math
+import threading
+from collections import deque
+
+import numpy as np
+import numpy.typing as npt
+
+from .timeline import EAR_RATE, MODEL_RATE
+
+Samples = npt.NDArray[np.float32]
+
+_BLOCK = 1 << 16  # audio samples that arrive in small pieces are kept together by so many
+
+
+class Sound:
+    """Mono speech, full scale ±1, at two rates; audio sample 0 of each is the same instant.
+
+    One thread adds and any may read. What has been spoken may be forgotten.
+
+    is_live  it was spoken before all of it was there: what is made of it must not depend on how
+             fast it came, so nobody looks further ahead than `timeline.model_samples_needed` says
+    """
+
+    def __init__(self, *, is_live: bool) -> None:
+        self.is_live = is_live
+        self.has_ended = False
+        self._ear = _Track()
+        self._model = _Track()
+
+    @classmethod
+    def whole(cls, ear: Samples, model: Samples) -> "Sound":
+        """ear: float32 `[n]` at 48 kHz; model: float32 `[ceil(n/3)]` at 16 kHz."""
+        sound = cls(is_live=False)
+        sound.add(ear, model)
+        sound.end()
+        return sound
+
+    def add(self, ear: Samples, model: Samples) -> None:
+        """What has come. The two may be out of step by what resamplers hold back."""
+        assert not self.has_ended, "sound was added after its end"
+        self._ear.append(ear)
+        self._model.append(model)
+
+    def end(self) -> None:
+        """No more comes; the lengths are made to fit each other."""
+        lacking = self._model_length_at_end() - self._model.length
+        if lacking > 0:
+            self._model.append(np.zeros(lacking, np.float32))
+        self.has_ended = True
+
+    def _model_length_at_end(self) -> int:
+        return math.ceil(self._ear.length * MODEL_RATE / EAR_RATE)
+
+    @property
+    def num_ear(self) -> int:
+        """Audio samples at 48 kHz so far."""
+        return self._ear.length
+
+    @property
+    def num_model(self) -> int:
+        """Audio samples at 16 kHz so far."""
+        if self.has_ended:
+            return self._model_length_at_end()
+        return self._model.length
+
+    @property
+    def duration_s(self) -> float:
+        return self.num_ear / EAR_RATE
+
+    def heard(self, start: int, stop: int) -> Samples:
+        """Audio samples `start` … `stop-1` at 48 kHz; silence where there are none."""
+        return self._ear.stretch(start, stop)
+
+    def listened(self, start: int, stop: int) -> Samples:
+        """Likewise at 16 kHz."""
+        known = max(start, min(stop, self.num_model))
+        samples = self._model.stretch(start, known)
+        return samples if known == stop else np.pad(samples, (0, stop - known))
+
+    def forget_before(self, instant_s: float) -> None:
+        """Nobody asks for what lies before an instant any more."""
+        self._ear.forget_before(math.floor(instant_s * EAR_RATE))
+        self._model.forget_before(math.floor(instant_s * MODEL_RATE))
+
+    def __repr__(self) -> str:
+        return f"<Sound {self.duration_s:.2f} s{'' if self.has_ended else ', arriving'}>"
+
+
+class _Track:
+    """Audio samples by their place; blocks of them, of which the oldest may go."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._blocks: deque[tuple[int, Samples]] = deque()  # where each begins
+        self._filling: Samples | None = None  # the last block, with room at its end
+        self._filled = 0
+        self._lock = threading.Lock()
+
+    def append(self, samples: Samples) -> None:
+        with self._lock:
+            if len(samples) >= _BLOCK:
+                self._filling = None
+                self._blocks.append((self.length, samples))
+            else:
+                self._fill(samples)
+            self.length += len(samples)
+
+    def _fill(self, samples: Samples) -> None:
+        place = self.length
+        while len(samples):
+            if self._filling is None or self._filled == _BLOCK:
+                self._filling, self._filled = np.zeros(_BLOCK, np.float32), 0
+                self._blocks.append((place, self._filling))
+            count = min(len(samples), _BLOCK - self._filled)
+            self._filling[self._filled : self._filled + count] = samples[:count]
+            self._filled += count
+            place += count
+            samples = samples[count:]
+
+    def stretch(self, start: int, stop: int) -> Samples:
+        found = np.zeros(max(0, stop - start), np.float32)
+        with self._lock:
+            for begin, block in self._blocks:
+                low = max(start, begin)
+                high = min(stop, begin + len(block), self.length)
+                if low < high:
+                    found[low - start : high - start] = block[low - begin : high - begin]
+        return found
+
+    def forget_before(self, place: int) -> None:
+        with self._lock:
+            while self._blocks and self._blocks[0][0] + len(self._blocks[0][1]) <= place:
+                if self._blocks[0][1] is self._filling:
+                    break
+                self._blocks.popleft()
