@@ -14,6 +14,7 @@ from .audio import decode
 from .avatar import Avatar
 from .config import SessionConfig
 from .delivery import Delivery
+from .engine import Engine, Utterance
 from .errors import AtCapacity, SessionGone, SessionNotFound, StreamActive, TooManySessions
 from .events import MemoryEventLog, Missed
 from .options import SessionOptions, number
@@ -21,7 +22,7 @@ from .schedule import admits
 from .session_state import State, Trigger, advance
 from .sse import Event
 from .timeline import CyclePhase, frames_covering
-from .utterance import PLAYER_DELAY_S, Engine, Utterance, perform
+from .utterance import PLAYER_DELAY_S, perform
 
 log = logging.getLogger(__name__)
 

@@ -2,30 +2,20 @@
 
 import asyncio
 import logging
-import math
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 
-from .avatar import Avatar
-from .batcher import Batcher
-from .blend import Region, Veil, i420_planes
-from .config import EncoderConfig
 from .delivery import Delivery
 from .encode import UtteranceEncoder
+from .engine import Engine, Utterance
 from .errors import MuseTalkStreamError, RenderFailed
 from .events import EventLog
-from .options import SessionOptions
-from .renderers import FrameRequest
+from .frames import make_frames
 from .schedule import may_start, next_chunk_frames
-from .sound import Sound
 from .sse import Event
-from .stats import EngineStats
-from .store import ChunkStore
 from .timeline import PART_FRAMES, chunk_frames, seconds
-from .workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -33,34 +23,6 @@ log = logging.getLogger(__name__)
 PLAYER_DELAY_S = 0.12
 # How long a first chunk takes where none has been measured yet.
 _FIRST_CHUNK_GUESS_S = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """What all utterances of a server share."""
-
-    batcher: Batcher
-    store: ChunkStore
-    stats: EngineStats
-    workers: Workers  # compose and encode
-    decoders: Workers
-    encoder: EncoderConfig
-    max_lead_s: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Utterance:
-    """One piece of speech to be spoken by one avatar."""
-
-    request_id: str
-    session_id: str
-    avatar: Avatar
-    sound: Sound
-    options: SessionOptions
-    received_s: float  # monotonic clock, when its sound was decoded
-
-    def __repr__(self) -> str:
-        return f"<Utterance {self.request_id[:8]} of session {self.session_id[:8]}>"
 
 
 async def perform(
@@ -164,61 +126,5 @@ async def _make_chunk(
     deadline_s = delivery.deadline_s(time.monotonic())
     for start in range(first, last, PART_FRAMES):
         frames = range(start, min(start + PART_FRAMES, last))
-        requests = await _frame_requests(utterance, engine.batcher, delivery, frames)
-        regions = await engine.batcher.render(
-            requests, deadline_s=deadline_s, per_turn=utterance.options.batch_size
-        )
-        veils = [_veil(utterance.avatar, delivery, frame) for frame in frames]
-        await engine.workers.run(
-            partial(_encode, encoder, requests, regions, veils), deadline_s=deadline_s
-        )
+        await make_frames(utterance, engine, encoder, delivery, frames, deadline_s=deadline_s)
     return await engine.workers.run(encoder.cut, deadline_s=deadline_s)
-
-
-async def _frame_requests(
-    utterance: Utterance, batcher: Batcher, delivery: Delivery, frames: range
-) -> list[FrameRequest]:
-    """Which picture each frame shows and the audio that moves its lips.
-
-    Lips are rendered at `fps` and shown at `playback_fps`: each mouth is held until the next.
-    """
-    options, avatar = utterance.options, utterance.avatar
-    lips = [math.floor(frame * options.fps / delivery.fps) for frame in frames]
-    first, count = lips[0], lips[-1] - lips[0] + 1
-    windows = await batcher.call(
-        lambda renderer: renderer.audio_windows(utterance.sound, options.fps, first, count)
-    )
-    return [
-        FrameRequest(
-            avatar=avatar,
-            picture=_picture(avatar, delivery, frame),
-            audio_window=windows[lip - first],
-        )
-        for frame, lip in zip(frames, lips, strict=True)
-    ]
-
-
-def _picture(avatar: Avatar, delivery: Delivery, frame: int) -> int:
-    """The picture under an output frame: of the cycle, or one that is for speech."""
-    if avatar.has_speaking_pictures and delivery.share_of_speaking(frame):
-        return avatar.speaking_picture(delivery.avatar_frame(frame))
-    return avatar.picture(delivery.cycle_frame(frame))
-
-
-def _veil(avatar: Avatar, delivery: Delivery, frame: int) -> Veil | None:
-    """The picture of the cycle as far as it still shows through one that is for speech."""
-    share = delivery.share_of_speaking(frame) if avatar.has_speaking_pictures else 0.0
-    if not 0 < share < 1:
-        return None
-    idle = avatar.frames[avatar.picture(delivery.cycle_frame(frame))]
-    return Veil(i420_planes(idle), 1 - share)
-
-
-def _encode(
-    encoder: UtteranceEncoder,
-    requests: Sequence[FrameRequest],
-    regions: Sequence[Region | None],
-    veils: Sequence[Veil | None],
-) -> None:
-    for request, region, veil in zip(requests, regions, veils, strict=True):
-        encoder.add(i420_planes(request.avatar.frames[request.picture]), region, veil)

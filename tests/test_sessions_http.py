@@ -55,6 +55,7 @@ async def test_create_by_json(server: Server) -> None:
     document = (await server.client.post("/sessions/create", json=wanted)).json()
     assert document["config"] == {
         "fps": 12.5, "playback_fps": 25, "batch_size": 64, "chunk_duration": 0.2,
+        "on_busy": "reject", "prebuffer": 0.2,
     }  # fmt: skip
     assert (document["avatar_id"], document["user_id"]) == ("other", "Zoë 🦊")
 

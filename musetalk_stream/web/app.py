@@ -12,6 +12,7 @@ from aiohttp import web
 from ..avatar import Avatar, shipped_avatars
 from ..batcher import Batcher
 from ..config import Config
+from ..engine import Engine
 from ..errors import AvatarNotFound, MuseTalkStreamError, SetupError
 from ..jobs import Jobs
 from ..options import session_options
@@ -22,7 +23,6 @@ from ..sessions import SessionRegistry
 from ..shelf import AvatarShelf
 from ..stats import EngineStats
 from ..store import DiskChunkStore, sweep
-from ..utterance import Engine
 from ..workers import Workers
 from .context import CONFIG, READINESS, Readiness, Services
 from .cors import allow_origins

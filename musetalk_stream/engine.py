@@ -1,0 +1,40 @@
+"""What one utterance is, and what all utterances of a server share."""
+
+from dataclasses import dataclass
+
+from .avatar import Avatar
+from .batcher import Batcher
+from .config import EncoderConfig
+from .options import SessionOptions
+from .sound import Sound
+from .stats import EngineStats
+from .store import ChunkStore
+from .workers import Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What all utterances of a server share."""
+
+    batcher: Batcher
+    store: ChunkStore
+    stats: EngineStats
+    workers: Workers  # compose and encode
+    decoders: Workers
+    encoder: EncoderConfig
+    max_lead_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Utterance:
+    """One piece of speech to be spoken by one avatar."""
+
+    request_id: str
+    session_id: str
+    avatar: Avatar
+    sound: Sound
+    options: SessionOptions
+    received_s: float  # monotonic clock, when its sound was decoded
+
+    def __repr__(self) -> str:
+        return f"<Utterance {self.request_id[:8]} of session {self.session_id[:8]}>"
