@@ -15,6 +15,14 @@ from typing import Any
 from .errors import SetupError
 
 ENV_PREFIX = "MUSETALK_STREAM_"
+# What who comes from the WebRTC system has set already. The first one means the same here.
+WEBRTC_PREBUFFER = "WEBRTC_AUDIO_PREBUFFER_SECONDS"
+_WEBRTC_WITHOUT_EFFECT = {
+    "WEBRTC_AUDIO_MAX_LEAD_SECONDS": "sound and picture come in the same chunks and can't part",
+    "WEBRTC_AUDIO_MAX_LAG_SECONDS": "sound and picture come in the same chunks and can't part",
+    "WEBRTC_STUN_URLS": "everything is plain HTTP on one port, so there is no path to find",
+    "WEBRTC_TURN_": "everything is plain HTTP on one port, so there is nothing to relay",
+}
 PACKAGE = Path(__file__).parent
 
 
@@ -284,6 +292,8 @@ def process_environment(config: Config, environ: Mapping[str, str] = os.environ)
 def load(flags: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> Config:
     """Build the configuration from flags (by field name) and variables; SetupError says which
     setting is wrong and what it may be."""
+    if not {"prebuffer_s", ENV_PREFIX + "PREBUFFER_S"} & {*flags, *environ}:
+        environ = {**environ, **_webrtc_settings(environ)}
     chosen: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     known = set()
     for section, spec in settings():
@@ -297,6 +307,30 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> C
         raise SetupError(f"there is no setting {', '.join(unknown)}; see musetalk-stream serve -h")
     sections: dict[str, Any] = {name: kind(**chosen[name]) for name, kind in SECTIONS.items()}
     return Config(**sections)
+
+
+def _webrtc_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the WebRTC system's variables say about settings of ours, as ours would say it."""
+    raw = environ.get(WEBRTC_PREBUFFER)
+    if raw is None:
+        return {}
+    spec = next(spec for spec in fields(SessionConfig) if spec.name == "prebuffer_s")
+    try:
+        SessionConfig(prebuffer_s=_convert(spec, raw))
+    except SetupError as exc:
+        raise SetupError(f"{WEBRTC_PREBUFFER} sets prebuffer_s, and {exc}") from None
+    return {ENV_PREFIX + "PREBUFFER_S": raw}
+
+
+def without_effect(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """A sentence for each variable of the WebRTC system that is set and changes nothing here.
+    Values are not repeated: one of them is a password."""
+    return [
+        f"{name} has no effect here: {why}"
+        for name in sorted(environ)
+        for known, why in _WEBRTC_WITHOUT_EFFECT.items()
+        if name == known or (known.endswith("_") and name.startswith(known))
+    ]
 
 
 def _convert(spec: Field[Any], raw: str) -> Any:

@@ -4,14 +4,17 @@ from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
+from servers import Command
 
 from musetalk_stream.config import (
     ENV_PREFIX,
+    WEBRTC_PREBUFFER,
     Config,
     EncoderConfig,
     default_of,
     load,
     settings,
+    without_effect,
 )
 from musetalk_stream.errors import SetupError
 
@@ -37,6 +40,61 @@ def test_other_variables_are_none_of_our_business() -> None:
 def test_a_misspelt_variable_is_named() -> None:
     with pytest.raises(SetupError, match="MUSETALK_STREAM_PROT"):
         load({}, environ={"MUSETALK_STREAM_PROT": "8000"})
+
+
+@pytest.mark.parametrize(
+    ("flags", "ours", "theirs", "expected"),
+    [
+        ({}, None, "0.15", 0.15),
+        ({}, "0.4", "0.15", 0.4),
+        ({}, "0.4", "much", 0.4),
+        ({"prebuffer_s": "0.5"}, None, "0.15", 0.5),
+        ({}, None, None, 0.2),
+    ],
+)
+def test_the_prebuffer_of_webrtc_is_ours_unless_ours_is_set(
+    flags: dict[str, str], ours: str | None, theirs: str | None, expected: float
+) -> None:
+    said = {f"{ENV_PREFIX}PREBUFFER_S": ours, WEBRTC_PREBUFFER: theirs}
+    environ = {name: text for name, text in said.items() if text is not None}
+    assert load(flags, environ=environ).session.prebuffer_s == expected
+
+
+@pytest.mark.parametrize("value", ["", "much", "-0.1", "2.5", "nan"])
+def test_a_wrong_prebuffer_of_webrtc_is_named(value: str) -> None:
+    with pytest.raises(SetupError, match=f"{WEBRTC_PREBUFFER} sets prebuffer_s, and prebuffer_s"):
+        load({}, environ={WEBRTC_PREBUFFER: value})
+
+
+def test_what_webrtc_needed_and_we_do_not_is_named_without_its_value() -> None:
+    environ = {
+        "WEBRTC_TURN_URLS": "turn:relay.example",
+        "WEBRTC_TURN_PASS": "secret",
+        "WEBRTC_STUN_URLS": "",
+        "WEBRTC_AUDIO_MAX_LEAD_SECONDS": "0.08",
+        "WEBRTC_AUDIO_MAX_LAG_SECONDS": "0.12",
+        "WEBRTC_LOGLEVEL": "9",
+        WEBRTC_PREBUFFER: "0.15",
+    }
+    said = without_effect(environ)
+    assert [sentence.split()[0] for sentence in said] == [
+        "WEBRTC_AUDIO_MAX_LAG_SECONDS",
+        "WEBRTC_AUDIO_MAX_LEAD_SECONDS",
+        "WEBRTC_STUN_URLS",
+        "WEBRTC_TURN_PASS",
+        "WEBRTC_TURN_URLS",
+    ]
+    assert all(" has no effect here: " in sentence for sentence in said)
+    assert "secret" not in " ".join(said)
+    assert without_effect({}) == []
+
+
+def test_check_names_what_has_no_effect(command: Command, avatar_store: Path) -> None:
+    result = command("serve", "--check", "--avatars-dir", str(avatar_store),
+                     WEBRTC_TURN_PASS="secret", WEBRTC_AUDIO_PREBUFFER_SECONDS="0.15")  # fmt: skip
+    assert "session.prebuffer_s = 0.15  (set)" in result.stdout
+    assert "musetalk-stream: WEBRTC_TURN_PASS has no effect here: " in result.stderr
+    assert "secret" not in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize(
