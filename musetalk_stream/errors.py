@@ -8,6 +8,7 @@
     │   ├── DamagedAudio           422  damaged_audio
     │   ├── UnsupportedAudio       415  unsupported_audio
     │   ├── UploadStalled          408  upload_stalled
+    │   ├── UploadAborted          400  upload_aborted
     │   ├── UploadTooLarge         413  upload_too_large
     │   ├── AudioTooLong           413  audio_too_long
     │   ├── NoMediaFile            422  no_media_file
@@ -116,6 +117,14 @@ class UploadStalled(BadRequest):
     status = 408
     code = "upload_stalled"
     title = "Upload stalled"
+    retryable = True
+
+
+class UploadAborted(BadRequest):
+    """Who sent it has gone before its end: nobody reads this answer, but events name its code."""
+
+    code = "upload_aborted"
+    title = "Upload aborted"
     retryable = True
 
 

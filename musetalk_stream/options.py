@@ -1,7 +1,7 @@
 """What a client may ask for: the options of a session and of an utterance, with their ranges."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any
@@ -61,6 +61,24 @@ PREBUFFER = Option(
     "prebuffer", "Prebuffer (s)", "Start sound that still arrives this much later", 0.2, 0, 2, 0.001
 )
 AVATAR_FRAME = Option("avatar_frame", "Avatar frame", "Cycle frame now shown", None, 0, 1e6, 1)
+PCM_RATE = Option("rate", "Sample rate (Hz)", "Audio samples per second", None, 4000, 192_000, 1)
+PCM_CHANNELS = Option("channels", "Channels", "Audio channels, interleaved", 1, 1, 8, 1)
+INTERRUPT_WAIT = Option(
+    "wait", "Wait (s)", "How long to wait for what the player has played", 1, 0, 10, 0.001
+)
+PLAYED_MS = Option("played_ms", "Played (ms)", "What viewers have heard", 0, 0, 1e8, 1)
+AGO_MS = Option("ago_ms", "Ago (ms)", "How long ago that was", 0, 0, 60_000, 1)
+
+# What clients of servers that stream over WebRTC send: the first means our prebuffer, the others
+# bound a clock that plain HTTP does not have.
+_AUDIO_PREBUFFER = replace(PREBUFFER, name="audio_prebuffer_seconds")
+_WITHOUT_EFFECT = tuple(
+    Option(name, label, "Understood, without effect", None, 0, 3600, 0.001)
+    for name, label in (
+        ("audio_max_lead_seconds", "Audio lead (s)"),
+        ("audio_max_lag_seconds", "Audio lag (s)"),
+    )
+)
 
 SESSION_OPTIONS = (FPS, PLAYBACK_FPS, BATCH_SIZE, CHUNK_DURATION)
 
@@ -83,7 +101,10 @@ def on_busy(raw: object) -> OnBusy:
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """The validated options of one session."""
+    """The validated options of one session.
+
+    ignored  names of options that were given and have no effect here
+    """
 
     fps: Fraction
     playback_fps: Fraction
@@ -91,9 +112,10 @@ class SessionOptions:
     chunk_duration_s: float
     on_busy: OnBusy = OnBusy.REJECT
     prebuffer_s: float = 0.2
+    ignored: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        document: dict[str, Any] = {
             "fps": number(self.fps),
             "playback_fps": number(self.playback_fps),
             "batch_size": self.batch_size,
@@ -101,6 +123,9 @@ class SessionOptions:
             "on_busy": self.on_busy.value,
             "prebuffer": self.prebuffer_s,
         }
+        if self.ignored:
+            document["ignored"] = list(self.ignored)
+        return document
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +151,23 @@ def session_options(raw: Mapping[str, object], *, prebuffer_s: float = 0.2) -> S
         batch_size=int(BATCH_SIZE.read(raw.get("batch_size", BATCH_SIZE.default))),
         chunk_duration_s=float(CHUNK_DURATION.read(raw.get("chunk_duration", 2))),
         on_busy=on_busy(raw.get("on_busy", OnBusy.REJECT)),
-        prebuffer_s=float(PREBUFFER.read(raw.get("prebuffer", prebuffer_s))),
+        prebuffer_s=_prebuffer_s(raw, prebuffer_s),
+        ignored=tuple(option.name for option in _WITHOUT_EFFECT if _is_given(option, raw)),
     )
+
+
+def _prebuffer_s(raw: Mapping[str, object], default_s: float) -> float:
+    if PREBUFFER.name not in raw and _AUDIO_PREBUFFER.name in raw:
+        return float(_AUDIO_PREBUFFER.read(raw[_AUDIO_PREBUFFER.name]))
+    return float(PREBUFFER.read(raw.get(PREBUFFER.name, default_s)))
+
+
+def _is_given(option: Option, raw: Mapping[str, object]) -> bool:
+    """Raises InvalidParameter if it is, and is no number of its range."""
+    if option.name not in raw:
+        return False
+    option.read(raw[option.name])
+    return True
 
 
 def speech_options(raw: Mapping[str, object], session: SessionOptions) -> SpeechOptions:

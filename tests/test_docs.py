@@ -11,7 +11,7 @@ from fakes import NumberRenderer
 from musetalk_stream import __version__, errors
 from musetalk_stream.config import ENV_PREFIX, Config, default_of, settings
 from musetalk_stream.errors import MuseTalkStreamError
-from musetalk_stream.options import SESSION_OPTIONS, TRAILING_SILENCE, Option
+from musetalk_stream.options import PREBUFFER, SESSION_OPTIONS, TRAILING_SILENCE, Option
 from musetalk_stream.web.app import build_app
 from musetalk_stream.web.problems import _FRAMEWORK_CODES
 
@@ -79,7 +79,9 @@ def test_error_codes() -> None:
     assert documented == actual
 
 
-@pytest.mark.parametrize("option", [*SESSION_OPTIONS, TRAILING_SILENCE], ids=lambda o: o.name)
+@pytest.mark.parametrize(
+    "option", [*SESSION_OPTIONS, TRAILING_SILENCE, PREBUFFER], ids=lambda o: o.name
+)
 def test_options(option: Option) -> None:
     text = page("protocol.md")
     line = next(line for line in text.splitlines() if f"`{option.name}`" in line)
