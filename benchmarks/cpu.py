@@ -55,7 +55,8 @@ def write_frames(path: Path, avatar: Avatar, samples: npt.NDArray[np.floating[An
         for k in range(len(samples) * FPS // RATE):
             window = renderer.audio_windows(sound, Fraction(FPS), k, 1)[0]
             index = avatar.picture(k)
-            (region,) = renderer.submit([FrameRequest(avatar, index, window)]).regions()
+            (mouth,) = renderer.submit([FrameRequest(avatar, index, window)]).mouths()
+            region = mouth.on(index) if mouth else None
             compose(planes, i420_planes(avatar.frames[index]), region)
             out.write(picture.data)
 

@@ -1,4 +1,4 @@
-"""One thread owns the renderer and takes frames of many utterances into one batch."""
+"""One thread owns the renderer and takes lips frames of many utterances into one batch."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from .avatar import Avatar
 from .config import EncoderConfig
 from .errors import MuseTalkStreamError, RendererLost, RenderFailed
-from .renderers import DeviceLost, FrameRequest, Regions, Rendered, Renderer, Rendering
+from .renderers import DeviceLost, FrameRequest, Mouths, Rendered, Renderer, Rendering
 from .renderers.batches import BatchRunner
 from .schedule import MAX_IN_FLIGHT, Job, batch_size, next_batch
 
@@ -28,9 +28,9 @@ _RESTART_S = 10  # what whoever meets a lost renderer is told to wait
 class _Part(Job[FrameRequest]):
     """The frames of one `Batcher.render` call, and what has been rendered of them."""
 
-    done: Regions = field(default_factory=list)
+    done: Mouths = field(default_factory=list)
     size: int = 0
-    future: "Future[Regions]" = field(default_factory=Future)
+    future: "Future[Mouths]" = field(default_factory=Future)
 
 
 _Turns = list[tuple[_Part, list[FrameRequest]]]
@@ -158,8 +158,8 @@ class Batcher:
 
     async def render(
         self, requests: Sequence[FrameRequest], *, deadline_s: float, per_turn: int
-    ) -> Regions:
-        """One region per request, in order; RenderFailed if one of them can't be rendered,
+    ) -> Mouths:
+        """One mouth per request, in order; RenderFailed if one of them can't be rendered,
         RendererLost if nothing can.
 
         deadline_s  the instant (monotonic clock) at which the viewer runs out of frames

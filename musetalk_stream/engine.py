@@ -1,11 +1,12 @@
 """What one utterance is, and what all utterances of a server share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .avatar import Avatar
 from .batcher import Batcher
 from .config import EncoderConfig
 from .options import SessionOptions
+from .renderers import Mouth
 from .sound import Sound
 from .stats import EngineStats
 from .store import ChunkStore
@@ -35,6 +36,8 @@ class Utterance:
     sound: Sound
     options: SessionOptions
     received_s: float  # monotonic clock, when its sound was decoded
+    # By lips frame: those that have been rendered and that frames to come show, too.
+    lips: dict[int, Mouth | None] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<Utterance {self.request_id[:8]} of session {self.session_id[:8]}>"

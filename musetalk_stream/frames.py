@@ -1,16 +1,32 @@
-"""Output frames: which picture and which mouth each of them shows, rendered and encoded."""
+"""Output frames: which picture and which mouth each of them shows, rendered and encoded.
 
-import math
+Lips are rendered at `fps`; the body moves, and frames are shown, at `playback_fps`. An output frame
+shows the picture of its own instant, with a mouth between the two lips frames around that instant.
+"""
+
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from .avatar import Avatar
 from .batcher import Batcher
-from .blend import Region, Veil, i420_planes
+from .blend import Veil, i420_planes
 from .delivery import Delivery
 from .encode import UtteranceEncoder
 from .engine import Engine, Utterance
-from .renderers import FrameRequest
+from .renderers import FrameRequest, Mouth, Mouths, between
+from .timeline import frames_covering, lips_under, output_frame_under
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Frame:
+    """What one output frame shows: a picture, a mouth that has a share of another one, a veil."""
+
+    picture: int
+    mouth: Mouth | None
+    other: Mouth | None
+    share: float
+    veil: Veil | None
 
 
 async def make_frames(
@@ -22,38 +38,60 @@ async def make_frames(
     *,
     deadline_s: float,
 ) -> None:
-    """Render, compose and encode consecutive output frames; the encoder has those before them."""
-    requests = await _frame_requests(utterance, engine.batcher, delivery, frames)
-    regions = await engine.batcher.render(
-        requests, deadline_s=deadline_s, per_turn=utterance.options.batch_size
-    )
-    veils = [_veil(utterance.avatar, delivery, frame) for frame in frames]
-    await engine.workers.run(
-        partial(_encode, encoder, requests, regions, veils), deadline_s=deadline_s
-    )
+    """Render, compose and encode consecutive output frames; the encoder has those before them, and
+    the sound goes on as far as `timeline.output_frames_ready` says, or has ended."""
+    avatar, fps = utterance.avatar, utterance.options.fps
+    lips = _lips_frames(utterance, delivery, frames)
+    await _render(utterance, engine.batcher, delivery, lips, deadline_s)
+
+    shown = []
+    for frame in frames:
+        before, share = lips_under(frame, fps, delivery.fps)
+        if before == lips[-1]:
+            share = 0.0  # the last one is held to the end
+        mouth, other = utterance.lips[before], utterance.lips[before + 1] if share else None
+        picture = _picture(avatar, delivery, frame)
+        shown.append(_Frame(picture, mouth, other, share, _veil(avatar, delivery, frame)))
+
+    still_needed, _ = lips_under(frames.stop, fps, delivery.fps)
+    for lips_frame in [each for each in utterance.lips if each < still_needed]:
+        del utterance.lips[lips_frame]
+    await engine.workers.run(partial(_encode, encoder, avatar, shown), deadline_s=deadline_s)
 
 
-async def _frame_requests(
-    utterance: Utterance, batcher: Batcher, delivery: Delivery, frames: range
-) -> list[FrameRequest]:
-    """Which picture each frame shows and the audio that moves its lips.
+def _lips_frames(utterance: Utterance, delivery: Delivery, frames: range) -> range:
+    """The lips frames around the instants of output frames; none past the end of the sound."""
+    fps, sound = utterance.options.fps, utterance.sound
+    first, _ = lips_under(frames[0], fps, delivery.fps)
+    last, share = lips_under(frames[-1], fps, delivery.fps)
+    if share:
+        last += 1
+    if sound.has_ended:
+        last = min(last, frames_covering(sound.num_ear, fps) - 1)
+    return range(first, last + 1)
 
-    Lips are rendered at `fps` and shown at `playback_fps`: each mouth is held until the next.
-    """
+
+async def _render(
+    utterance: Utterance, batcher: Batcher, delivery: Delivery, lips: range, deadline_s: float
+) -> None:
+    """Add those of these lips frames to the utterance's that it does not have yet."""
     options, avatar = utterance.options, utterance.avatar
-    lips = [math.floor(frame * options.fps / delivery.fps) for frame in frames]
-    first, count = lips[0], lips[-1] - lips[0] + 1
+    new = [lips_frame for lips_frame in lips if lips_frame not in utterance.lips]
+    if not new:
+        return
+    first, count = new[0], new[-1] - new[0] + 1
     windows = await batcher.call(
         lambda renderer: renderer.audio_windows(utterance.sound, options.fps, first, count)
     )
-    return [
-        FrameRequest(
-            avatar=avatar,
-            picture=_picture(avatar, delivery, frame),
-            audio_window=windows[lip - first],
-        )
-        for frame, lip in zip(frames, lips, strict=True)
+    frames = [output_frame_under(each, options.fps, delivery.fps) for each in new]
+    requests = [
+        FrameRequest(avatar, _picture(avatar, delivery, frame), windows[each - first])
+        for each, frame in zip(new, frames, strict=True)
     ]
+    mouths: Mouths = await batcher.render(
+        requests, deadline_s=deadline_s, per_turn=options.batch_size
+    )
+    utterance.lips.update(zip(new, mouths, strict=True))
 
 
 def _picture(avatar: Avatar, delivery: Delivery, frame: int) -> int:
@@ -72,11 +110,8 @@ def _veil(avatar: Avatar, delivery: Delivery, frame: int) -> Veil | None:
     return Veil(i420_planes(idle), 1 - share)
 
 
-def _encode(
-    encoder: UtteranceEncoder,
-    requests: Sequence[FrameRequest],
-    regions: Sequence[Region | None],
-    veils: Sequence[Veil | None],
-) -> None:
-    for request, region, veil in zip(requests, regions, veils, strict=True):
-        encoder.add(i420_planes(request.avatar.frames[request.picture]), region, veil)
+def _encode(encoder: UtteranceEncoder, avatar: Avatar, frames: Sequence[_Frame]) -> None:
+    for frame in frames:
+        mouth = between(frame.mouth, frame.other, frame.share)
+        region = mouth.on(frame.picture) if mouth else None
+        encoder.add(i420_planes(avatar.frames[frame.picture]), region, frame.veil)

@@ -40,6 +40,26 @@ def frames_ready(num_ear: int, fps: Fraction) -> int:
     return max(0, math.floor((num_ear - _AHEAD_SAMPLES) * fps / EAR_RATE - _AHEAD_FRAMES))
 
 
+def output_frames_ready(num_ear: int, fps: Fraction, playback_fps: Fraction) -> int:
+    """Likewise of output frames at `playback_fps`: those whose lips, at `fps`, are known, on either
+    side of their instants (`lips_under`)."""
+    last = frames_ready(num_ear, fps) - 1  # the last lips frame that can be made
+    return max(0, math.floor(last * playback_fps / fps) + 1)
+
+
+def lips_under(frame: int, fps: Fraction, playback_fps: Fraction) -> tuple[int, float]:
+    """Where output frame `frame` lies between lips frames: the one before it, and the share of the
+    next one, from 0 to less than 1. With both rates the same, always itself and 0."""
+    place = frame * fps / playback_fps
+    before = math.floor(place)
+    return before, float(place - before)
+
+
+def output_frame_under(lips_frame: int, fps: Fraction, playback_fps: Fraction) -> int:
+    """The output frame that is shown at the instant of a lips frame."""
+    return math.floor(lips_frame * playback_fps / fps)
+
+
 def frames_covering(num_samples: int, fps: Fraction) -> int:
     """Video frames needed to show `num_samples` of 48 kHz sound to the end, at least one."""
     return max(1, math.ceil(num_samples * fps / EAR_RATE))

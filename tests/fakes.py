@@ -22,8 +22,9 @@ from musetalk_stream.prepare import derive
 from musetalk_stream.renderers import (
     DeviceLost,
     FrameRequest,
+    Mouth,
+    Mouths,
     OutOfDeviceMemory,
-    Regions,
     Rendered,
     Rendering,
 )
@@ -93,7 +94,7 @@ class NumberRenderer:
         self.batches.append(len(batch))
         return Later(self, batch) if self.works_later else Rendered(self.render(batch))
 
-    def render(self, batch: Sequence[FrameRequest]) -> Regions:
+    def render(self, batch: Sequence[FrameRequest]) -> Mouths:
         if self.lost:
             raise DeviceLost(self.lost)
         if len(batch) > self.fits:
@@ -104,7 +105,7 @@ class NumberRenderer:
             if self.fails_on(request.avatar.id, int(request.audio_window[0])):
                 raise ValueError("broken on purpose")
         return [
-            marker(int(request.audio_window[0])) if request.audio_window[1] > 1e-3 else None
+            Number(int(request.audio_window[0])) if request.audio_window[1] > 1e-3 else None
             for request in batch
         ]
 
@@ -116,8 +117,21 @@ class Later:
     renderer: NumberRenderer
     batch: Sequence[FrameRequest]
 
-    def regions(self) -> Regions:
+    def mouths(self) -> Mouths:
         return self.renderer.render(self.batch)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A mouth that shows a number; between two, that of the nearer one."""
+
+    number: int
+
+    def on(self, picture: int) -> MouthRegion | None:
+        return marker(self.number)
+
+    def towards(self, other: Mouth | None, share: float) -> "Number":
+        return other if isinstance(other, Number) and share > 0.5 else self
 
 
 def marker(number: int) -> MouthRegion:
@@ -136,10 +150,11 @@ def read_marker(luma: Plane) -> int:
     return int("".join("1" if level > _GREY else "0" for level in cells), 2)
 
 
-def numbers(regions: Regions) -> list[int]:
-    """The numbers in regions, none of which may be None."""
+def numbers(mouths: Mouths) -> list[int]:
+    """The numbers of mouths, none of which may be None."""
     found = []
-    for region in regions:
+    for mouth in mouths:
+        region = mouth.on(0) if mouth else None
         assert region is not None
         picture = i420_planes(np.zeros((TINY_SIZE * 3 // 2, TINY_SIZE), np.uint8))
         region.paste(picture)

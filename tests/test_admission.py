@@ -10,7 +10,7 @@ from fakes import NumberRenderer, tone, wav
 from servers import Serve, Server
 
 from musetalk_stream import sessions
-from musetalk_stream.renderers import FrameRequest, Regions
+from musetalk_stream.renderers import FrameRequest, Mouths
 
 
 async def refused(server: Server, **options: object) -> str:
@@ -168,7 +168,7 @@ async def test_less_memory_is_less_capacity(serve: Serve) -> None:
     class LikesCompany(NumberRenderer):
         """A batch takes as long as a single frame."""
 
-        def render(self, batch: Sequence[FrameRequest]) -> Regions:
+        def render(self, batch: Sequence[FrameRequest]) -> Mouths:
             time.sleep(0.02)
             return super().render(batch)
 
@@ -176,7 +176,7 @@ async def test_less_memory_is_less_capacity(serve: Serve) -> None:
     server = await serve(renderer, capacity_fps=0)
     before = await engine(server)
     assert before["max_batch"] == 16
-    session_id = await server.create(batch_size=64, playback_fps=60)
+    session_id = await server.create(batch_size=64, fps=60)
     renderer.fits = 4
     assert (await server.speak(session_id, wav(tone(2.0))))[-1]["event"] == "complete"
     after = (await server.client.get("/sessions/stats")).json()["engine"]

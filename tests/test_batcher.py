@@ -13,7 +13,7 @@ from musetalk_stream.avatar import Avatar
 from musetalk_stream.batcher import Batcher
 from musetalk_stream.config import EncoderConfig
 from musetalk_stream.errors import RendererLost, RenderFailed
-from musetalk_stream.renderers import DeviceLost, FrameRequest, Regions, Rendering
+from musetalk_stream.renderers import DeviceLost, FrameRequest, Mouths, Rendering
 from musetalk_stream.schedule import ENCODER_SHARE
 
 
@@ -53,10 +53,10 @@ async def entered(gate: Gate) -> None:
     assert await asyncio.to_thread(gate.entered.wait, 5)
 
 
-async def test_regions_come_back_in_order(avatar: Avatar) -> None:
+async def test_mouths_come_back_in_order(avatar: Avatar) -> None:
     with Batcher(NumberRenderer(), max_batch=4).running() as batcher:
-        regions = await batcher.render(frames(avatar, *range(10)), deadline_s=0, per_turn=3)
-        assert numbers(regions) == list(range(10))
+        mouths = await batcher.render(frames(avatar, *range(10)), deadline_s=0, per_turn=3)
+        assert numbers(mouths) == list(range(10))
         figures = batcher.statistics()
     assert (figures.frames_rendered, figures.frames_waiting) == (10, 0)
     assert figures.batches == 3
@@ -69,8 +69,8 @@ async def test_many_callers_each_get_their_own(avatar: Avatar) -> None:
             batcher.render(frames(avatar, *range(k, k + 9)), deadline_s=k % 5, per_turn=k % 3 + 1)
             for k in range(0, 900, 9)
         ]
-        for k, regions in zip(range(0, 900, 9), await asyncio.gather(*calls), strict=True):
-            assert numbers(regions) == list(range(k, k + 9))
+        for k, mouths in zip(range(0, 900, 9), await asyncio.gather(*calls), strict=True):
+            assert numbers(mouths) == list(range(k, k + 9))
 
 
 async def test_the_earliest_deadline_is_served_first(avatar: Avatar, gate: Gate) -> None:
@@ -166,7 +166,7 @@ class Watched(NumberRenderer):
         self.log.append(("submit", [int(request.audio_window[0]) for request in batch]))
         return super().submit(batch)
 
-    def render(self, batch: Sequence[FrameRequest]) -> Regions:
+    def render(self, batch: Sequence[FrameRequest]) -> Mouths:
         self.log.append(("wait", [int(request.audio_window[0]) for request in batch]))
         self.waited_for.set()
         self.open.wait(10)
@@ -177,8 +177,8 @@ async def test_the_next_batch_is_submitted_before_the_last_is_waited_for(avatar:
     renderer = Watched()
     renderer.open.set()
     with Batcher(renderer, max_batch=2).running() as batcher:
-        regions = await batcher.render(frames(avatar, *range(8)), deadline_s=0, per_turn=2)
-        assert numbers(regions) == list(range(8))
+        mouths = await batcher.render(frames(avatar, *range(8)), deadline_s=0, per_turn=2)
+        assert numbers(mouths) == list(range(8))
         assert batcher.statistics().in_flight == 0
     assert renderer.log == [
         ("submit", [0, 1]),
@@ -309,8 +309,8 @@ async def test_batches_that_do_not_fit_are_halved(
 ) -> None:
     renderer = NumberRenderer(works_later=works_later, fits=fits)
     with Batcher(renderer, max_batch=16).running() as batcher:
-        regions = await batcher.render(frames(avatar, *range(48)), deadline_s=0, per_turn=64)
-        assert numbers(regions) == list(range(48)), "all arrive, in order"
+        mouths = await batcher.render(frames(avatar, *range(48)), deadline_s=0, per_turn=64)
+        assert numbers(mouths) == list(range(48)), "all arrive, in order"
         largest = batcher.statistics().max_batch
         assert largest == {1: 1, 3: 2, 7: 4}[fits]
         del renderer.batches[:]
@@ -339,7 +339,7 @@ async def test_memory_that_is_short_for_a_moment(avatar: Avatar, tries: int, lim
     class Short(NumberRenderer):
         """Nothing fits, so many times; then everything does."""
 
-        def render(self, batch: Sequence[FrameRequest]) -> Regions:
+        def render(self, batch: Sequence[FrameRequest]) -> Mouths:
             self.fits = 0 if len(self.batches) <= tries else 1000
             return super().render(batch)
 

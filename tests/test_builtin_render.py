@@ -25,7 +25,10 @@ Plane = npt.NDArray[np.uint8]
 
 
 def rendered(renderer: BuiltinRenderer, batch: list[FrameRequest]) -> list[MouthRegion | None]:
-    regions = renderer.submit(batch).regions()
+    mouths = renderer.submit(batch).mouths()
+    regions = [
+        each.on(of.picture) if each else None for of, each in zip(batch, mouths, strict=True)
+    ]
     return [region for region in regions if region is None or isinstance(region, MouthRegion)]
 
 

@@ -65,7 +65,7 @@ async def test_a_renderer_that_can_not_hear(serve: Serve) -> None:
 async def test_a_renderer_that_forgets_a_frame(serve: Serve) -> None:
     class Forgetful(NumberRenderer):
         def submit(self, batch: Sequence[FrameRequest]) -> Rendered:
-            return Rendered(super().submit(batch).regions()[1:])
+            return Rendered(super().submit(batch).mouths()[1:])
 
     server = await serve(Forgetful())
     session_id = await server.create()

@@ -9,7 +9,7 @@ from fakes import Later, NumberRenderer, make_avatar
 from musetalk_stream.avatar import Avatar
 from musetalk_stream.config import EncoderConfig
 from musetalk_stream.errors import SetupError
-from musetalk_stream.renderers import FrameRequest, Regions, Renderer, Rendering
+from musetalk_stream.renderers import FrameRequest, Mouths, Renderer, Rendering
 from musetalk_stream.renderers.builtin import BuiltinRenderer
 from musetalk_stream.renderers.measure import encoded_per_second, frames_per_second
 
@@ -42,7 +42,7 @@ def test_no_frame_is_silent(avatar: Avatar, kind: type[NumberRenderer | BuiltinR
     class Listening(kind):  # type: ignore[valid-type, misc]
         def submit(self, batch: Sequence[FrameRequest]) -> Rendering:
             rendering: Rendering = super().submit(batch)
-            silent.extend(region is None for region in rendering.regions())
+            silent.extend(mouth is None for mouth in rendering.mouths())
             return rendering
 
     renderer: Renderer = Listening()
@@ -62,7 +62,7 @@ def test_two_batches_are_in_flight(avatar: Avatar) -> None:
             in_flight.append(self.busy)
             return Later(self, batch)
 
-        def render(self, batch: Sequence[FrameRequest]) -> Regions:
+        def render(self, batch: Sequence[FrameRequest]) -> Mouths:
             self.busy -= 1
             return super().render(batch)
 

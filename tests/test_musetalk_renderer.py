@@ -19,9 +19,9 @@ from musetalk_stream.batcher import Batcher
 from musetalk_stream.blend import compose, i420_planes
 from musetalk_stream.errors import RenderFailed, SetupError, WeightsError
 from musetalk_stream.models.checkpoint import load_state
-from musetalk_stream.renderers import FrameRequest, Regions
+from musetalk_stream.renderers import FrameRequest, Mouths
 from musetalk_stream.renderers.musetalk.networks import choose_dtype, find_device
-from musetalk_stream.renderers.musetalk.region import FaceRegion
+from musetalk_stream.renderers.musetalk.region import FaceMouth
 from musetalk_stream.renderers.musetalk.renderer import MuseTalkRenderer
 from musetalk_stream.sound import Sound
 from musetalk_stream.weights import require
@@ -56,17 +56,18 @@ def requests(
     return [FrameRequest(avatar, avatar.picture(k), windows[k]) for k in range(count)]
 
 
-def pictures(avatar: Avatar, batch: Sequence[FrameRequest], regions: Regions) -> Frames:
+def pictures(avatar: Avatar, batch: Sequence[FrameRequest], mouths: Mouths) -> Frames:
     """What the encoder gets: uint8 `[n, H*3/2, W]`."""
     out = np.empty((len(batch), *avatar.frames[0].shape), np.uint8)
-    for into, request, region in zip(out, batch, regions, strict=True):
+    for into, request, mouth in zip(out, batch, mouths, strict=True):
+        region = mouth.on(request.picture) if mouth else None
         compose(i420_planes(into), i420_planes(avatar.frames[request.picture]), region)
     return out
 
 
-def in_batches(renderer: MuseTalkRenderer, batch: list[FrameRequest], size: int) -> Regions:
+def in_batches(renderer: MuseTalkRenderer, batch: list[FrameRequest], size: int) -> Mouths:
     pieces = [batch[start : start + size] for start in range(0, len(batch), size)]
-    return [region for piece in pieces for region in renderer.submit(piece).regions()]
+    return [mouth for piece in pieces for mouth in renderer.submit(piece).mouths()]
 
 
 @pytest.mark.parametrize("size", [3, 8])
@@ -87,8 +88,8 @@ async def test_an_utterance_among_seven_others_is_as_alone(
         sound = pcm(0.5, seed)
         windows = await batcher.call(lambda its: its.audio_windows(sound, FPS, 2, 8))
         batch = [FrameRequest(avatar, avatar.picture(k), windows[k]) for k in range(8)]
-        regions = await batcher.render(batch, deadline_s=seed, per_turn=1 + seed % 3)
-        return pictures(avatar, batch, regions)
+        mouths = await batcher.render(batch, deadline_s=seed, per_turn=1 + seed % 3)
+        return pictures(avatar, batch, mouths)
 
     with Batcher(renderer, max_batch=8).running() as batcher:
         alone = await spoken(batcher, 3)
@@ -112,13 +113,13 @@ def test_silence_shows_the_source_and_costs_nothing(
 ) -> None:
     quiet = as_sound(silence(1.0))
     batch = requests(renderer, avatar, quiet, 25)
-    assert renderer.submit(batch).regions() == [None] * 25
+    assert renderer.submit(batch).mouths() == [None] * 25
 
 
 def test_speech_fades_in_and_out(renderer: MuseTalkRenderer, avatar: Avatar) -> None:
     batch = requests(renderer, avatar, pcm(0.5), 13)
-    regions = renderer.submit(batch[:8]).regions()
-    strengths = [region.strength for region in regions if isinstance(region, FaceRegion)]
+    mouths = renderer.submit(batch[:8]).mouths()
+    strengths = [mouth.strength for mouth in mouths if isinstance(mouth, FaceMouth)]
     assert strengths[0] < strengths[1] < strengths[2] <= strengths[3] == 1.0
 
 
@@ -132,12 +133,12 @@ def test_pictures_without_a_face_pass_through(
     list(renderer.prepare(hidden))
     sound = pcm()
     batch = requests(renderer, hidden, sound, 6)
-    regions = renderer.submit(batch).regions()
-    assert [region is None for region in regions] == [False, True, False, False, True, False]
+    mouths = renderer.submit(batch).mouths()
+    assert [mouth is None for mouth in mouths] == [False, True, False, False, True, False]
     # The others are those of the avatar with all faces: nothing has shifted.
     full = requests(renderer, avatar, sound, 6)
-    same = pictures(avatar, full, renderer.submit(full).regions())
-    seen = pictures(hidden, batch, regions)
+    same = pictures(avatar, full, renderer.submit(full).mouths())
+    seen = pictures(hidden, batch, mouths)
     assert np.abs(seen[[0, 2, 3, 5]].astype(int) - same[[0, 2, 3, 5]]).max() <= 1
 
 
@@ -152,17 +153,17 @@ async def test_a_poisoned_frame_fails_one_utterance(
             return_exceptions=True,
         )
     assert isinstance(found[5], RenderFailed)
-    for index, regions in enumerate(found):
+    for index, mouths in enumerate(found):
         if index != 5:
-            assert isinstance(regions, list)
-            assert all(isinstance(region, FaceRegion) for region in regions)
+            assert isinstance(mouths, list)
+            assert all(isinstance(mouth, FaceMouth) for mouth in mouths)
 
 
 def test_bf16_is_close(renderer: MuseTalkRenderer, models: Path, avatar: Avatar) -> None:
     rough = loaded(models, dtype=torch.bfloat16)
     batch = requests(renderer, avatar, pcm(), 8)
-    exact = pictures(avatar, batch, renderer.submit(batch).regions()).astype(int)
-    assert np.abs(pictures(avatar, batch, rough.submit(batch).regions()) - exact).mean() < 0.5
+    exact = pictures(avatar, batch, renderer.submit(batch).mouths()).astype(int)
+    assert np.abs(pictures(avatar, batch, rough.submit(batch).mouths()) - exact).mean() < 0.5
 
 
 # --- loading

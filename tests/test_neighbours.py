@@ -11,9 +11,9 @@ import pytest
 from fakes import (
     EAR_RATE,
     TINY_SIZE,
+    Number,
     NumberRenderer,
     make_avatar,
-    marker,
     numbers,
     read_marker,
     tone,
@@ -24,7 +24,7 @@ from servers import Serve
 
 from musetalk_stream.avatar import Avatar
 from musetalk_stream.batcher import Batcher
-from musetalk_stream.renderers import FrameRequest, Regions, Rendering
+from musetalk_stream.renderers import FrameRequest, Mouths, Rendering
 from musetalk_stream.sound import Sound
 
 LEVELS = {"tiny": 0.3, "other": 0.6}  # of the tones that the two avatars speak
@@ -38,11 +38,11 @@ def signature(avatar_id: str, frame: int, level: float) -> int:
 class Signing(NumberRenderer):
     """Paints the signature of every frame over its mouth."""
 
-    def render(self, batch: Sequence[FrameRequest]) -> Regions:
+    def render(self, batch: Sequence[FrameRequest]) -> Mouths:
         super().render(batch)
         return [
             # A sine's root mean square is its level over the square root of 2.
-            marker(signature(each.avatar.id, int(frame), float(loudness) * 2**0.5))
+            Number(signature(each.avatar.id, int(frame), float(loudness) * 2**0.5))
             for each in batch
             for frame, loudness in [each.audio_window]
         ]

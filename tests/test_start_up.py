@@ -11,7 +11,7 @@ from servers import Begin
 
 from musetalk_stream.avatar import Avatar
 from musetalk_stream.errors import SetupError
-from musetalk_stream.renderers import FrameRequest, Regions
+from musetalk_stream.renderers import FrameRequest, Mouths
 
 
 class Stuck(NumberRenderer):
@@ -31,7 +31,7 @@ class Stuck(NumberRenderer):
             yield 0.4
         yield from super().prepare(avatar)
 
-    def render(self, batch: Sequence[FrameRequest]) -> Regions:
+    def render(self, batch: Sequence[FrameRequest]) -> Mouths:
         time.sleep(0.001)
         return super().render(batch)
 

@@ -1,4 +1,4 @@
-"""What a renderer is: from an avatar and a run of audio to one mouth region per output frame."""
+"""What a renderer is: from an avatar and a run of audio to one mouth per lips frame."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from ..sound import Sound
 __all__ = [
     "DeviceLost",
     "FrameRequest",
+    "Mouth",
+    "Mouths",
     "OutOfDeviceMemory",
-    "Regions",
     "Rendered",
     "Renderer",
     "Rendering",
+    "between",
 ]
-
-Regions = list[Region | None]
 
 
 class OutOfDeviceMemory(Exception):
@@ -34,18 +34,45 @@ class DeviceLost(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameRequest:
-    """One frame to render: which picture of which avatar, and the audio that moves its mouth."""
+    """One lips frame to render: the audio that moves the mouth, and which picture of which avatar
+    is shown at that instant."""
 
     avatar: Avatar
     picture: int  # index into avatar.frames and avatar.landmarks
     audio_window: Any  # one row of Renderer.audio_windows
 
 
+class Mouth(Protocol):
+    """A rendered mouth, which goes on any picture of its avatar. On any thread, any number of
+    times: what is costly about a picture is done in `on`, by those who encode it."""
+
+    def on(self, picture: int) -> Region | None:
+        """The part of a picture that it changes; None where the picture shows no face."""
+        ...
+
+    def towards(self, other: "Mouth | None", share: float) -> "Mouth":
+        """Between this mouth and another of the same utterance (None: the source face), of which it
+        has a share of more than 0 and less than 1."""
+        ...
+
+
+Mouths = list[Mouth | None]
+
+
+def between(one: Mouth | None, other: Mouth | None, share: float) -> Mouth | None:
+    """From `one` at share 0 to `other` at 1; None is the source face."""
+    if share == 0:
+        return one
+    if one is not None:
+        return one.towards(other, share)
+    return None if other is None else other.towards(None, 1 - share)
+
+
 class Rendering(Protocol):
     """A batch that has been handed to the device."""
 
-    def regions(self) -> Regions:
-        """Wait for it: one region per request, in order; None where the source face is to be shown
+    def mouths(self) -> Mouths:
+        """Wait for it: one mouth per request, in order; None where the source face is to be shown
         as it is. Raises if one of them can't be rendered."""
         ...
 
@@ -54,9 +81,9 @@ class Rendering(Protocol):
 class Rendered:
     """The rendering of a renderer that is done when it has been asked."""
 
-    complete: Regions
+    complete: Mouths
 
-    def regions(self) -> Regions:
+    def mouths(self) -> Mouths:
         return self.complete
 
 
@@ -91,8 +118,8 @@ class Renderer(Protocol):
     def audio_windows(
         self, sound: Sound, fps: Fraction, first: int, count: int
     ) -> npt.NDArray[Any]:
-        """The conditioning of frames `first` … `first+count-1`, one row each, of whatever type and
-        shape suits the renderer.
+        """The conditioning of lips frames `first` … `first+count-1`, one row each, of whatever type
+        and shape suits the renderer.
 
         Frame k is shown from k/fps on. Frames past the end of the audio are silent. Asking for
         frames piecewise or all at once gives the same rows.

@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from ..avatar import Avatar
-from ..blend import Region
 from ..config import EncoderConfig
 from ..errors import RenderFailed
 from ..schedule import capacity, padded_size, usable_sizes
-from . import DeviceLost, FrameRequest, OutOfDeviceMemory, Renderer, Rendering
+from . import DeviceLost, FrameRequest, Mouth, OutOfDeviceMemory, Renderer, Rendering
 from .measure import encoded_per_second, frames_per_second
 
 log = logging.getLogger(__name__)
@@ -17,7 +16,7 @@ log = logging.getLogger(__name__)
 R = TypeVar("R")
 
 Batch = Sequence[FrameRequest]
-Outcomes = Sequence[Region | RenderFailed | None]
+Outcomes = Sequence[Mouth | RenderFailed | None]
 
 
 class BatchRunner:
@@ -100,20 +99,20 @@ class BatchRunner:
         too_large: dict[int, str],
     ) -> Outcomes:
         """`outcomes`; notes the numbers of frames that fitted, and why others did not."""
-        regions = rendering if isinstance(rendering, Exception) else _attempt(rendering.regions)
-        if not isinstance(regions, Exception):
-            if len(regions) == len(batch):
+        mouths = rendering if isinstance(rendering, Exception) else _attempt(rendering.mouths)
+        if not isinstance(mouths, Exception):
+            if len(mouths) == len(batch):
                 fitted.add(len(batch))
-                return regions
-            regions = ValueError(f"{len(regions)} regions for {len(batch)} frames")
+                return mouths
+            mouths = ValueError(f"{len(mouths)} mouths for {len(batch)} frames")
         step = 1
-        if isinstance(regions, OutOfDeviceMemory):
-            too_large[len(batch)] = str(regions)
+        if isinstance(mouths, OutOfDeviceMemory):
+            too_large[len(batch)] = str(mouths)
             step = (len(batch) + 1) // 2
         if len(batch) == 1:
             who = f"avatar {batch[0].avatar.id} picture {batch[0].picture}"
-            log.error("%s can't be rendered", who, exc_info=regions)
-            return [RenderFailed(f"the renderer failed: {regions!r}")]
+            log.error("%s can't be rendered", who, exc_info=mouths)
+            return [RenderFailed(f"the renderer failed: {mouths!r}")]
         pieces = [batch[start : start + step] for start in range(0, len(batch), step)]
         return [
             each

@@ -14,14 +14,14 @@ from itertools import cycle
 import numpy as np
 
 from ..avatar import Avatar
-from ..blend import Picture, Region, i420_planes
+from ..blend import i420_planes
 from ..config import EncoderConfig
 from ..encode import UtteranceEncoder
 from ..errors import SetupError
 from ..schedule import MAX_IN_FLIGHT
 from ..sound import Sound
 from ..timeline import EAR_RATE, MODEL_RATE
-from . import FrameRequest, OutOfDeviceMemory, Renderer, Rendering
+from . import FrameRequest, Mouth, OutOfDeviceMemory, Renderer, Rendering
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def frames_per_second(
 
 
 def _seconds_per_batch(renderer: Renderer, batch: Sequence[FrameRequest]) -> float:
-    renderer.submit(batch).regions()  # the first of its size may still choose how to compute
+    renderer.submit(batch).mouths()  # the first of its size may still choose how to compute
     best_s = _run(renderer, batch, 1)
     if best_s > _TOO_LONG_S:
         return best_s
@@ -92,9 +92,9 @@ def _run(renderer: Renderer, batch: Sequence[FrameRequest], count: int) -> float
     for _ in range(count):
         in_flight.append(renderer.submit(batch))
         if len(in_flight) == MAX_IN_FLIGHT:
-            in_flight.popleft().regions()
+            in_flight.popleft().mouths()
     for rendering in in_flight:
-        rendering.regions()
+        rendering.mouths()
     return time.perf_counter() - began_s
 
 
@@ -124,31 +124,29 @@ def encoded_per_second(
 
 def _rendered(
     renderer: Renderer, avatar: Avatar, batch: int
-) -> list[tuple[Picture, Region | None]]:
+) -> list[tuple[FrameRequest, Mouth | None]]:
     """Some frames for the encoders, at least one batch."""
     requests = speaking(renderer, avatar, max(batch, _ENCODED_FRAMES))
-    regions: list[Region | None] = []
+    mouths: list[Mouth | None] = []
     enough_s = time.perf_counter() + _RENDERING_S
-    while len(regions) < len(requests) and (not regions or time.perf_counter() < enough_s):
-        regions += renderer.submit(requests[len(regions) :][:batch]).regions()
-    return [
-        (i420_planes(request.avatar.frames[request.picture]), region)
-        for request, region in zip(requests, regions, strict=False)
-    ]
+    while len(mouths) < len(requests) and (not mouths or time.perf_counter() < enough_s):
+        mouths += renderer.submit(requests[len(mouths) :][:batch]).mouths()
+    return list(zip(requests, mouths, strict=False))
 
 
 def _encode(
     pool: ThreadPoolExecutor,
     encoders: Sequence[UtteranceEncoder],
-    frames: Sequence[tuple[Picture, Region | None]],
+    frames: Sequence[tuple[FrameRequest, Mouth | None]],
 ) -> float:
     """Frames per second that all encoders make together, one chunk each."""
     began_s = time.perf_counter()
 
     def encode_chunk(encoder: UtteranceEncoder) -> int:
         count = 0
-        for picture, region in cycle(frames):
-            encoder.add(picture, region)
+        for request, mouth in cycle(frames):
+            region = mouth.on(request.picture) if mouth else None
+            encoder.add(i420_planes(request.avatar.frames[request.picture]), region)
             count += 1
             if time.perf_counter() - began_s >= _ENCODING_S:
                 break

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import cv2
@@ -11,7 +12,8 @@ import numpy.typing as npt
 from ...avatar import Avatar
 from ...blend import MouthRegion
 from ...sound import Sound
-from .. import FrameRequest, Rendered
+from .. import FrameRequest, Mouth, Rendered
+from .arrays import Floats, Plane, as_floats
 from .face import Face, study
 from .hearing import OPEN, listen
 from .pose import pose
@@ -51,18 +53,14 @@ class BuiltinRenderer:
         return listen(sound.listened(0, sound.num_model), fps, first, count)
 
     def submit(self, batch: Sequence[FrameRequest]) -> Rendered:
-        """None in silence, and where a picture shows no face."""
+        """None in silence, and where no picture shows a face."""
         return Rendered([self._render(request) for request in batch])
 
-    def _render(self, request: FrameRequest) -> MouthRegion | None:
+    def _render(self, request: FrameRequest) -> "Lips | None":
         if not request.audio_window[OPEN] > 0:
             return None
         face = self._face(request.avatar)
-        place = face.place(request.picture) if face else None
-        if face is None or place is None:
-            return None
-        how = pose(request.audio_window, place.own_opening)
-        return speak(request.avatar.frames[request.picture], face, place, how)
+        return Lips(request.avatar.frames, face, request.audio_window) if face else None
 
     def _face(self, avatar: Avatar) -> Face | None:
         key = id(avatar.frames)
@@ -77,3 +75,31 @@ class BuiltinRenderer:
 
     def __repr__(self) -> str:
         return f"<BuiltinRenderer {len(self._faces)} faces>"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lips:
+    """A mouth shape that any picture may take: each is moved in its own way, so between two rows
+    lies a mouth that is as sharp as they are.
+
+    pictures  of the avatar, uint8 `[N, H*3/2, W]`
+    row       of `audio_windows`
+    """
+
+    pictures: Plane
+    face: Face
+    row: Floats
+
+    def on(self, picture: int) -> MouthRegion | None:
+        place = self.face.place(picture)
+        if place is None:
+            return None
+        how = pose(self.row, place.own_opening)
+        return speak(self.pictures[picture], self.face, place, how)
+
+    def towards(self, other: Mouth | None, share: float) -> "Lips":
+        row = self.row * (1 - share)
+        if other is not None:
+            assert isinstance(other, Lips)
+            row += other.row * share
+        return Lips(self.pictures, self.face, as_floats(row))

@@ -7,12 +7,14 @@ its rounding: 0.15 levels on average and 1 at most from the official blends conv
 not touch stays as it was, bit for bit.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from ...blend import Picture, mix
+from .. import Mouth
 from .box import Box
 from .colour import i420_of
 from .crop import fitted
@@ -82,6 +84,35 @@ class FaceRegion:
             (into.cr[half], face.cr, chroma),
         ):
             target[:] = mix(target, plane, mask)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceMouth:
+    """A generated face, uint8 `[256, 256, 3]` BGR, for any picture of its avatar: the box and the
+    mask are those of the picture that it is shown on.
+
+    placements  one per picture
+    strength    0 to 1, how much of it shows
+    """
+
+    placements: Sequence[Placement | None]
+    face: Bytes
+    strength: float
+
+    def on(self, picture: int) -> FaceRegion | None:
+        placement = self.placements[picture]
+        return FaceRegion(placement, self.face, self.strength) if placement else None
+
+    def towards(self, other: Mouth | None, share: float) -> "FaceMouth":
+        mine = self.strength * (1 - share)
+        if other is None:
+            return FaceMouth(self.placements, self.face, mine)
+        assert isinstance(other, FaceMouth)
+        theirs = other.strength * share
+        # As if one picture faded into the other after both were pasted.
+        part = theirs / (mine + theirs)
+        mixed = cv2.addWeighted(self.face, 1 - part, other.face, part, 0)
+        return FaceMouth(self.placements, np.asarray(mixed, np.uint8), mine + theirs)
 
 
 def _cut(face: Bytes, placement: Placement) -> Bytes:

@@ -18,13 +18,13 @@ import torch
 from ...avatar import Avatar
 from ...errors import SetupError
 from ...sound import Sound
-from .. import FrameRequest, OutOfDeviceMemory, Regions, Rendered, Rendering
+from .. import FrameRequest, Mouths, OutOfDeviceMemory, Rendered, Rendering
 from .device import Faces, Runner, make_runner, sizes_up_to, translated_errors
 from .features import SpeechFeatures
 from .networks import Networks, load_networks, random_networks
 from .prepared import PreparedAvatar, Recipe, is_prepared, open_prepared, prepare
 from .presence import presence
-from .region import FaceRegion, Placement
+from .region import FaceMouth
 from .windows import window_rows
 
 log = logging.getLogger(__name__)
@@ -139,13 +139,13 @@ class MuseTalkRenderer:
         return windows
 
     def submit(self, batch: Sequence[FrameRequest]) -> Rendering:
-        shown: list[tuple[int, Placement]] = []
+        shown: list[tuple[int, PreparedAvatar]] = []
         latents, windows = [], []
         for index, request in enumerate(batch):
             avatar = self._prepared(request.avatar)
-            placement = avatar.placements[request.picture]
-            if placement is not None and request.audio_window["presence"] > 0:
-                shown.append((index, placement))
+            has_face = avatar.placements[request.picture] is not None
+            if has_face and request.audio_window["presence"] > 0:
+                shown.append((index, avatar))
                 latents.append(avatar.latents[request.picture])
                 windows.append(request.audio_window["features"])
         if not shown:
@@ -194,19 +194,19 @@ def _on(stream: torch.cuda.Stream | None) -> AbstractContextManager[Any]:
 class _Batch:
     """A batch on the device. Its faces are one array, which lives until the last is pasted.
 
-    shown      which requests show a generated face, and where
+    shown      which requests show a generated face, and whose
     strengths  of all requests
     """
 
     faces: Callable[[], Faces]
-    shown: Sequence[tuple[int, Placement]]
+    shown: Sequence[tuple[int, PreparedAvatar]]
     strengths: Sequence[float]
 
-    def regions(self) -> Regions:
+    def mouths(self) -> Mouths:
         faces, finite = self.faces()
         if not finite.all():
             raise ValueError("a face that is not made of numbers")
-        regions: Regions = [None] * len(self.strengths)
-        for (index, placement), face in zip(self.shown, faces, strict=True):
-            regions[index] = FaceRegion(placement, face, self.strengths[index])
-        return regions
+        mouths: Mouths = [None] * len(self.strengths)
+        for (index, avatar), face in zip(self.shown, faces, strict=True):
+            mouths[index] = FaceMouth(avatar.placements, face, self.strengths[index])
+        return mouths
