@@ -4,7 +4,7 @@ FFmpeg reads the tag, too, but where the file is larger than the tag says (joine
 guesses from the bit rate instead.
 """
 
-from typing import BinaryIO
+from typing import Protocol
 
 _ID3_HEADER = 10
 # Frame header, checksum and side information come before the tag: at most 38 bytes.
@@ -12,7 +12,12 @@ _TAG_WITHIN = 64
 _HAS_FRAMES = 1
 
 
-def counted_frames(file: BinaryIO) -> int | None:
+class Seekable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+    def seek(self, place: int, /) -> int: ...
+
+
+def counted_frames(file: Seekable) -> int | None:
     """The MPEG frames that the tag counts, None without a tag. Leaves the file at its beginning."""
     start = 0
     while (header := file.read(_ID3_HEADER)).startswith(b"ID3") and len(header) == _ID3_HEADER:

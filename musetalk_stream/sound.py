@@ -11,6 +11,7 @@ from .timeline import EAR_RATE, MODEL_RATE
 
 Samples = npt.NDArray[np.float32]
 
+_FADE_S = 0.01
 _BLOCK = 1 << 16  # audio samples that arrive in small pieces are kept together by so many
 
 
@@ -42,6 +43,16 @@ class Sound:
         assert not self.has_ended, "sound was added after its end"
         self._ear.append(ear)
         self._model.append(model)
+
+    def pause(self, num_model: int) -> None:
+        """Silence of so many audio samples at 16 kHz, and three times as many at 48 kHz.
+
+        What came is left as it is, as it may have been heard: it fades out backwards (from its last
+        audio sample, as in a mirror), which has no step. What comes next fades in.
+        """
+        assert not self.has_ended, "sound was paused after its end"
+        self._ear.pause(num_model * EAR_RATE // MODEL_RATE, round(_FADE_S * EAR_RATE))
+        self._model.pause(num_model, round(_FADE_S * MODEL_RATE))
 
     def end(self) -> None:
         """No more comes; the lengths are made to fit each other."""
@@ -96,9 +107,28 @@ class _Track:
         self._blocks: deque[tuple[int, Samples]] = deque()  # where each begins
         self._filling: Samples | None = None  # the last block, with room at its end
         self._filled = 0
+        self._fading_in: Samples = np.zeros(0, np.float32)  # by what to multiply what comes next
         self._lock = threading.Lock()
 
+    def pause(self, count: int, fade: int) -> None:
+        falling = np.cos(np.linspace(0, np.pi / 2, fade + 2, dtype=np.float32)[1:-1]) ** 2
+        fade = min(fade, count, self.length)
+        last = self.stretch(self.length - fade, self.length)
+        silence = np.zeros(count, np.float32)
+        silence[:fade] = last[::-1] * falling[:fade]
+        self._append(silence)
+        self._fading_in = falling[::-1]
+
     def append(self, samples: Samples) -> None:
+        """What comes; it is kept as it is, so nobody changes it any more."""
+        fading = min(len(self._fading_in), len(samples))
+        if fading:
+            samples = samples.copy()
+            samples[:fading] *= self._fading_in[:fading]
+            self._fading_in = self._fading_in[fading:]
+        self._append(samples)
+
+    def _append(self, samples: Samples) -> None:
         with self._lock:
             if len(samples) >= _BLOCK:
                 self._filling = None

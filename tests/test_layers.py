@@ -17,11 +17,11 @@ LAYERS = [
      "avatars_command"},
     {"web"},
     {"sessions", "jobs"},
-    {"utterance", "frames", "engine", "readying"},
+    {"utterance", "frames", "engine", "speech", "readying"},
     {"batcher", "store", "events", "stats", "workers"},
     {"renderers", "prepare"},
     {"encode", "blend"},
-    {"audio", "sound", "voice", "avatar", "shelf", "models", "weights", "download"},
+    {"audio", "sound", "resample", "listening", "onset", "growing_file", "voice", "avatar", "shelf", "models", "weights", "download"},
     {"timeline", "session_state", "schedule", "sse", "fmp4", "config", "errors", "options",
      "delivery", "mp3"},
 ]  # fmt: skip
@@ -29,7 +29,7 @@ LAYERS = [
 SIDEWAYS = {0, 2, 3, 5, 6, 7, 8}
 # Who may import what is heavy or tied to one place.
 OWNERS = {
-    "av": {"audio", "encode", "prepare", "doctor"},
+    "av": {"resample", "listening", "encode", "prepare", "doctor"},
     "cv2": {"renderers", "prepare"},
     "PIL": {"prepare"},
     "ffmpeg": {"prepare"},
@@ -42,11 +42,11 @@ OWNERS = {
     "aiohttp": {"web", "cli"},
     "jinja2": {"web"},
     "argparse": {"cli"},
-    "numpy": {"audio", "sound", "voice", "avatar", "blend", "encode", "prepare", "renderers",
+    "numpy": {"audio", "sound", "resample", "listening", "onset", "speech", "resample", "listening", "onset", "growing_file", "voice", "avatar", "blend", "encode", "prepare", "renderers",
               "models"},
-    "asyncio": {"cli", "web", "sessions", "utterance", "readying", "batcher", "store", "events",
+    "asyncio": {"cli", "web", "sessions", "utterance", "speech", "growing_file", "readying", "batcher", "store", "events",
                 "workers", "jobs"},
-    "threading": {"sound", "batcher", "workers", "prepare"},
+    "threading": {"sound", "growing_file", "speech", "batcher", "workers", "prepare"},
     "subprocess": {"prepare"},
 }  # fmt: skip
 RANK = {module: row for row, modules in enumerate(LAYERS) for module in modules}

@@ -11,9 +11,9 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from ..audio import CONTAINERS as SOUND_CONTAINERS
 from ..config import PrepareConfig
 from ..errors import DamagedMedia, MediaTooLarge, MediaTooLong, UnsupportedMedia
+from ..listening import CONTAINERS as SOUND_CONTAINERS
 
 av.logging.set_level(None)
 

@@ -1,0 +1,344 @@
+"""The sound of one utterance, on its way from who sends it to who speaks it."""
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import closing
+from fractions import Fraction
+from functools import partial
+from typing import BinaryIO
+
+import numpy as np
+
+from .audio import decode
+from .config import UploadConfig
+from .errors import AudioTooLong, DamagedAudio, EmptyAudio, MuseTalkStreamError, UtteranceEnded
+from .growing_file import GrowingFile, anew
+from .listening import BEGINNING, Beginning, PcmFormat, PcmListener, decoded, may_stream
+from .mp3 import counted_frames
+from .onset import LeadingSilence
+from .options import SpeechOptions
+from .resample import joined
+from .sound import Samples, Sound
+from .timeline import EAR_RATE, MODEL_RATE, frames_covering, frames_ready
+from .workers import Workers
+
+log = logging.getLogger(__name__)
+
+# Whoever sends faster than it is spoken waits at this much. More than LeadingSilence holds back.
+MAX_AHEAD_S = 10.0
+# What renderers may still look at: Whisper hears 30 s at a time.
+_KEPT_S = 40.0
+# Containers that are decoded while they arrive have a thread each, which mostly waits. One more is
+# decoded when all of it has come.
+MAX_LISTENERS = 16
+_listeners = threading.BoundedSemaphore(MAX_LISTENERS)
+# What is there at once is handed on in stretches of so much, so that a long file is no burden.
+_HANDED_ON = EAR_RATE
+_NOBODY = "the utterance was interrupted or cancelled: begin another"
+
+
+class Speech:
+    """Used on one event loop: by who sends (`hear_…`, `end`) and by who speaks (the others).
+
+    sound        None until something has come
+    ended_early  why there is no more of it, though there should be
+    received_s, decoded_s  instants of the monotonic clock: made, and first sound there
+    waited_s     silence that `fill` added
+    has_ended    no more comes
+    """
+
+    def __init__(self, options: SpeechOptions, limits: UploadConfig, decoders: Workers) -> None:
+        self.sound: Sound | None = None
+        self.ended_early: MuseTalkStreamError | None = None
+        self.received_s = time.monotonic()
+        self.decoded_s: float | None = None
+        self.waited_s = 0.0
+        self.has_ended = False
+        self._options = options
+        self._limits = limits
+        self._decoders = decoders
+        self._leading = LeadingSilence() if options.trim_leading_silence else None
+        self._pcm: PcmListener | None = None
+        self._file: GrowingFile | None = None
+        self._num_received = 0  # audio samples at 48 kHz, with those that are left out
+        self._num_listened = 0  # likewise at 16 kHz
+        self._spoken_s = 0.0
+        self._is_closed = False
+        self._news = asyncio.Event()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else "whole" if self.has_ended else "arriving"
+        return f"<Speech {self.sound.duration_s if self.sound else 0:.2f} s, {state}>"
+
+    # --- who sends
+
+    async def hear_file(self, file: BinaryIO) -> None:
+        """A complete file, at its beginning; nothing is spoken unless all of it can be.
+
+        Raises what `audio.decode` raises, and UtteranceEnded.
+        """
+        self._check_open()
+        decode_it = partial(
+            decode,
+            file,
+            max_duration_s=self._limits.max_audio_s,
+            trailing_silence_s=self._options.trailing_silence_s,
+            trim_leading_silence=self._options.trim_leading_silence,
+        )
+        sound = await self._decoders.run(decode_it, deadline_s=time.monotonic())
+        self._check_open()
+        self.sound, self.has_ended = sound, True
+        self.decoded_s = time.monotonic()
+        self._tell()
+
+    async def hear_pcm(self, data: bytes, form: PcmFormat) -> None:
+        """Some bytes of raw audio samples. Waits while more than 10 s are there that have not been
+        spoken. Raises AudioTooLong (what came until then is spoken), UtteranceEnded."""
+        self._check_open()
+        if self._pcm is None:
+            self._pcm = PcmListener(form)
+        assert self._pcm.form == form, "the format of audio samples changed within an utterance"
+        for start in range(0, len(data), form.bytes_per_second):
+            second = data[start : start + form.bytes_per_second]
+            await self._room()
+            hear_it = partial(self._pcm.hear, second)
+            ear, model = await self._decoders.run(hear_it, deadline_s=time.monotonic())
+            self._check_open()
+            self._take(ear, model)
+
+    def end(self, early: MuseTalkStreamError | None = None) -> None:
+        """No more comes; `early`: though it should have. Once is enough.
+
+        Raises, after ending, DamagedAudio (it stopped within an audio sample), EmptyAudio (there
+        was none); and UtteranceEnded. With `early` nothing is raised: its sender knows.
+        """
+        if early is None:
+            self._check_open()
+        if self.has_ended or self._is_closed:
+            return
+        error = early
+        if self._pcm is not None:
+            ear, model, rest = self._pcm.finish()
+            if rest and error is None:
+                error = DamagedAudio(
+                    f"the sound stops within an audio sample: {rest} of "
+                    f"{self._pcm.form.bytes_per_sample} bytes; what came before is spoken"
+                )
+            try:
+                self._take(ear, model)
+            except AudioTooLong:
+                if early is None:
+                    raise
+                return
+        if not self._num_received and error is None:
+            error = EmptyAudio("there is no sound: 0 samples")
+        self._finish(error)
+        if error is not None and early is None:
+            raise error
+
+    async def hear_growing(self, file: GrowingFile) -> None:
+        """A container, while it arrives or when it is there, to its end.
+
+        Where the file has a bound, no more than 10 s are decoded ahead of what is spoken while it
+        arrives. If it is damaged, too long or breaks off, what came is spoken; this is raised all
+        the same. Also raises what `audio.decode` raises, and UtteranceEnded.
+        """
+        self._check_open()
+        self._file = file
+        try:
+            if may_stream(await file.beginning(BEGINNING)) and _listeners.acquire(blocking=False):
+                try:
+                    await self._listen(file)
+                finally:
+                    _listeners.release()
+            else:
+                await self.hear_file(await file.whole())
+        finally:
+            self._file = None
+
+    async def _listen(self, file: GrowingFile) -> None:
+        """Decode on a thread, which ends before this does."""
+        loop = asyncio.get_running_loop()
+
+        def hand_on(ear: Samples, model: Samples) -> None:
+            asyncio.run_coroutine_threadsafe(self._take_in_turn(file, ear, model), loop).result()
+
+        outcome: Future[None] = Future()
+        listen = partial(_listen, file, self._limits.max_audio_s, hand_on, outcome)
+        thread = threading.Thread(target=listen, name="listener")
+        thread.start()
+        listened = asyncio.wrap_future(outcome)
+        try:
+            await asyncio.shield(listened)
+            if file.broken_off:
+                raise anew(file.broken_off)
+            self.end()
+        except MuseTalkStreamError as exc:
+            self.end(exc)
+            raise
+        finally:
+            file.refuse(UtteranceEnded(_NOBODY))
+            self._tell()
+            await asyncio.wait([listened])
+            thread.join()
+            # An exception refers to the frames it went through, and these to its future.
+            del listened, outcome, listen
+
+    async def _take_in_turn(self, file: GrowingFile, ear: Samples, model: Samples) -> None:
+        # Once all of a file is there, who sent it need not wait for what is left of it.
+        if file.max_pending_bytes is not None:
+            await self._room(until=lambda: file.has_ended)
+        file.raise_if_refused()
+        self._check_open()
+        self._take(ear, model)
+
+    async def _room(self, until: Callable[[], bool] = lambda: False) -> None:
+        while self._ahead_s() > MAX_AHEAD_S and not self._is_closed and not until():
+            await self._news.wait()
+
+    def _ahead_s(self) -> float:
+        held_s = self._leading.held_s if self._leading else 0.0
+        return held_s + (self.sound.duration_s if self.sound else 0.0) - self._spoken_s
+
+    def _take(self, ear: Samples, model: Samples) -> None:
+        limit_s = self._limits.max_audio_s
+        room = round(limit_s * EAR_RATE) - self._num_received
+        is_too_long = len(ear) > room
+        if is_too_long:
+            ear, model = ear[:room], model[: max(0, self._model_room())]
+        self._num_received += len(ear)
+        self._num_listened += len(model)
+        if self._leading:
+            ear, model = self._leading.feed(ear, model)
+        self._add(ear, model)
+        if is_too_long:
+            error = AudioTooLong(
+                f"the audio is longer than the limit of {limit_s:g} s; what came before is spoken"
+            )
+            self._finish(error)
+            raise error
+
+    def _model_room(self) -> int:
+        return math.ceil(self._limits.max_audio_s * MODEL_RATE) - self._num_listened
+
+    def _add(self, ear: Samples, model: Samples) -> None:
+        if not len(ear) and not len(model):
+            return
+        if self.sound is None:
+            self.sound = Sound(is_live=True)
+            self.decoded_s = time.monotonic()
+        self.sound.add(ear, model)
+        self._tell()
+
+    def _finish(self, error: MuseTalkStreamError | None) -> None:
+        if error is not None:
+            self.ended_early = anew(error)
+        if self._leading:
+            self._add(*self._leading.finish())
+        if self.sound is not None:
+            silence = round(self._options.trailing_silence_s * EAR_RATE)
+            self.sound.add(np.zeros(silence, np.float32), np.zeros(0, np.float32))
+            self.sound.end()
+        self.has_ended = True
+        self._pcm = None
+        self._tell()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise UtteranceEnded(_NOBODY)
+
+    # --- who speaks
+
+    def frames(self, fps: Fraction) -> int:
+        """Frames that can be made now, from the beginning."""
+        if self.sound is None:
+            return 0
+        if self.has_ended:
+            return frames_covering(self.sound.num_ear, fps)
+        known = min(self.sound.num_ear, self.sound.num_model * EAR_RATE // MODEL_RATE)
+        return frames_ready(known, fps)
+
+    def total_frames(self, fps: Fraction) -> int | None:
+        """None until the end is known."""
+        return self.frames(fps) if self.has_ended else None
+
+    async def more(self, timeout_s: float) -> None:
+        """Returns when something has come, or it has ended, or after that time."""
+        if self.has_ended or self._is_closed:
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
+        except TimeoutError:
+            pass  # who speaks looks at what there is in any case
+
+    def spoken(self, until_s: float) -> None:
+        """Frames until this instant of the sound are made: makes room for who sends, and forgets
+        old sound."""
+        self._spoken_s = until_s
+        if self.sound is not None:
+            self.sound.forget_before(until_s - _KEPT_S)
+        self._tell()
+
+    def fill(self, num_ear: int) -> None:
+        """Silence for a while (48 kHz samples, rounded up to whole ones at 16 kHz), as no sound
+        comes: what came fades out, what comes fades in. Nothing if no more is to come."""
+        if self.sound is None or self.has_ended or self._is_closed:
+            return
+        num_model = math.ceil(num_ear * MODEL_RATE / EAR_RATE)
+        self.sound.pause(num_model)
+        self.waited_s += num_model / MODEL_RATE
+        self._tell()
+
+    def close(self) -> None:
+        """It was interrupted or cancelled: who sends gets UtteranceEnded, who waits at once."""
+        self._is_closed = True
+        if self._file is not None:
+            self._file.refuse(UtteranceEnded(_NOBODY))
+        self._pcm = None
+        self._tell()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+def _listen(
+    file: GrowingFile,
+    max_duration_s: float,
+    hand_on: Callable[[Samples, Samples], None],
+    outcome: Future[None],
+) -> None:
+    """On a thread: decode a file while it arrives, and hand on what can be said."""
+    ears: list[Samples] = []
+    models: list[Samples] = []
+
+    def all_of_it() -> None:
+        ear, model = joined(ears), joined(models)
+        ears.clear()
+        models.clear()
+        if len(ear) or len(model):
+            hand_on(ear, model)
+
+    try:
+        mp3_frames = counted_frames(Beginning(file))
+        try:
+            with closing(
+                decoded(file, max_duration_s=max_duration_s, mp3_frames=mp3_frames)
+            ) as pieces:
+                for ear, model in pieces:
+                    ears.append(ear)
+                    models.append(model)
+                    if not file.has_more() or sum(map(len, ears)) >= _HANDED_ON:
+                        all_of_it()
+        finally:
+            all_of_it()  # before the damage, too
+    except BaseException as exc:  # handed on to whoever awaits it
+        outcome.set_exception(exc)
+    else:
+        outcome.set_result(None)
