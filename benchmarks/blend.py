@@ -41,9 +41,9 @@ from musetalk_stream.renderers.musetalk.features import (
 from musetalk_stream.renderers.musetalk.features import WIDTH as WIDTH_OF_FEATURES
 from musetalk_stream.renderers.musetalk.mask import paste_mask
 from musetalk_stream.renderers.musetalk.parsing import face_mask, labels_from_landmarks
-from musetalk_stream.renderers.musetalk.presence import presence
 from musetalk_stream.renderers.musetalk.region import FaceRegion, Placement, place
 from musetalk_stream.renderers.musetalk.windows import window_rows
+from musetalk_stream.renderers.presence import Presence
 from musetalk_stream.sound import Sound
 from musetalk_stream.timeline import PART_FRAMES
 
@@ -149,21 +149,21 @@ def ours(
     frames: Frames, ear: npt.NDArray[np.float32], work: Path, settings: EncoderConfig
 ) -> Stages:
     stages = Stages()
+    sound = Sound.whole(ear, ear[::3].copy())
     with stages.timed("open"):
         encoder = UtteranceEncoder(
             width=WIDTH,
             height=HEIGHT,
             fps=Fraction(FPS),
-            sound=Sound.whole(ear, ear[::3]),
+            sound=sound,
             settings=settings,
         )
-    heard = ear[::3].copy()  # 16 kHz
     features = np.ones((SEGMENT_ROWS, LAYERS, WIDTH_OF_FEATURES), np.float32)
-    speech = SpeechFeatures(heard, lambda _: features)
+    speech, presence = SpeechFeatures(sound, lambda _: features), Presence()
     for k, (planes, face) in enumerate(zip(frames.planes, frames.faces, strict=True), 1):
         if k % PART_FRAMES == 1:
             with stages.timed("windows"):
-                presence(heard, Fraction(FPS), k - 1, PART_FRAMES)
+                presence.levels(sound, Fraction(FPS), k - 1, PART_FRAMES)
                 part = range(k - 1, k - 1 + PART_FRAMES)
                 speech.windows(window_rows(part, Fraction(FPS), speech.num_rows))
         with stages.timed("compose and encode"):

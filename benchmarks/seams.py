@@ -1,0 +1,174 @@
+"""From the loop into speech and back, in Chromium: does the picture jump, repeat or go black?
+
+On every display refresh the page draws what it shows, the loop and the speech over it as opaque as
+they are, and compares it with what it showed before. The steps at the seams are held against those
+of the loop itself, and the cycle frames that were shown are counted through.
+"""
+
+import argparse
+import asyncio
+import base64
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import httpx
+import numpy as np
+from playwright.async_api import Page
+
+from .browser import SPEAK, player_page
+from .server import RATE, babble, create, running_server, wav
+
+# Before and after speech as TTS makes it: seams are about the body, not the mouth.
+QUIET_S = 0.2
+SIDE = 128  # pixels of the picture that is compared
+
+# `window.shown`: each picture that differs from the one before it. step: mean difference in levels;
+# level: mean; idle_s, talk_s: media times of the frames that were painted.
+WATCH = """(side) => {
+  const canvas = new OffscreenCanvas(side, side);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const videos = ["idle", "talk"].map((id) => document.getElementById(id));
+  const painted = new Map();
+  for (const video of videos) {
+    const note = (_, { mediaTime }) => {
+      painted.set(video, mediaTime);
+      video.requestVideoFrameCallback(note);
+    };
+    video.requestVideoFrameCallback(note);
+  }
+  window.shown = [];
+  let before = null;
+  const look = (at) => {
+    requestAnimationFrame(look);
+    const [idle, talk] = videos;
+    const style = getComputedStyle(talk);
+    const opacity = style.visibility === "hidden" || style.display === "none" ? 0 : +style.opacity;
+    context.globalAlpha = 1;
+    context.fillRect(0, 0, side, side);
+    if (idle.readyState > 1) context.drawImage(idle, 0, 0, side, side);
+    context.globalAlpha = opacity;
+    if (opacity > 0 && talk.readyState > 1) context.drawImage(talk, 0, 0, side, side);
+    const now = context.getImageData(0, 0, side, side).data;
+    let step = 0, level = 0;
+    for (let i = 0; i < now.length; i += 4)
+      for (let k = i; k < i + 3; k += 1) {
+        level += now[k];
+        if (before) step += Math.abs(now[k] - before[k]);
+      }
+    const values = side * side * 3;
+    if (!before || step > 0)
+      window.shown.push({ at, opacity, step: step / values, level: level / values,
+                          idle_s: painted.get(idle), talk_s: painted.get(talk) });
+    before = now;
+  };
+  requestAnimationFrame(look);
+}"""
+
+
+@dataclass
+class Figures:
+    idle_steps: list[float] = field(default_factory=list)
+    into: list[float] = field(default_factory=list)
+    out: list[float] = field(default_factory=list)
+    frames_on: dict[str, Counter[int]] = field(
+        default_factory=lambda: {"idle": Counter(), "into": Counter(), "out": Counter()}
+    )
+    black: int = 0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One picture: of speech or of the loop, and which cycle frame it shows."""
+
+    is_speech: bool
+    cycle_frame: int
+    step: float
+    level: float
+
+
+async def one(page: Page, session_id: str, sound: str, cycle: tuple[float, int]) -> list[Shown]:
+    """Speak once; what was shown from a second before it to a second after it."""
+    await page.evaluate("window.shown.length = 0")
+    await asyncio.sleep(1)
+    await page.evaluate(SPEAK, [f"/sessions/{session_id}/stream", sound])
+    await page.wait_for_function("window.musetalkPlayer.state === 'speaking'", polling=20)
+    await page.wait_for_function("window.musetalkPlayer.state === 'idle'", polling=20)
+    await asyncio.sleep(1)
+    seen = await page.evaluate("({ shown: window.shown, starts: window.musetalkPlayer.starts })")
+    return [described(each, seen["starts"][-1]["avatar_frame"], cycle) for each in seen["shown"]]
+
+
+def described(each: dict[str, Any], first: int, cycle: tuple[float, int]) -> Shown:
+    fps, length = cycle
+    is_speech = each["opacity"] > 0.5
+    frame = round((each["talk_s"] if is_speech else each["idle_s"]) * fps)
+    cycle_frame = (first * is_speech + frame) % length
+    return Shown(is_speech, cycle_frame, each["step"], each["level"])
+
+
+def add(figures: Figures, shown: list[Shown], length: int) -> None:
+    usual = float(np.median([each.level for each in shown]))
+    figures.black += sum(each.level < usual / 2 for each in shown)
+    for before, after in pairwise(shown):
+        frames_on = (after.cycle_frame - before.cycle_frame + length // 2) % length - length // 2
+        match before.is_speech, after.is_speech:
+            case False, False:
+                figures.idle_steps.append(after.step)
+                figures.frames_on["idle"][frames_on] += 1
+            case False, True:
+                figures.into.append(after.step)
+                figures.frames_on["into"][frames_on] += 1
+            case True, False:
+                figures.out.append(after.step)
+                figures.frames_on["out"][frames_on] += 1
+
+
+async def measure(count: int, seconds: float) -> Figures:
+    samples = babble(seconds)
+    quiet = round(QUIET_S * RATE)
+    samples[:quiet] = samples[-quiet:] = 0
+    sound, figures = base64.b64encode(wav(samples)).decode(), Figures()
+    with running_server() as server:
+        async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
+            avatar = (await client.get("/avatars/demo")).json()
+            fps = float(avatar["fps"])
+            session_id = await create(client, fps=fps)
+            async with player_page(server.url, session_id) as page:
+                await page.evaluate(WATCH, SIDE)
+                length = round(
+                    fps * await page.evaluate("document.querySelector('#idle').duration")
+                )
+                for index in range(count + 1):
+                    shown = await one(page, session_id, sound, (fps, length))
+                    if index:  # the first round warms server and browser up
+                        add(figures, shown, length)
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=1.5)
+    args = parser.parse_args()
+    figures = asyncio.run(measure(args.count, args.seconds))
+    idle_p95 = float(np.quantile(figures.idle_steps, 0.95))
+    print(f"{args.count} utterances; {len(figures.idle_steps)} steps of the loop")
+    print(f"the loop's own step: median {np.median(figures.idle_steps):.2f}, p95 {idle_p95:.2f}")
+    for name, steps in (("into", figures.into), ("out", figures.out)):
+        above = sum(step > idle_p95 for step in steps)
+        print(
+            f"step {name} of speech: median {np.median(steps):.2f}, most {max(steps):.2f} levels; "
+            f"above the loop's p95: {above} of {len(steps)}"
+        )
+    for name, counted in figures.frames_on.items():
+        told = ", ".join(f"{frames}: {times}" for frames, times in sorted(counted.items()))
+        print(f"cycle frames from one picture to the next, {name}: {told}")
+    print(f"black pictures: {figures.black}")
+    if figures.black or max(*figures.into, *figures.out) > 2 * idle_p95:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
