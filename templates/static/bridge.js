@@ -5,7 +5,7 @@ export const MESSAGES = Object.freeze({
   ready: ["avatar_id"],
   state: ["state", "request_id"],
   speech_started: ["request_id", "delay_ms", "muted"],
-  speech_ended: ["request_id", "reason", "played_s"],
+  speech_ended: ["request_id", "reason", "played_s", "played_ms"],
   connection: ["connected"],
   sound: ["blocked"],
   error: ["code", "message", "request_id", "retryable"],

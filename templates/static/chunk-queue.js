@@ -36,6 +36,11 @@ export class ChunkQueue {
     this.#total = total;
   }
 
+  /** More may come, after all. */
+  reopen() {
+    this.#total = null;
+  }
+
   /** One more than the highest index announced. */
   get known() {
     return Math.max(-1, ...this.#chunks.keys()) + 1;

@@ -6,6 +6,10 @@ const POLL_MS = 100;
 const REPLAY_EVERY_MS = 1000; // how often to insist when somebody else paused us
 const FORGET_NUDGES_MS = 2000;
 const NEAR_END_S = 0.5;
+// Decoders read ahead: what is appended after they were told of the end may never be played. So
+// they are told as late as is safe.
+const CLOSE_S = 0.25;
+const AWAIT_NEXT_MS = 400; // on the last frame, for what is announced to follow
 // Sound and picture of a chunk end a moment apart, and playback may stop a moment before.
 export const END_SLACK_S = 0.3;
 
@@ -19,8 +23,10 @@ export class Playback {
   #movedAt = performance.now();
 
   /**
-   * `hasFailed()`: nothing more can be appended. `play()`: start, aloud if possible.
-   * `onEndNear(frame)`: the loop is needed soon, on that cycle frame. `onBuffering(boolean)`: waiting in mid-speech.
+   * `onTime(s)`: where playback is. `hasFailed()`: nothing more can be appended. `hasNext()`: an
+   * utterance is announced that is to follow the last one. `play()`: start, aloud if possible.
+   * `onEndNear(frame)`: the loop is needed soon, on that cycle frame. `onBuffering(boolean)`:
+   * waiting in mid-speech.
    */
   constructor(parts) {
     this.#parts = parts;
@@ -47,38 +53,51 @@ export class Playback {
 
   /** True when it is over. */
   #tick() {
-    const { video, source, utterance, onEndNear } = this.#parts;
+    const { video, source, run, onTime, onEndNear } = this.#parts;
     const now = performance.now();
     if (source.isLost || this.#isRobbed()) return true;
-    utterance.position = video.currentTime;
+    onTime(video.currentTime);
+    const { utterance } = run.current;
     utterance.load();
     utterance.giveUpMissing(now);
-    if (this.#isNearEnd() && utterance.resumeFrame !== null) onEndNear(utterance.resumeFrame);
+    this.#notice(now);
+    if (run.isDrained) {
+      const isAwaited = this.#isNextAwaited(now);
+      if (this.#left < CLOSE_S && !isAwaited) source.end();
+      if (this.#left < NEAR_END_S && !isAwaited && utterance.resumeFrame !== null) {
+        onEndNear(utterance.resumeFrame);
+      }
+      if (this.#left < CLOSE_S && isAwaited) return false;
+    }
     return this.#act(this.#observe(now), now);
   }
 
   // A managed source lets the browser remove what is still to be played, at any time.
   #isRobbed() {
-    const { source, utterance } = this.#parts;
-    const { buffered } = source;
-    const end = buffered.length > 0 ? buffered[buffered.length - 1][1] : 0;
-    return end < utterance.queue.appendedEnd - END_SLACK_S;
+    const { source, run } = this.#parts;
+    return endOf(source) < run.end - END_SLACK_S;
   }
 
-  #isNearEnd() {
-    const { video, source, utterance } = this.#parts;
-    const { buffered } = source;
-    if (!utterance.queue.isDrained || buffered.length === 0) return false;
-    return buffered[buffered.length - 1][1] - video.currentTime < NEAR_END_S;
+  /** s, of what is there to be played. */
+  get #left() {
+    const { video, source, run } = this.#parts;
+    return Math.min(run.end, endOf(source)) - video.currentTime;
+  }
+
+  #isNextAwaited(now) {
+    return this.#parts.hasNext() && now - this.#movedAt < AWAIT_NEXT_MS;
+  }
+
+  #notice(now) {
+    const { video } = this.#parts;
+    if (video.currentTime === this.#time) return;
+    this.#time = video.currentTime;
+    this.#movedAt = now;
+    if (now - this.#nudgedAt > FORGET_NUDGES_MS) this.#nudges = 0;
   }
 
   #observe(now) {
-    const { video, source, utterance, hasFailed } = this.#parts;
-    if (video.currentTime !== this.#time) {
-      this.#time = video.currentTime;
-      this.#movedAt = now;
-      if (now - this.#nudgedAt > FORGET_NUDGES_MS) this.#nudges = 0;
-    }
+    const { video, source, run, hasFailed } = this.#parts;
     return {
       currentTime: video.currentTime,
       still: (now - this.#movedAt) / 1000,
@@ -86,7 +105,7 @@ export class Playback {
       seeking: video.seeking,
       holding: this.#holding,
       buffered: source.buffered,
-      drained: utterance.queue.isDrained || hasFailed(),
+      drained: run.isDrained || hasFailed(),
       nudges: this.#nudges,
     };
   }
@@ -124,4 +143,8 @@ export class Playback {
     const { video } = this.#parts;
     return video.paused && !video.ended && !this.#holding && !document.hidden;
   }
+}
+
+function endOf({ buffered }) {
+  return buffered.length > 0 ? buffered[buffered.length - 1][1] : 0;
 }

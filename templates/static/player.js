@@ -2,9 +2,12 @@
 
 import { Backdrop } from "./backdrop.js";
 import { isEmbedded, makeBridge } from "./bridge.js";
+import { takeCommands } from "./commands.js";
 import { EventConnection } from "./events.js";
 import { exposeForDebugging } from "./debug.js";
+import { Lineup } from "./lineup.js";
 import { Notice } from "./notice.js";
+import { PlaybackReports } from "./playback-reports.js";
 import { Wakeup, nextDisplay, nextFrame } from "./signals.js";
 import { MediaFailure, mediaSourceClass } from "./source.js";
 import { Stage } from "./stage.js";
@@ -15,7 +18,6 @@ import { sentence } from "./words.js";
 
 const REPORT_EVERY_MS = 5000;
 const OFFLINE_AFTER_MS = 3000;
-const FINISHED_KEPT = 50;
 const ATTEMPTS = 2;
 const RELOAD_HELPS = ["playback_failed", "placeholder_failed"];
 
@@ -33,12 +35,17 @@ const post = makeBridge(config.session_id);
 const notice = new Notice(root);
 const debug = exposeForDebugging(config.session_id);
 const { counters } = debug;
+const reports = new PlaybackReports(config.playback_url);
+const changed = new Wakeup(); // something about an utterance
+const lineup = new Lineup(
+  (requestId, given) => new Utterance(requestId, { ...given, changed, counters }),
+);
 
 const stage = new Stage({
   idle: document.getElementById("idle"),
   talk: document.getElementById("talk"),
   avatar: config.avatar,
-  onFrame: (frame) => debug.logFrame(frame, current?.requestId ?? null),
+  onFrame: takeFrame,
 });
 const backdrop = new Backdrop({
   root,
@@ -52,7 +59,12 @@ const talk = new Talk({
   counters,
   onSound: setSoundBlocked,
   onBuffering: (isBuffering) => setState(isBuffering ? "buffering" : "speaking"),
-  onAppended: (entry) => debug.logAppend({ request_id: current.requestId, ...entry }),
+  onAppended: ({ utterance, ...entry }) => {
+    utterance.appendedAt ??= performance.now();
+    debug.logAppend({ request_id: utterance.requestId, ...entry });
+  },
+  nextOf: (utterance) => lineup.followerOf(utterance),
+  onNext: moveOnTo,
 });
 const connection = new EventConnection({
   url: config.events_url,
@@ -63,17 +75,14 @@ const connection = new EventConnection({
 });
 
 let state = "loading";
-let current = null; // the utterance being played
 let isOver = false;
 let isSoundBlocked = false;
 let offlineTimer = 0;
-const waiting = []; // utterances announced and not yet begun, in order
-const finished = []; // ids of the last ones that ended, so that a replay doesn't repeat them
-const announced = new Wakeup();
 
 debug.provide({
   state: () => state,
-  request_id: () => current?.requestId ?? null,
+  request_id: () => lineup.current?.requestId ?? null,
+  position: () => lineup.current?.position ?? null,
   buffered: () => talk.buffered,
   current_time: () => stage.talk.currentTime,
   sound_blocked: () => isSoundBlocked,
@@ -84,76 +93,84 @@ debug.provide({
 // ---- what the server says ----
 
 function take(event) {
-  if (event.event === "state") takeState(event);
-  else utteranceFor(event)?.take(event);
+  lineup.take(event);
+  changed.notify();
   if (event.event === "error") report(event);
-}
-
-// The first event of a fresh connection: what the server is doing, and how far viewers have seen.
-function takeState(event) {
-  for (const utterance of [current, ...waiting]) {
-    if (utterance && utterance.requestId !== event.request_id) utterance.cutShort();
-  }
-  if (event.request_id && event.position > 0) utteranceFor(event, event.position);
-}
-
-function utteranceFor({ request_id: requestId, event }, from = 0) {
-  const known = [current, ...waiting].find((utterance) => utterance?.requestId === requestId);
-  if (known || finished.includes(requestId)) return known;
-  // Anything else about an utterance that we don't know is too late, or from a later version.
-  if (!["state", "started", "chunk"].includes(event)) return undefined;
-  const utterance = new Utterance(requestId, { from, counters });
-  waiting.push(utterance);
-  announced.notify();
-  return utterance;
 }
 
 // ---- one utterance after the other ----
 
 async function speakForEver() {
   while (!isOver) {
-    if (waiting.length === 0) await announced.wait();
+    if (lineup.isEmpty) await changed.wait();
     else {
-      await takeTurn(waiting.shift()).catch((error) => {
+      await takeTurn(lineup.begin()).catch((error) => {
         debug.logError(error); // the turns of others go on
-        current = null;
+        if (lineup.current !== null) lineup.end();
       });
     }
   }
 }
 
 async function takeTurn(utterance) {
-  current = utterance;
-  const { reason, failure } = await speak(utterance);
-  utterance.stop();
-  counters.utterances += 1;
-  const requestId = utterance.requestId;
-  post("speech_ended", { request_id: requestId, reason, played_s: utterance.position });
-  if (reason === "lost" || reason === "empty") {
-    const message = failure ?? "This could not be played.";
-    report({ code: "playback_failed", message, request_id: requestId });
+  if (utterance.signal.aborted) {
+    endCurrent(utterance.stoppedBy ?? "cancelled"); // before its turn came
+  } else {
+    const { reason, failure } = await speak();
+    endCurrent(reason, failure);
+    void reportPosition();
   }
-  finished.push(requestId);
-  if (finished.length > FINISHED_KEPT) finished.shift();
-  current = null;
-  if (waiting.length === 0) setState("idle");
-  void reportPosition();
+  if (lineup.isEmpty) setState("idle");
 }
 
-/** Resolves to why it ended, and the browser's words for what failed, if there are any. */
-async function speak(utterance) {
+/**
+ * Play the current utterance, and those right behind it. Resolves to why the last one heard, which
+ * is then the current one, ended; and to the browser's words for what failed, if there are any.
+ */
+async function speak() {
   let reason = "lost";
   let failure = null;
-  for (let attempt = 0; attempt < ATTEMPTS && reason === "lost"; attempt += 1) {
-    setState("preparing");
-    if (attempt > 0) {
+  let tried = null;
+  let attempts = 0;
+  while (reason === "lost") {
+    attempts = lineup.current === tried ? attempts + 1 : 1;
+    if (attempts > ATTEMPTS) break;
+    if (tried !== null) {
       counters.recoveries += 1;
-      utterance.queue.startFrom(utterance.position);
+      lineup.current.queue.startFrom(lineup.current.position);
     }
-    ({ reason, failure } = await playOnce(utterance));
-    await rest(talk.resumeFrame(utterance, reason));
+    tried = lineup.current;
+    setState("preparing");
+    ({ reason, failure } = await playOnce(lineup.current));
+    if (reason !== "lost") reportFinished(lineup.current, reason);
+    await rest(talk.resumeFrame(lineup.current, reason));
   }
   return { reason, failure };
+}
+
+/** The current utterance has been heard to its end, and `utterance` begins without a pause. */
+function moveOnTo(utterance, { muted }) {
+  const before = lineup.current;
+  const reason = before.error ? "error" : "complete";
+  reportFinished(before, reason);
+  endCurrent(reason, null, () => lineup.moveOnTo(utterance));
+  const now = performance.now();
+  void onSpeechShown(utterance, { appendedAt: utterance.appendedAt, paintedAt: now, muted });
+}
+
+/** `leave()` takes it off the line. */
+function endCurrent(reason, failure = null, leave = () => lineup.end()) {
+  const { current } = lineup;
+  current.stop();
+  leave();
+  counters.utterances += 1;
+  const { requestId, position } = current;
+  const played = { played_s: position, played_ms: Math.round(position * 1000) };
+  post("speech_ended", { request_id: requestId, reason, ...played });
+  if (reason !== "lost" && reason !== "empty") return;
+  reportFinished(current, reason);
+  const message = failure ?? "This could not be played.";
+  report({ code: "playback_failed", message, request_id: requestId });
 }
 
 /** Show the loop, and be prepared to speak. */
@@ -180,6 +197,7 @@ async function playOnce(utterance) {
 async function onSpeechShown(utterance, { appendedAt, paintedAt, muted }) {
   setState("speaking");
   const shownAt = await nextDisplay();
+  reportStarted(utterance, shownAt);
   const since = utterance.firstChunkAt;
   const requestId = utterance.requestId;
   debug.logStart({
@@ -195,11 +213,30 @@ async function onSpeechShown(utterance, { appendedAt, paintedAt, muted }) {
 
 // ---- what viewer, app and server are told ----
 
+// Each once, however often the browser has to be asked to play it.
+function reportStarted(utterance, shownAt) {
+  if (!utterance.isReportedStarted) reports.started(utterance.requestId, shownAt);
+  utterance.isReportedStarted = true;
+}
+
+function reportFinished(utterance, reason) {
+  if (utterance.isReportedFinished) return;
+  utterance.isReportedFinished = true;
+  const interrupted = reason === "interrupted" || reason === "cancelled";
+  reports.finished(utterance.requestId, { playedS: utterance.position, interrupted });
+}
+
+function takeFrame(frame) {
+  const place = frame.video === "talk" ? talk.locate(frame.mediaTime) : null;
+  const utterance = place?.utterance ?? lineup.current;
+  debug.logFrame({ ...frame, ...place }, utterance?.requestId ?? null);
+}
+
 function setState(next) {
   if (next === state || isOver) return;
   state = next;
   notice.setState(state);
-  post("state", { state, request_id: current?.requestId ?? null });
+  post("state", { state, request_id: lineup.current?.requestId ?? null });
 }
 
 function setSoundBlocked(isBlocked) {
@@ -231,6 +268,16 @@ function report({ code = "error", message, request_id: requestId = null }) {
   post("error", { code, message, request_id: requestId, retryable });
 }
 
+// Asked for by the app around us; the server's answer comes as an event.
+async function interrupt() {
+  try {
+    const response = await fetch(config.interrupt_url, { method: "POST" });
+    if (!response.ok) debug.logError(`interrupt: ${response.status}`);
+  } catch (error) {
+    debug.logError(error);
+  }
+}
+
 // Where the loop is, so that the server lets speech begin on the frame that will be on screen.
 async function reportPosition() {
   if (isOver || stage.isSpeechShown || document.hidden || stage.idle.paused) return;
@@ -255,8 +302,8 @@ function close({ reason }) {
   setState("closed");
   isOver = true;
   connection.close();
-  for (const utterance of [current, ...waiting]) utterance?.stop();
-  announced.notify();
+  lineup.stop();
+  changed.notify();
   notice.showOver(OVER_TEXT[reason] ?? OVER_TEXT.gone, {
     // An unknown session may be a proxy's mistake; one that was ended stays so.
     onReload: reason === "unknown" ? () => location.reload() : null,
@@ -278,6 +325,7 @@ async function start() {
   talk.prepare();
   connection.open();
   void speakForEver();
+  takeCommands({ interrupt });
   document.addEventListener("visibilitychange", onVisible);
   window.addEventListener("pageshow", onVisible);
   setInterval(reportPosition, REPORT_EVERY_MS);

@@ -81,22 +81,26 @@ export class Source {
   }
 
   /**
-   * Append one chunk; resolves when it is in. False: there is no room now, try the same again
-   * when playback has moved on. Raises MediaFailure if the source is of no more use.
+   * Append one chunk of what begins at `offset` (s); resolves when it is in. False: there is no
+   * room now, try the same again when playback has moved on. Raises MediaFailure if the source is
+   * of no more use.
    */
-  async append(bytes) {
+  async append(bytes, offset) {
     if (this.#video.currentTime - this.#firstBuffered > EVICT_WHEN_BEHIND_S) {
       await this.#evict(KEEP_BEHIND_S);
     }
-    if (await this.#tryAppend(bytes)) return true;
+    if (await this.#tryAppend(bytes, offset)) return true;
     this.#counters.quota_hits += 1;
     await this.#evict(1);
-    return this.#tryAppend(bytes);
+    return this.#tryAppend(bytes, offset);
   }
 
-  async #tryAppend(bytes) {
+  async #tryAppend(bytes, offset) {
     try {
-      await this.#update(() => this.#buffer.appendBuffer(bytes));
+      await this.#update(() => {
+        if (this.#buffer.timestampOffset !== offset) this.#buffer.timestampOffset = offset;
+        this.#buffer.appendBuffer(bytes);
+      });
       return true;
     } catch (error) {
       if (error.name === "QuotaExceededError") return false;
@@ -114,6 +118,16 @@ export class Source {
     if (end <= this.#firstBuffered) return;
     this.#counters.evictions += 1;
     await this.#update(() => this.#buffer.remove(0, end));
+  }
+
+  /** Take out what is not to be played: all from `start` (s) on. */
+  async cut(start) {
+    if (this.buffered.every(([, end]) => end <= start)) return;
+    try {
+      await this.#update(() => this.#buffer.remove(start, Infinity));
+    } catch (error) {
+      throw new MediaFailure(`The video could not be cut: ${error.message}`);
+    }
   }
 
   #update(act) {
@@ -143,7 +157,13 @@ export class Source {
 
   /** Say that nothing more comes, so that playback can end. */
   end() {
-    if (this.isOpen && this.#buffer && !this.#buffer.updating) this.#media.endOfStream();
+    if (!this.isOpen || !this.#buffer || this.#buffer.updating) return;
+    this.#media.endOfStream();
+  }
+
+  /** Whether that was said. What is appended afterwards may come too late for the decoders. */
+  get isEnded() {
+    return this.#media.readyState === "ended";
   }
 
   /** Buffered ranges as `[[start, end], …]` in seconds. */

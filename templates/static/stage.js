@@ -7,6 +7,8 @@ import { delay, nextFrame, watchFrames } from "./signals.js";
 const FIRST_PAINT_TIMEOUT_MS = 10_000;
 const PAINT_TIMEOUT_MS = 250;
 const SUDDEN_END_MS = 50;
+const DISSOLVE_MS = 90; // as long as player.css says, and a moment
+const MAX_STEP = 2; // cycle frames; a larger one is seen as a jump
 // The loop may be a picture late, and timers are: what is added to a hold before it is given up.
 const HOLD_SLACK_S = 0.08;
 
@@ -102,10 +104,22 @@ export class Stage {
     this.#onIdleFrame.delete(tell);
   }
 
-  /** Show speech, whose current frame has been painted. */
-  showSpeech() {
+  /** Show speech, whose current frame has been painted and is cycle frame `frame`, or is unknown. */
+  showSpeech(frame) {
+    const { cycle_length: length } = this.#avatar;
+    const step = frame === null ? length : framesAhead(this.idleFrame, frame, length);
+    // Where the loop could not be waited for, the pictures differ.
+    const isJump = step > MAX_STEP && step < length - MAX_STEP;
+    this.talk.classList.toggle("dissolving", isJump);
+    this.talk.classList.remove("ending");
     this.talk.classList.add("shown");
     this.idle.pause();
+  }
+
+  /** There is more speech, after all: the loop is not needed yet. */
+  unpark() {
+    this.talk.classList.remove("ending");
+    this.#parked = null;
   }
 
   /** Have the loop stand on `frame`, painted, under the speech that is about to end. */
@@ -128,10 +142,14 @@ export class Stage {
       else this.talk.classList.add("ending");
       await this.#parked?.painted;
       if (isSudden) await delay(SUDDEN_END_MS);
+      this.talk.classList.toggle("dissolving", isSudden);
     }
+    const isDissolving = this.talk.classList.contains("dissolving");
     this.talk.classList.remove("shown", "ending");
     this.#parked = null;
     await Promise.race([this.playIdle(), delay(PAINT_TIMEOUT_MS)]);
+    if (isDissolving) await delay(DISSOLVE_MS);
+    this.talk.classList.remove("dissolving");
   }
 
   /**

@@ -1,7 +1,10 @@
-// One utterance played from its first chunk to its last frame.
+// Speech played from its first chunk to its last frame: one utterance, and those right behind it.
 
+import { fadeOut } from "./fade.js";
+import { feed } from "./feed.js";
 import { speechFrame } from "./phase.js";
 import { END_SLACK_S, Playback } from "./playback.js";
+import { Run } from "./run.js";
 import { delay, nextFrame } from "./signals.js";
 import { MediaFailure, Source } from "./source.js";
 
@@ -17,20 +20,27 @@ export class Talk {
   #onSound;
   #onBuffering;
   #onAppended;
+  #onNext;
+  #nextOf;
   #source = null;
+  #run = null; // what is played now
   #startLag = 0.08; // s
 
   /**
    * `onSound(blocked)`: whether the browser lets speech be heard. `onBuffering(boolean)`: waiting
-   * for the server in mid-speech. `onAppended({index, buffered})`: after each chunk.
+   * for the server in mid-speech. `onAppended({utterance, index, offset, buffered})`: after each
+   * chunk. `nextOf(utterance)`: the one to be played right behind it, or null;
+   * `onNext(utterance, {muted})`: that one is heard now, and the one before is over.
    */
-  constructor({ stage, avatar, counters, onSound, onBuffering, onAppended }) {
+  constructor({ stage, avatar, counters, onSound, onBuffering, onAppended, nextOf, onNext }) {
     this.#stage = stage;
     this.#avatar = avatar;
     this.#counters = counters;
     this.#onSound = onSound;
     this.#onBuffering = onBuffering;
     this.#onAppended = onAppended;
+    this.#nextOf = nextOf;
+    this.#onNext = onNext;
   }
 
   get #video() {
@@ -50,52 +60,114 @@ export class Talk {
   }
 
   /**
-   * Play `utterance` from `utterance.position` on. Resolves to why it ended: "complete", "error"
-   * (the server's), "cancelled", "empty" (nothing of it could be had) or "lost" (the browser
-   * took the player away; worth another attempt). Raises MediaFailure if it can't be played at all.
+   * Play `first` from `first.position` on, and then those right behind it. Resolves to why the last
+   * one heard ended: "complete", "error" (the server's), "interrupted", "cancelled", "empty"
+   * (nothing of it could be had) or "lost" (the browser took the player away; worth another
+   * attempt). Raises MediaFailure if it can't be played at all.
    */
-  async play(utterance, onShown) {
+  async play(first, onShown) {
     const over = new AbortController();
-    const abort = () => over.abort();
-    utterance.signal.addEventListener("abort", abort);
-    if (utterance.signal.aborted) abort();
+    const run = new Run(first);
+    this.#watch(first, run, over);
+    let feeding = null;
     try {
-      const source = await this.#openSource(utterance);
-      if (utterance.mime === null) return endWithoutSpeech(utterance);
+      const source = await this.#openSource(first);
+      if (first.mime === null) return endWithoutSpeech(first);
+      this.#run = run;
       this.#stage.expectSpeech();
-      utterance.load();
+      first.load();
       let failure = null;
-      const feeding = this.#feed(source, utterance, over.signal).catch((error) => {
+      feeding = this.#feed(source, run, over).catch((error) => {
         failure = error;
-        utterance.changed.notify();
+        first.changed.notify();
       });
-      while (source.buffered.length === 0 && !utterance.queue.isDrained && !failure) {
-        if (over.signal.aborted) return "cancelled";
-        await utterance.changed.wait(over.signal, 500);
-        utterance.giveUpMissing(performance.now());
+      await this.#appended(source, first, over.signal, () => failure !== null);
+      if (source.buffered.length > 0 && !over.signal.aborted) {
+        await this.#begin(source, first, over.signal, onShown);
+        await this.#playback(source, run, () => failure !== null).ended(over.signal);
       }
-      if (source.buffered.length > 0) {
-        await this.#begin(source, utterance, over.signal, onShown);
-        await this.#playback(source, utterance, () => failure !== null).ended(over.signal);
-      }
-      const reason = this.#verdict(source, utterance, failure);
-      over.abort();
-      await Promise.race([feeding, delay(FEED_END_MS)]);
-      return reason;
+      if (over.signal.aborted) await fadeOut(this.#video);
+      return this.#verdict(source, run, failure);
     } finally {
-      utterance.signal.removeEventListener("abort", abort);
+      this.#run = null;
       over.abort();
       this.#video.pause();
+      await Promise.race([feeding, delay(FEED_END_MS)]);
+      // What was appended and not reached is to be played by the next source.
+      for (const utterance of run.ahead) utterance.queue.startFrom(utterance.from);
     }
+  }
+
+  /** Whose a speech frame painted at `mediaTime` is, and when in it. */
+  locate(mediaTime) {
+    if (this.#run === null) return null;
+    this.#moveTo(this.#run, mediaTime);
+    const { utterance, offset } = this.#run.placeAt(mediaTime);
+    return { utterance, mediaTime: mediaTime - offset };
+  }
+
+  // The current utterance's end is the end of it all; another's only that of what is behind it.
+  #watch(utterance, run, over) {
+    const act = () => {
+      if (run.current.utterance === utterance) over.abort();
+      else run.drop(utterance);
+    };
+    utterance.signal.addEventListener("abort", act, { signal: over.signal });
+    if (utterance.signal.aborted) act();
+  }
+
+  #feed(source, run, over) {
+    return feed({
+      source,
+      run,
+      changed: run.current.utterance.changed,
+      signal: over.signal,
+      nextOf: this.#nextOf,
+      onNext: (utterance) => {
+        run.add(utterance);
+        this.#watch(utterance, run, over);
+        this.#stage.unpark();
+      },
+      onAppended: ({ utterance, chunk }) => {
+        this.#counters.appended += 1;
+        const { offset } = run.last;
+        this.#onAppended({ utterance, index: chunk.index, offset, buffered: source.buffered });
+      },
+    });
+  }
+
+  /** Until as much is there as it takes to begin, or nothing will be. */
+  async #appended(source, utterance, signal, hasFailed) {
+    const { queue, changed } = utterance;
+    while (queue.appendedEnd === 0 && !queue.isDrained && !hasFailed() && !signal.aborted) {
+      await changed.wait(signal, 500);
+      utterance.giveUpMissing(performance.now());
+    }
+    const enough = queue.appendedEnd + utterance.prebuffer;
+    const until = performance.now() + utterance.prebuffer * 1000;
+    while (queue.appendedEnd < enough && !queue.isDrained && !hasFailed() && !signal.aborted) {
+      const left = until - performance.now();
+      if (left <= 0) break;
+      await changed.wait(signal, left);
+    }
+  }
+
+  #moveTo(run, time) {
+    let before = run.current.utterance;
+    for (const utterance of run.moveTo(time)) {
+      before.position = before.queue.appendedEnd;
+      before = utterance;
+      this.#onNext(utterance, { muted: this.#video.muted });
+    }
+    const { utterance, offset } = run.current;
+    utterance.position = Math.max(utterance.position, time - offset);
   }
 
   /** The cycle frame to go on with after what was played. */
   resumeFrame(utterance, reason) {
     if (reason === "complete" && utterance.resumeFrame !== null) return utterance.resumeFrame;
-    if (utterance.avatarFrame === null || utterance.fps === null) return null;
-    const played = utterance.position + (reason === "cancelled" ? 1 / utterance.fps : 0);
-    const { fps, cycle_length } = this.#avatar;
-    return speechFrame(utterance.avatarFrame, played, utterance.fps, fps, cycle_length);
+    const isCut = utterance.stoppedBy === reason;
+    return this.#cycleFrame(utterance, utterance.position + (isCut ? 1 / utterance.fps : 0));
   }
 
   /** To be called in a gesture: sound from now on, also in later utterances. */
@@ -123,24 +195,6 @@ export class Talk {
     return this.#source;
   }
 
-  /** Append chunks in order, one at a time, until everything is in or `signal` aborts. */
-  async #feed(source, utterance, signal) {
-    const { queue } = utterance;
-    while (!signal.aborted) {
-      const chunk = queue.ready;
-      if (chunk === null) {
-        if (queue.isDrained) source.end();
-        await utterance.changed.wait(signal);
-      } else if (await source.append(chunk.bytes)) {
-        if (signal.aborted) return;
-        queue.markAppended(chunk);
-        this.#counters.appended += 1;
-        this.#onAppended({ index: chunk.index, buffered: source.buffered });
-        utterance.changed.notify();
-      } else await delay(500, signal); // full: playback makes room
-    }
-  }
-
   /** From the first appended chunk to the swap: painted, held until the loop is in phase, played. */
   async #begin(source, utterance, signal, onShown) {
     const video = this.#video;
@@ -152,6 +206,7 @@ export class Talk {
       video.currentTime = start;
     }
     video.muted = false;
+    video.volume = 1;
     const isPainted = await this.#stage.speechPainted(FIRST_PAINT_MS, signal);
     const paintedAt = performance.now();
     const target = isPainted && start <= 0.01 ? utterance.avatarFrame : null;
@@ -163,7 +218,7 @@ export class Talk {
     // Some browsers paint nothing before they play; a hidden page paints nothing at all.
     else if (!isPainted) await this.#stage.speechPainted(PAINT_AFTER_PLAY_MS, signal);
     if (signal.aborted) return;
-    this.#stage.showSpeech();
+    this.#stage.showSpeech(this.#cycleFrame(utterance, video.currentTime));
     onShown({ appendedAt, paintedAt, muted: video.muted });
   }
 
@@ -193,11 +248,20 @@ export class Talk {
     }
   }
 
-  #playback(source, utterance, hasFailed) {
+  /** The cycle frame that `utterance` shows `played` seconds after its first. */
+  #cycleFrame(utterance, played) {
+    if (utterance.avatarFrame === null || utterance.fps === null) return null;
+    const { fps, cycle_length } = this.#avatar;
+    return speechFrame(utterance.avatarFrame, played, utterance.fps, fps, cycle_length);
+  }
+
+  #playback(source, run, hasFailed) {
     return new Playback({
       video: this.#video,
       source,
-      utterance,
+      run,
+      onTime: (time) => this.#moveTo(run, time),
+      hasNext: () => this.#nextOf(run.last.utterance) !== null,
       counters: this.#counters,
       hasFailed,
       onBuffering: this.#onBuffering,
@@ -206,14 +270,15 @@ export class Talk {
     });
   }
 
-  #verdict(source, utterance, failure) {
+  #verdict(source, run, failure) {
+    const { utterance, offset } = run.current;
     const { queue } = utterance;
-    if (!source.isLost) utterance.position = this.#video.currentTime;
-    if (utterance.signal.aborted) return "cancelled";
+    const played = this.#video.currentTime - offset;
+    if (!source.isLost) utterance.position = Math.max(played, 0);
+    if (utterance.signal.aborted) return utterance.stoppedBy ?? "cancelled";
     if (failure instanceof MediaFailure || source.isLost) return "lost";
     // Not the end of what is buffered: the browser may have taken some of that away.
-    const end = queue.appendedEnd - END_SLACK_S;
-    const isPlayedOut = queue.isDrained && this.#video.currentTime >= end;
+    const isPlayedOut = queue.isDrained && played >= queue.appendedEnd - END_SLACK_S;
     if (!isPlayedOut) return "lost";
     if (utterance.error) return "error";
     return queue.appended > 0 ? "complete" : "empty";
@@ -221,6 +286,6 @@ export class Talk {
 }
 
 function endWithoutSpeech(utterance) {
-  if (utterance.signal.aborted) return "cancelled";
+  if (utterance.signal.aborted) return utterance.stoppedBy ?? "cancelled";
   return utterance.error ? "error" : "empty";
 }

@@ -2,7 +2,6 @@
 
 import { ChunkQueue } from "./chunk-queue.js";
 import { fetchChunk } from "./fetch-chunk.js";
-import { Wakeup } from "./signals.js";
 
 // A chunk waits on the server until shortly before it is needed: a long talk fits into memory.
 const LOAD_AHEAD_S = 60;
@@ -11,21 +10,30 @@ export class Utterance {
   #over = new AbortController();
   #counters;
   #missingSince = null;
+  #isCut = false;
 
-  /** `from`: seconds already seen by others, where a page that joins late begins. */
-  constructor(requestId, { from = 0, counters }) {
+  /**
+   * `from`: seconds already seen by others, where a page that joins late begins. `changed` is
+   * notified when something of it moved.
+   */
+  constructor(requestId, { epoch = 0, from = 0, changed, counters }) {
     this.requestId = requestId;
+    this.epoch = epoch; // an interruption ends all utterances of its epoch and of those before
     this.from = from;
     this.queue = new ChunkQueue();
-    this.changed = new Wakeup();
+    this.changed = changed;
     this.fps = null;
     this.mime = null;
-    this.duration = null; // s, of what is to come; null while unknown
+    this.follows = null; // the utterance that this one was made to be played right behind
+    this.prebuffer = 0; // s, by how much later than possible to start
     this.avatarFrame = null; // cycle frame of its first frame
     this.resumeFrame = null; // cycle frame after its last one
     this.error = null;
-    this.isCancelled = false;
+    this.stoppedBy = null; // "interrupted" or "cancelled"
     this.firstChunkAt = null; // ms
+    this.appendedAt = null; // ms, its first chunk
+    this.isReportedStarted = false;
+    this.isReportedFinished = false;
     this.position = from; // s, played so far
     this.#counters = counters;
     if (from > 0) this.queue.startFrom(from);
@@ -38,26 +46,36 @@ export class Utterance {
 
   /** Apply an event of this utterance; events that repeat change nothing. */
   take(event) {
+    if (this.#isCut) this.queue.reopen();
+    this.#isCut = false;
     this.#describe(event);
     if (event.event === "chunk") this.#takeChunk(event);
     else if (event.event === "complete") {
-      this.duration = event.duration ?? this.duration;
       this.resumeFrame = event.avatar_frame ?? null;
       this.queue.finish(event.total_chunks);
     } else if (event.event === "error") {
       this.error = { code: event.code ?? "error", message: event.message };
       this.queue.finish(); // what was delivered still plays
-    } else if (event.event === "cancelled") {
-      this.isCancelled = true;
-      this.stop();
-    }
+    } else if (event.event === "cancelled") this.#stopBy("cancelled");
     this.changed.notify();
   }
 
-  /** Nothing more will be announced: the server has forgotten this utterance. */
+  /** Nothing more will be announced, unless it is: the server seems to have forgotten it. */
   cutShort() {
-    if (!this.queue.isFinished) this.queue.finish();
+    this.#isCut = !this.queue.isFinished;
+    if (this.#isCut) this.queue.finish();
     this.changed.notify();
+  }
+
+  /** Somebody began to speak, or wants to hear something else. */
+  interrupt() {
+    this.#stopBy("interrupted");
+    this.changed.notify();
+  }
+
+  #stopBy(reason) {
+    this.stoppedBy ??= reason;
+    this.stop();
   }
 
   stop() {
@@ -86,7 +104,8 @@ export class Utterance {
     this.fps ??= event.fps ?? null;
     this.mime ??= event.mime ?? null;
     if (event.event === "started") {
-      this.duration = event.duration;
+      this.follows = event.follows ?? null;
+      this.prebuffer = event.prebuffer ?? 0;
       this.avatarFrame = event.avatar_frame ?? null;
     } else if (event.event === "chunk" && event.index === 0) {
       this.avatarFrame ??= event.avatar_frames?.[0] ?? null;

@@ -1,0 +1,26 @@
+// What an app that embeds the player may ask of it. docs/player.md has the table.
+
+/** Every command with its own fields; a test compares it with the documentation. */
+export const COMMANDS = Object.freeze({ interrupt: [] });
+
+/** `act[type]()` for each command of the page around us or of the app that we are in. */
+export function takeCommands(act) {
+  const take = ({ data, source }) => {
+    // An app's own messages come from nowhere, or from this window.
+    const isFromApp = source === null ? Boolean(window.ReactNativeWebView) : source === window.parent;
+    const command = isFromApp ? parse(data) : null;
+    if (command?.target !== "musetalk-player" || !(command.type in COMMANDS)) return;
+    act[command.type]();
+  };
+  window.addEventListener("message", take);
+  document.addEventListener("message", take); // Android
+}
+
+function parse(data) {
+  if (typeof data !== "string") return data;
+  try {
+    return JSON.parse(data);
+  } catch {
+    return null; // somebody else's
+  }
+}

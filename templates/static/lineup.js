@@ -1,0 +1,93 @@
+// Which utterances there are: the one being played, those that wait, and those that are over or
+// dead. An interruption ends an epoch: nothing of it is ever played again. No I/O here.
+
+const FINISHED_KEPT = 50;
+// Anything else about an utterance that we don't know is too late, or from a later version.
+const ANNOUNCING = ["state", "started", "chunk"];
+
+export class Lineup {
+  #create;
+  #waiting = []; // announced and not yet begun, in order
+  #finished = []; // ids of the last ones that ended, so that a replay doesn't repeat them
+  #deadEpoch = -1;
+
+  /** `create(requestId, {epoch, from})`: a new utterance that begins at `from` (s). */
+  constructor(create) {
+    this.#create = create;
+    this.current = null;
+  }
+
+  get #all() {
+    return this.current === null ? this.#waiting : [this.current, ...this.#waiting];
+  }
+
+  get isEmpty() {
+    return this.#waiting.length === 0;
+  }
+
+  /** Apply an event of the session, in the order in which they come. */
+  take(event) {
+    if (event.event === "state") this.#takeState(event);
+    else if (event.event === "interrupted") this.#kill(event.epoch);
+    else this.#utteranceOf(event)?.take(event);
+  }
+
+  /** The next one to play, now the current one. */
+  begin() {
+    this.current = this.#waiting.shift();
+    return this.current;
+  }
+
+  /** `utterance`, which waits, is heard now, right behind the current one. */
+  moveOnTo(utterance) {
+    this.end();
+    this.#waiting = this.#waiting.filter((other) => other !== utterance);
+    this.current = utterance;
+  }
+
+  /** The current one is over. */
+  end() {
+    this.#finished.push(this.current.requestId);
+    if (this.#finished.length > FINISHED_KEPT) this.#finished.shift();
+    this.current = null;
+  }
+
+  /** The one that was made to be played right behind `utterance`, or null. */
+  followerOf(utterance) {
+    const alive = this.#waiting.filter(({ signal }) => !signal.aborted);
+    const next = alive[alive.indexOf(utterance) + 1]; // the current one is not among those waiting
+    return next?.follows === utterance.requestId ? next : null;
+  }
+
+  /** The session is over: nothing goes on. */
+  stop() {
+    for (const utterance of this.#all) utterance.stop();
+  }
+
+  // The first event of a fresh connection: what the server is doing, and how far viewers have seen.
+  #takeState(event) {
+    this.#kill((event.epoch ?? 0) - 1);
+    for (const utterance of this.#all) {
+      // If the server knows it still, its events follow.
+      if (utterance.requestId !== event.request_id) utterance.cutShort();
+    }
+    if (event.request_id && event.position > 0) this.#utteranceOf(event, event.position);
+  }
+
+  #kill(epoch) {
+    if (!(epoch > this.#deadEpoch)) return;
+    this.#deadEpoch = epoch;
+    for (const utterance of this.#all) {
+      if (utterance.epoch <= epoch) utterance.interrupt();
+    }
+  }
+
+  #utteranceOf({ request_id: requestId, event, epoch = 0 }, from = 0) {
+    const known = this.#all.find((utterance) => utterance.requestId === requestId);
+    if (known || !requestId || this.#finished.includes(requestId)) return known;
+    if (epoch <= this.#deadEpoch || !ANNOUNCING.includes(event)) return undefined;
+    const utterance = this.#create(requestId, { epoch, from });
+    this.#waiting.push(utterance);
+    return utterance;
+  }
+}

@@ -1,0 +1,74 @@
+// Utterances that share one source, one right behind the other: which is where on its time line.
+// Times are seconds of the source. No I/O here.
+
+const BORDER_S = 0.002; // time stamps are rounded to microseconds on their way through the browser
+
+export class Run {
+  #places; // {utterance, offset}, offset: where on the time line the utterance begins
+  #at = 0;
+  #cutFrom = null;
+
+  constructor(first) {
+    this.#places = [{ utterance: first, offset: 0 }];
+  }
+
+  get current() {
+    return this.#places[this.#at];
+  }
+
+  get last() {
+    return this.#places[this.#places.length - 1];
+  }
+
+  /** Utterances that have been appended and not been reached. */
+  get ahead() {
+    return this.#places.slice(this.#at + 1).map(({ utterance }) => utterance);
+  }
+
+  /** The end of everything that was appended. */
+  get end() {
+    const { utterance, offset } = this.last;
+    return offset + utterance.queue.appendedEnd;
+  }
+
+  /** Everything that will ever come of these utterances has been appended or skipped. */
+  get isDrained() {
+    return this.last.utterance.queue.isDrained;
+  }
+
+  /** `utterance` comes right behind the last one. */
+  add(utterance) {
+    this.#places.push({ utterance, offset: this.end });
+  }
+
+  /** `utterance`, not reached yet, is not wanted any more; neither is what is behind it. */
+  drop(utterance) {
+    const index = this.#places.findIndex((place) => place.utterance === utterance);
+    if (index <= this.#at) return;
+    const [{ offset }] = this.#places.splice(index);
+    this.#cutFrom = Math.min(this.#cutFrom ?? offset, offset);
+  }
+
+  /** From where on the source holds what is not wanted, once; null: nowhere. */
+  takeCut() {
+    const from = this.#cutFrom;
+    this.#cutFrom = null;
+    return from;
+  }
+
+  /** The place that `time` belongs to. */
+  placeAt(time) {
+    return this.#places.findLast(({ offset }) => offset <= time + BORDER_S) ?? this.#places[0];
+  }
+
+  /** Playback has come to `time`: the utterances entered since the last call, in order. */
+  moveTo(time) {
+    const entered = [];
+    while (this.#at + 1 < this.#places.length) {
+      if (this.#places[this.#at + 1].offset > time + BORDER_S) break;
+      this.#at += 1;
+      entered.push(this.current.utterance);
+    }
+    return entered;
+  }
+}
