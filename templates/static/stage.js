@@ -109,8 +109,7 @@ export class Stage {
     const { cycle_length: length } = this.#avatar;
     const step = frame === null ? length : framesAhead(this.idleFrame, frame, length);
     // Where the loop could not be waited for, the pictures differ.
-    const isJump = step > MAX_STEP && step < length - MAX_STEP;
-    this.talk.classList.toggle("dissolving", isJump);
+    if (step > MAX_STEP && step < length - MAX_STEP) void this.#dissolve();
     this.talk.classList.remove("ending");
     this.talk.classList.add("shown");
     this.idle.pause();
@@ -136,19 +135,25 @@ export class Stage {
 
   /** Swap back to the loop, on `frame` if it is known, else where the loop was left. */
   async showIdle(frame) {
+    let dissolved = null;
     if (this.isSpeechShown) {
       const isSudden = !this.talk.classList.contains("ending");
       if (frame !== null) this.park(frame);
       else this.talk.classList.add("ending");
       await this.#parked?.painted;
       if (isSudden) await delay(SUDDEN_END_MS);
-      this.talk.classList.toggle("dissolving", isSudden);
+      if (isSudden) dissolved = this.#dissolve();
     }
-    const isDissolving = this.talk.classList.contains("dissolving");
     this.talk.classList.remove("shown", "ending");
     this.#parked = null;
     await Promise.race([this.playIdle(), delay(PAINT_TIMEOUT_MS)]);
-    if (isDissolving) await delay(DISSOLVE_MS);
+    await dissolved; // it shows its last picture until then
+  }
+
+  // The swap that comes now takes a moment.
+  async #dissolve() {
+    this.talk.classList.add("dissolving");
+    await delay(DISSOLVE_MS);
     this.talk.classList.remove("dissolving");
   }
 
