@@ -92,6 +92,8 @@ async def player_page(request: web.Request) -> web.Response:
         "session_url": base,
         "events_url": f"{base}/events",
         "position_url": f"{base}/position",
+        "playback_url": f"{base}/playback",
+        "interrupt_url": f"{base}/interrupt",
         "avatar": avatar_document(its.avatar.manifest),
     }
     return _page("player.html", config=config)
