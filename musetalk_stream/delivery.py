@@ -8,11 +8,15 @@ from .options import number
 from .sse import Event
 from .timeline import CyclePhase, cycle_frame, seconds, share_of_speaking
 
+# From an announced first chunk to its first frame on the screen: a request, an append, a paint.
+PLAYER_DELAY_S = 0.12
 # A first chunk gives way to those of others that are due within this time: more than a part's
 # length at common rates, so that nobody's first part delays somebody's second.
 _FIRST_CHUNK_PATIENCE_S = 0.5
 # From the idle loop to pictures of speech and back: heads lie elsewhere in the two.
 _CHANGE_S = 0.32
+# Back, where the end is known only this long before it comes (`timeline.ear_samples_needed`).
+_CHANGE_OF_LIVE_S = Fraction(1, 5)
 
 
 @dataclass(slots=True)
@@ -23,21 +27,28 @@ class Delivery:
     """
 
     request_id: str
+    epoch: int
     fps: Fraction
-    num_frames: int
     phase: CyclePhase  # where the placeholder was when the speech came
 
+    num_frames: int | None = None  # of all of it; None until its end is known
+    is_live: bool = False  # its sound was still arriving when it began
+    prebuffer_s: float = 0.0  # by which playback starts later than it could
+    follows: str | None = None  # the utterance whose end it goes on from
+    not_before_s: float = 0.0  # when viewers have seen that end
     start_frame: int = 0  # cycle frame under output frame 0
     frames: int = 0
     chunks: int = 0
     first_event_id: int | None = None
+    first_batch_s: float | None = None
     first_announced_s: float | None = None
-    watched_since_s: float | None = None
-    has_ended: bool = False  # complete, failed or cancelled
+    watched_since_s: float | None = None  # what a player said, or what is likely
+    painted_s: float | None = None  # what a player said
+    has_ended: bool = False  # complete, failed, interrupted or cancelled
 
     @property
-    def duration_s(self) -> float:
-        return seconds(self.num_frames, self.fps)
+    def duration_s(self) -> float | None:
+        return None if self.num_frames is None else seconds(self.num_frames, self.fps)
 
     @property
     def seconds(self) -> float:
@@ -45,19 +56,25 @@ class Delivery:
         return seconds(self.frames, self.fps)
 
     @property
-    def remaining(self) -> int:
-        """Frames not yet made."""
-        return self.num_frames - self.frames
+    def runs_dry_s(self) -> float | None:
+        """The instant at which a viewer who started as soon as possible has seen all there is."""
+        if self.first_announced_s is None:
+            return None
+        starts_s = self.first_announced_s + self.prebuffer_s
+        if self.follows:
+            starts_s = max(self.first_announced_s, self.not_before_s)
+        return starts_s + self.seconds
 
     @property
-    def runs_dry_s(self) -> float | None:
-        """The instant at which a viewer who started at once has seen all there is."""
-        return self.first_announced_s and self.first_announced_s + self.seconds
+    def viewers_run_dry_s(self) -> float | None:
+        """The instant at which viewers have seen all there is, as far as we know; None while there
+        is nothing to be seen."""
+        return self.watched_until_s or (self.runs_dry_s and self.runs_dry_s + PLAYER_DELAY_S)
 
     def deadline_s(self, now_s: float) -> float:
         """The instant by which the next chunk should be there. Nobody sees a first chunk that
         comes a little later, but everybody sees a face that freezes."""
-        return self.runs_dry_s or now_s + _FIRST_CHUNK_PATIENCE_S
+        return self.runs_dry_s or max(now_s + _FIRST_CHUNK_PATIENCE_S, self.not_before_s)
 
     def position_s(self, now_s: float) -> float | None:
         """Seconds that viewers have seen; None once they have seen all that there will be.
@@ -68,6 +85,8 @@ class Delivery:
         available_s = self.seconds if self.has_ended else self.duration_s
         since_s = self.watched_since_s
         seen_s = 0.0 if since_s is None else max(0.0, now_s - since_s)
+        if available_s is None:
+            return min(seen_s, self.seconds)
         return seen_s if seen_s < available_s else None
 
     @property
@@ -85,31 +104,56 @@ class Delivery:
 
     def share_of_speaking(self, frame: int) -> float:
         """How much an output frame shows of the speaking picture, where there are such."""
-        return share_of_speaking(frame, self.num_frames, math.ceil(_CHANGE_S * self.fps))
+        fade = math.ceil(_CHANGE_S * self.fps)
+        # What lies further from the end than this is made before the end is known.
+        end_fade = max(1, math.floor(_CHANGE_OF_LIVE_S * self.fps)) if self.is_live else fade
+        return share_of_speaking(frame, self.num_frames, fade, end_fade)
 
     @property
     def next_cycle_frame(self) -> int:
         """Where the placeholder goes on when everything made so far has been seen."""
         return self.cycle_frame(self.frames)
 
-    def start(self, visible_at_s: float) -> None:
+    def start(self, phase: CyclePhase, visible_at_s: float) -> None:
         """Begin on the frame that the placeholder will show at that instant."""
-        self.start_frame = self.phase.frame_at(visible_at_s)
+        self.phase = phase
+        self.start_frame = phase.frame_at(visible_at_s)
+
+    def start_after(self, other: "Delivery") -> None:
+        """Begin where another one, which is complete, ends."""
+        self.phase = other.phase
+        self.start_frame = other.next_cycle_frame
+        self.follows = other.request_id
+        self.not_before_s = other.watched_until_s or other.runs_dry_s or 0.0
 
     def made(self, count: int) -> None:
         """A chunk of `count` frames is complete."""
         self.frames += count
         self.chunks += 1
 
+    def queued_event(self, position: int) -> Event:
+        return {
+            "event": "queued",
+            "request_id": self.request_id,
+            "epoch": self.epoch,
+            "position": position,
+        }
+
     def started_event(self, mime: str) -> Event:
         return {
             "event": "started",
             "request_id": self.request_id,
+            "epoch": self.epoch,
             "duration": self.duration_s,
             "fps": number(self.fps),
             "mime": mime,
             "avatar_frame": self.start_frame,
+            "follows": self.follows,
+            "prebuffer": self.prebuffer_s,
         }
+
+    def first_frame_event(self) -> Event:
+        return {"event": "first_frame", "request_id": self.request_id, "epoch": self.epoch}
 
     def chunk_event(self, count: int, file: str, mime: str) -> Event:
         """The next chunk, of `count` frames, kept under the name `file`."""
@@ -118,6 +162,7 @@ class Delivery:
             "url": f"/chunks/{self.request_id}/{file}",
             "index": self.chunks,
             "request_id": self.request_id,
+            "epoch": self.epoch,
             "start": self.seconds,
             "duration": seconds(count, self.fps),
             "mime": mime,
@@ -127,11 +172,15 @@ class Delivery:
             ],
         }
 
-    def complete_event(self) -> Event:
+    def complete_event(self, *, ended_early: str | None, waited_s: float) -> Event:
+        """ended_early: why, if its sender did not say that it was all"""
         return {
             "event": "complete",
             "request_id": self.request_id,
+            "epoch": self.epoch,
             "total_chunks": self.chunks,
             "duration": self.duration_s,
             "avatar_frame": self.next_cycle_frame,
+            "ended_early": ended_early,
+            "waited": round(waited_s, 3),
         }

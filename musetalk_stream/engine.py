@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 
 from .avatar import Avatar
 from .batcher import Batcher
-from .config import EncoderConfig
+from .config import EncoderConfig, UploadConfig
 from .options import SessionOptions
 from .renderers import Mouth
 from .sound import Sound
+from .speech import Speech
 from .stats import EngineStats
 from .store import ChunkStore
 from .workers import Workers
@@ -24,6 +25,7 @@ class Engine:
     decoders: Workers
     encoder: EncoderConfig
     max_lead_s: float
+    limits: UploadConfig
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,13 +33,19 @@ class Utterance:
     """One piece of speech to be spoken by one avatar."""
 
     request_id: str
+    epoch: int
     session_id: str
     avatar: Avatar
-    sound: Sound
+    speech: Speech
     options: SessionOptions
-    received_s: float  # monotonic clock, when its sound was decoded
+    begun_s: float  # monotonic clock, when it could be spoken and its turn had come
     # By lips frame: those that have been rendered and that frames to come show, too.
     lips: dict[int, Mouth | None] = field(default_factory=dict)
+
+    @property
+    def sound(self) -> Sound:
+        assert self.speech.sound is not None, "nothing of it has come yet"
+        return self.speech.sound
 
     def __repr__(self) -> str:
         return f"<Utterance {self.request_id[:8]} of session {self.session_id[:8]}>"

@@ -33,31 +33,55 @@ ENCODER_SHARE = 0.5
 
 
 def next_chunk_frames(
-    *, fps: Fraction, remaining: int, limit: int, lead_s: float, speed: float
+    *,
+    fps: Fraction,
+    remaining: int,
+    limit: int,
+    lead_s: float,
+    speed: float,
+    goes_on: bool = False,
+    may_wait: bool = True,
 ) -> int:
-    """How many frames the next chunk takes.
+    """How many frames the next chunk takes; 0 to wait for more sound, where it goes on.
 
     A chunk of d seconds is made in d/speed seconds, and the viewer has `lead_s` seconds left to
     watch: it is in time if d/speed + DELIVERY_MARGIN_S <= lead_s. So the first chunk (no lead) is
     one part, and chunks grow to `limit` frames as the lead does. A chunk is never longer than the
     lead: if all sessions start to speak at once and the speed drops to real time, it is still in
-    time. The last chunk is never shorter than MIN_TAIL_S.
+    time. The last chunk is never shorter than MIN_TAIL_S: where sound goes on, that much is held
+    back anyway (`timeline.frames_ready`), and whole parts are taken of the rest.
 
     fps        frames per second
-    remaining  frames left in the utterance, at least 1
+    remaining  frames that can be made now; at least 1, unless sound goes on
     limit      frames of a full chunk, a multiple of PART_FRAMES
     lead_s     seconds delivered and not yet watched
     speed      seconds of media generated per second so far; 0 if not measured yet
+    goes_on    more frames will come
+    may_wait   for a whole part of them, as the viewer has enough to watch
     """
     affordable_s = max(0.0, lead_s - DELIVERY_MARGIN_S) * min(1.0, speed * SPEED_SHARE)
     parts = max(1, math.floor(affordable_s * fps / PART_FRAMES))
     frames = min(parts * PART_FRAMES, limit, remaining)
+    if goes_on:
+        whole = frames - frames % PART_FRAMES
+        return whole if whole or may_wait or frames < _MIN_FRAMES else frames
     if frames == remaining or remaining - frames >= MIN_TAIL_S * fps:
         return frames
     shortened = remaining - math.ceil(MIN_TAIL_S * fps)
     if lead_s <= 0 or remaining / fps <= affordable_s or shortened < _MIN_FRAMES:
         return remaining
     return shortened
+
+
+def patience_s(*, fps: Fraction, left_s: float, speed: float) -> float:
+    """How long speech may wait for more of its sound before a part of silence must be made, so that
+    viewers do not run dry; not above 0 when it is time.
+
+    left_s  seconds until viewers have seen all there is
+    speed   seconds of media generated per second so far
+    """
+    making_s = float(PART_FRAMES / fps) / speed
+    return left_s - making_s - DELIVERY_MARGIN_S
 
 
 def may_start(num_chunks: int, speed: float) -> bool:

@@ -2,138 +2,130 @@
 
 import asyncio
 import logging
-import secrets
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from functools import partial
-from typing import Any, BinaryIO
+from typing import Any
 
-from .audio import decode
 from .avatar import Avatar
 from .config import SessionConfig
-from .delivery import Delivery
-from .engine import Engine, Utterance
-from .errors import AtCapacity, SessionGone, SessionNotFound, StreamActive, TooManySessions
+from .conversation import Conversation, Interruption
+from .engine import Engine
+from .errors import AtCapacity, SessionGone, SessionNotFound, TooManySessions, UtteranceEnded
 from .events import MemoryEventLog, Missed
-from .options import SessionOptions, number
+from .options import SessionOptions, SpeechOptions, number
 from .schedule import admits
-from .session_state import State, Trigger, advance
+from .session_state import State
 from .sse import Event
-from .timeline import CyclePhase, frames_covering
-from .utterance import PLAYER_DELAY_S, perform
+from .turn import Turn, mint_id
 
 log = logging.getLogger(__name__)
 
 _REMEMBERED = 10_000  # ids of closed sessions that still answer 410; the oldest then answer 404
 _WHY_GONE = {"avatar_deleted": "has ended, as its avatar was deleted"}
 _HOUSEKEEPING_S = 1.0
-_DELIVERIES_KEPT = 16
 # A page that is loaded anew, or opened a little after its session was created, keeps its share.
 SHARE_GRACE_S = 30.0
 _TRY_AGAIN_S = 5  # what whoever finds the server full is told to wait
-
-
-def mint_id() -> str:
-    return secrets.token_urlsafe(16)
 
 
 class Session:
     """One viewer's connection to one avatar. Outlives many utterances."""
 
     def __init__(
-        self, avatar: Avatar, options: SessionOptions, user_id: str | None, engine: Engine
+        self,
+        avatar: Avatar,
+        options: SessionOptions,
+        user_id: str | None,
+        engine: Engine,
+        *,
+        max_queue: int,
     ) -> None:
         self.id = mint_id()
         self.avatar = avatar
         self.options = options
         self.user_id = user_id
-        self.state = State.IDLE
         self.subscribers = 0
         self.holds_share = True  # of what the server can make; the registry takes it and gives it
         self.last_used_s = time.monotonic()
         self.events = MemoryEventLog()
-        self._engine = engine
-        self._close_reason = ""
-        self._phase = CyclePhase(
-            0, time.monotonic(), avatar.manifest.fps, avatar.manifest.cycle_length
+        self._conversation = Conversation(
+            self.id, avatar, options, engine, self.events, max_queue=max_queue
         )
-        # Of the latest utterances, in order: playback may be some utterances behind generation.
-        self._deliveries: deque[Delivery] = deque(maxlen=_DELIVERIES_KEPT)
-        self._task: asyncio.Task[None] | None = None
-        self._finished: OrderedDict[str, float] = OrderedDict()  # request id -> when it ended
-        self._utterances = 0
+        self._is_closed = False
+        self._close_reason = ""
 
     def __repr__(self) -> str:
         return f"<Session {self.id[:8]} {self.state.name}>"
 
+    @property
+    def state(self) -> State:
+        return State.CLOSED if self._is_closed else self._conversation.state
+
+    @property
+    def epoch(self) -> int:
+        """Grows by one with every interruption."""
+        return self._conversation.epoch
+
     # --- speaking
 
     @contextmanager
-    def receiving(self) -> Iterator[None]:
-        """Holds the session while an upload arrives; StreamActive if it is taken, RendererLost if
-        nothing can be spoken any more.
+    def admit(self, options: SpeechOptions, *, key: str | None = None) -> Iterator[Turn]:
+        """A place in the queue for speech that arrives inside the block.
 
-        Whatever goes wrong inside the block leaves the session idle.
+        An error that leaves the block ends the speech early with it: what came is spoken. If
+        nothing came, it has never been. Raises SessionGone, now or when the session was closed
+        meanwhile; and what `Conversation.admit` raises.
         """
-        if self.state is State.SPEAKING:
-            raise StreamActive("this session is still speaking: wait for its complete event")
-        if self.state is State.RECEIVING:
-            raise StreamActive("another upload to this session is still arriving")
         self._check_open()
-        self._engine.batcher.raise_if_lost()
-        self.state = advance(self.state, Trigger.UPLOAD)
         try:
-            yield
-        finally:
-            if self.state is State.RECEIVING:
-                self.state = advance(self.state, Trigger.REJECT)
-
-    async def speak(
-        self, file: BinaryIO, *, trailing_silence_s: float, max_duration_s: float
-    ) -> Delivery:
-        """Decode an upload inside `receiving()` and start to speak it.
-
-        Raises what `audio.decode` raises, and SessionGone if the session was closed meanwhile.
-        """
-        decode_it = partial(
-            decode, file, max_duration_s=max_duration_s, trailing_silence_s=trailing_silence_s
-        )
-        sound = await self._engine.decoders.run(decode_it, deadline_s=time.monotonic())
+            with self._conversation.admit(options, key=key) as turn:
+                yield turn
+        except UtteranceEnded:
+            self._check_open()
+            raise
         self._check_open()
-        self.state = advance(self.state, Trigger.SPEAK)
-        utterance = Utterance(
-            mint_id(), self.id, self.avatar, sound, self.options, time.monotonic()
-        )
-        fps = self.options.playback_fps
-        delivery = Delivery(
-            utterance.request_id, fps, frames_covering(sound.num_ear, fps), self._phase
-        )
-        self._deliveries.append(delivery)
-        self._utterances += 1
-        self._task = asyncio.create_task(
-            self._perform(utterance, delivery), name=f"utterance-{utterance.request_id[:8]}"
-        )
-        log.info("%r: utterance %s, %.2f s", self, utterance.request_id[:8], sound.duration_s)
-        return delivery
 
-    async def _perform(self, utterance: Utterance, delivery: Delivery) -> None:
-        try:
-            await perform(utterance, self._engine, self.events, delivery)
-        finally:
-            if self.state is State.SPEAKING:
-                self.state = advance(self.state, Trigger.FINISH)
-            delivery.has_ended = True
-            self._finished[utterance.request_id] = self.last_used_s = time.monotonic()
-            self._engine.store.finish(utterance.request_id)
-            if delivery.runs_dry_s is not None:
-                ends_s = delivery.watched_until_s or delivery.runs_dry_s + PLAYER_DELAY_S
-                self._phase = self._phase.moved_to(delivery.next_cycle_frame, ends_s)
+    def said(self, key: str) -> Turn | None:
+        """The utterance that was sent with an Idempotency-Key."""
+        return self._conversation.said(key)
+
+    def turn(self, request_id: str) -> Turn:
+        """Raises UtteranceNotFound."""
+        return self._conversation.turn(request_id)
+
+    def utterances(self) -> list[dict[str, Any]]:
+        """The latest, oldest first."""
+        return self._conversation.utterances()
+
+    def interrupt(self) -> Interruption:
+        """Stop everything that is being said, or is still to be."""
+        return self._conversation.interrupt()
+
+    async def played_ms(self, interruption: Interruption, timeout_s: float) -> int | None:
+        """What viewers heard of what was interrupted; None if no player says so in time."""
+        if not self.subscribers:
+            return None
+        return await self._conversation.played_ms(interruption, timeout_s)
+
+    def cancel(self, request_id: str) -> None:
+        """Stop one utterance; no change if it is over. Raises UtteranceNotFound."""
+        self._conversation.cancel(request_id)
+
+    def playback_started(self, request_id: str, *, ago_s: float) -> None:
+        """A player shows the first frame of an utterance. Raises UtteranceNotFound."""
+        self._conversation.playback_started(request_id, ago_s=ago_s)
+
+    def playback_finished(self, request_id: str, *, played_ms: int, interrupted: bool) -> None:
+        """A player has come to its end, or to where it was stopped. Raises UtteranceNotFound."""
+        self._conversation.playback_finished(
+            request_id, played_ms=played_ms, interrupted=interrupted
+        )
 
     def placeholder_at(self, avatar_frame: int) -> None:
         """The player says which cycle frame its placeholder shows now."""
-        self._phase = self._phase.moved_to(avatar_frame, time.monotonic())
+        self._conversation.placeholder_at(avatar_frame)
 
     # --- watching
 
@@ -151,7 +143,9 @@ class Session:
                 try:
                     async with aclosing(self.events.follow(after)) as entries:
                         async for entry in entries:
-                            self._watched(entry.event)
+                            if self._conversation.is_dead(entry.event):
+                                continue
+                            self._conversation.watched(entry.event)
                             yield entry.id, entry.event
                 except Missed:
                     yield None, {"event": "reset"}
@@ -167,7 +161,7 @@ class Session:
         """Where a new subscriber begins: with the utterance that viewers see now, if any."""
         now_s = time.monotonic()
         after, request_id, position = self.events.last_id, None, None
-        for delivery in self._deliveries:
+        for delivery in self._conversation.deliveries:
             position = delivery.position_s(now_s)
             if position is not None and delivery.first_event_id is not None:
                 request_id = delivery.request_id
@@ -179,71 +173,51 @@ class Session:
             "state": self.state.value,
             "request_id": request_id,
             "position": position,
+            "epoch": self.epoch,
         }
         return after, state
-
-    def _watched(self, event: Event) -> None:
-        """A subscriber gets a chunk: if it is the first of its utterance, viewers see it as soon
-        as they have seen the utterance before it."""
-        if event["event"] != "chunk":
-            return
-        starts_s = time.monotonic() + PLAYER_DELAY_S
-        for delivery in self._deliveries:
-            if delivery.request_id == event["request_id"]:
-                if delivery.watched_since_s is None:
-                    delivery.watched_since_s = starts_s
-                return
-            starts_s = max(starts_s, delivery.watched_until_s or 0.0)
 
     # --- ending
 
     def _check_open(self) -> None:
-        if self.state is State.CLOSED:
+        if self._is_closed:
             raise SessionGone("this session has ended; create another")
 
     def is_idle_since(self, instant_s: float) -> bool:
         busy = self.subscribers or self.state is not State.IDLE
-        return not busy and self.last_used_s < instant_s
+        return not busy and max(self.last_used_s, self._conversation.last_spoken_s) < instant_s
 
     def needs_share(self, now_s: float) -> bool:
         """Whether somebody watches it, it speaks or is about to, viewers have not seen all of it,
         or any of this was so a moment ago."""
-        if any((delivery.watched_until_s or 0.0) > now_s for delivery in self._deliveries):
+        deliveries = self._conversation.deliveries
+        if any((delivery.watched_until_s or 0.0) > now_s for delivery in deliveries):
             return True
         return not self.is_idle_since(now_s - SHARE_GRACE_S)
 
     async def forget_chunks_before(self, instant_s: float) -> None:
         """Delete the chunks of utterances that ended before an instant."""
-        for request_id in [r for r, ended_s in self._finished.items() if ended_s < instant_s]:
-            await self._engine.store.delete(request_id)
-            self._finished.pop(request_id, None)
-            for delivery in [d for d in self._deliveries if d.request_id == request_id]:
-                self._deliveries.remove(delivery)
+        await self._conversation.forget_chunks_before(instant_s)
 
     async def close(self, reason: str) -> None:
-        """Cancel what is being generated, end the event streams, delete the chunks."""
-        if self.state is State.CLOSED:
+        """Stop what is being said, end the event streams, delete the chunks."""
+        if self._is_closed:
             return
-        self.state = advance(self.state, Trigger.CLOSE)
+        self._is_closed = True
         self._close_reason = reason
-        if self._task:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            # Its CancelledError refers to frames that refer to this session and to the sound:
-            # a cycle of up to hundreds of megabytes that would wait for the garbage collector.
-            self._task = None
+        await self._conversation.close()
         self.events.close()
-        for request_id in list(self._finished):  # housekeeping may be at it, too
-            await self._engine.store.delete(request_id)
+        await self._conversation.forget_all_chunks()
         log.info("%r: %s", self, reason)
 
     # --- describing
 
     def describe(self) -> dict[str, Any]:
-        latest = self._deliveries[-1] if self._deliveries else None
+        latest = self._conversation.latest
         return {
             "session_id": self.id,
             "state": self.state.value,
+            "epoch": self.epoch,
             "avatar_id": self.avatar.id,
             "user_id": self.user_id,
             "config": self.options.to_json(),
@@ -256,7 +230,10 @@ class Session:
                 "frames": latest.frames,
                 "seconds": latest.seconds,
             },
-            "counters": {"utterances": self._utterances, "events": self.events.last_id},
+            "counters": {
+                "utterances": self._conversation.num_spoken,
+                "events": self.events.last_id,
+            },
         }
 
 
@@ -310,7 +287,7 @@ class SessionRegistry:
     def create(self, avatar: Avatar, options: SessionOptions, user_id: str | None) -> Session:
         """Raises what `require_room` raises."""
         self.require_room(options)
-        session = Session(avatar, options, user_id, self._engine)
+        session = Session(avatar, options, user_id, self._engine, max_queue=self._config.max_queue)
         self._sessions[session.id] = session
         log.info("%r: created, avatar %s", session, avatar.id)
         return session

@@ -11,7 +11,9 @@ _RATE_WINDOW_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class EngineStatistics:
-    """`first_chunk_*`: upload decoded to first chunk announced; `chunk_*`: making one chunk."""
+    """`first_chunk_*`: from when an utterance could be spoken (decoded, or a first part of it is
+    there; and nothing before it) to its first chunk announced; `first_painted_*`: to its first
+    frame on a screen, as players say; `chunk_*`: making one chunk."""
 
     utterances: int
     failed: int
@@ -21,6 +23,8 @@ class EngineStatistics:
     frames_per_second: float
     first_chunk_p50_ms: float | None
     first_chunk_p95_ms: float | None
+    first_painted_p50_ms: float | None
+    first_painted_p95_ms: float | None
     chunk_p50_ms: float | None
     chunk_p95_ms: float | None
 
@@ -35,11 +39,15 @@ class EngineStats:
         self.chunks = 0
         self.late_chunks = 0
         self._first_s: deque[float] = deque(maxlen=_WINDOW)
+        self._painted_s: deque[float] = deque(maxlen=_WINDOW)
         self._making_s: deque[float] = deque(maxlen=_WINDOW)
         self._frames: deque[tuple[float, int]] = deque(maxlen=_WINDOW)
 
     def first_chunk(self, latency_s: float) -> None:
         self._first_s.append(latency_s)
+
+    def first_painted(self, latency_s: float) -> None:
+        self._painted_s.append(latency_s)
 
     def chunk(self, *, made_in_s: float, frames: int, late: bool, now_s: float) -> None:
         self.chunks += 1
@@ -63,6 +71,8 @@ class EngineStats:
             frames_per_second=recent / _RATE_WINDOW_S,
             first_chunk_p50_ms=_ms(self._first_s, 0.5),
             first_chunk_p95_ms=_ms(self._first_s, 0.95),
+            first_painted_p50_ms=_ms(self._painted_s, 0.5),
+            first_painted_p95_ms=_ms(self._painted_s, 0.95),
             chunk_p50_ms=_ms(self._making_s, 0.5),
             chunk_p95_ms=_ms(self._making_s, 0.95),
         )

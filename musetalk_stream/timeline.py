@@ -114,10 +114,13 @@ class CyclePhase:
         return CyclePhase(frame % self.cycle_length, at_s, self.fps, self.cycle_length)
 
 
-def share_of_speaking(frame: int, num_frames: int, fade: int) -> float:
-    """How much of the speaking picture output frame `frame` of `num_frames` shows, where speech has
-    pictures of its own: 0 at both ends, which are the idle loop's, and 1 from `fade` frames on."""
-    near = min(frame, num_frames - 1 - frame) / fade
+def share_of_speaking(frame: int, num_frames: int | None, fade: int, end_fade: int) -> float:
+    """How much of the speaking picture output frame `frame` of `num_frames` (None: it goes on)
+    shows, where speech has pictures of its own: 0 at both ends, which are the idle loop's, and 1
+    from `fade` frames after the first to `end_fade` before the last."""
+    near = frame / fade
+    if num_frames is not None:
+        near = min(near, (num_frames - 1 - frame) / end_fade)
     return 1.0 if near >= 1 else near * near * (3 - 2 * near)  # without a jerk at either end
 
 

@@ -1,9 +1,10 @@
-"""From decoded speech to announced chunks: the pipeline of one utterance, top to bottom."""
+"""From speech to announced chunks: the pipeline of one utterance, top to bottom."""
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -11,35 +12,41 @@ from .delivery import Delivery
 from .encode import UtteranceEncoder
 from .engine import Engine, Utterance
 from .errors import MuseTalkStreamError, RenderFailed
-from .events import EventLog
 from .frames import make_frames
-from .schedule import may_start, next_chunk_frames
+from .options import SessionOptions
+from .schedule import may_start, next_chunk_frames, patience_s
+from .sound import Sound
+from .speech import Speech
 from .sse import Event
-from .timeline import PART_FRAMES, chunk_frames, seconds
+from .timeline import (
+    EAR_RATE,
+    MODEL_RATE,
+    PART_FRAMES,
+    chunk_frames,
+    ear_samples_needed,
+    output_frames_ready,
+    seconds,
+)
 
 log = logging.getLogger(__name__)
 
-# From an announced first chunk to its first frame on the screen: a request, an append, a paint.
-PLAYER_DELAY_S = 0.12
-# How long a first chunk takes where none has been measured yet.
-_FIRST_CHUNK_GUESS_S = 0.1
+Tell = Callable[[Event], object]
+
+# Whoever waits for sound looks again after this long, though nothing has told it to.
+_LOOK_AGAIN_S = 10.0
 
 
-async def perform(
-    utterance: Utterance, engine: Engine, events: EventLog, delivery: Delivery
-) -> None:
-    """Run an utterance to its end and say how it ended, whatever happens."""
+async def perform(utterance: Utterance, engine: Engine, tell: Tell, delivery: Delivery) -> bool:
+    """Run an utterance to its end and say how it ended; whether all of it was spoken."""
     engine.stats.utterances += 1
     try:
-        await run_utterance(utterance, engine, events, delivery)
-        log.info("%r: %.2f s spoken", utterance, delivery.duration_s)
-    except asyncio.CancelledError:
-        engine.stats.cancelled += 1
-        events.publish({"event": "cancelled", "request_id": utterance.request_id})
-        raise
+        await run_utterance(utterance, engine, tell, delivery)
     except Exception as exc:
         engine.stats.failed += 1
-        events.publish(_failure(utterance, exc))
+        tell(_failure(utterance, exc))
+        return False
+    log.info("%r: %.2f s spoken", utterance, delivery.seconds)
+    return True
 
 
 def _failure(utterance: Utterance, exc: Exception) -> Event:
@@ -55,49 +62,116 @@ def _failure(utterance: Utterance, exc: Exception) -> Event:
         "event": "error",
         "message": error.detail,
         "code": error.code,
+        "retryable": error.retryable,
         "request_id": utterance.request_id,
+        "epoch": utterance.epoch,
     }
 
 
 async def run_utterance(
-    utterance: Utterance, engine: Engine, events: EventLog, delivery: Delivery
+    utterance: Utterance, engine: Engine, tell: Tell, delivery: Delivery
 ) -> None:
+    """Speak what there is, and what comes, until its end."""
+    speech = utterance.speech
     async with _open_encoder(utterance, engine) as encoder:
-        visible_in_s = engine.stats.typical_first_chunk_s(_FIRST_CHUNK_GUESS_S) + PLAYER_DELAY_S
-        delivery.start(time.monotonic() + visible_in_s)
-        delivery.first_event_id = events.publish(delivery.started_event(encoder.mime))
+        delivery.num_frames = speech.total_frames(delivery.fps)
+        tell(delivery.started_event(encoder.mime))
 
         speed, held = 0.0, list[Event]()
-        while delivery.remaining:
+        while not _is_whole(utterance, delivery):
             began = time.monotonic()
             lead_s = (delivery.runs_dry_s or began) - began
             if lead_s > engine.max_lead_s:
                 await asyncio.sleep(lead_s - engine.max_lead_s)
                 continue
+            wait_s = _patience_s(delivery, speed)
             count = next_chunk_frames(
                 fps=delivery.fps,
-                remaining=delivery.remaining,
+                remaining=frames_ready(speech, utterance.options) - delivery.frames,
                 limit=chunk_frames(utterance.options.chunk_duration_s, delivery.fps),
                 lead_s=lead_s,
                 speed=speed,
+                goes_on=not speech.has_ended,
+                may_wait=wait_s > 0,
             )
-            body = await _make_chunk(utterance, engine, encoder, delivery, count)
+            if not count:
+                if wait_s > 0:
+                    await speech.more(min(wait_s, _LOOK_AGAIN_S))
+                else:
+                    speech.fill(_silence_for_a_part(utterance, delivery))
+                continue
+            body = await _make_chunk(utterance, engine, encoder, delivery, count, tell)
             file = await engine.store.put(utterance.request_id, delivery.chunks, body, encoder.mime)
             now = time.monotonic()
-            late = now > (delivery.runs_dry_s or now)
+            late = now > (_needed_s(utterance, delivery) or now)
             engine.stats.chunk(made_in_s=now - began, frames=count, late=late, now_s=now)
             speed = seconds(count, delivery.fps) / (now - began)
 
             held.append(delivery.chunk_event(count, file, encoder.mime))
             delivery.made(count)
+            speech.spoken(delivery.seconds)
             if delivery.first_announced_s is None:
-                if delivery.remaining and not may_start(len(held), speed):
+                if _has_more(utterance, delivery) and not may_start(len(held), speed):
                     continue
                 delivery.first_announced_s = now
-                engine.stats.first_chunk(now - utterance.received_s)
+                engine.stats.first_chunk(now - utterance.begun_s)
             while held:
-                events.publish(held.pop(0))
-        events.publish(delivery.complete_event())
+                tell(held.pop(0))
+        early = speech.ended_early.code if speech.ended_early else None
+        tell(delivery.complete_event(ended_early=early, waited_s=speech.waited_s))
+
+
+def _is_whole(utterance: Utterance, delivery: Delivery) -> bool:
+    """Whether all of it is made; how much that is, one may learn on the way."""
+    delivery.num_frames = utterance.speech.total_frames(delivery.fps)
+    return delivery.frames == delivery.num_frames
+
+
+def _has_more(utterance: Utterance, delivery: Delivery) -> bool:
+    """Whether another chunk can be made at once."""
+    speech = utterance.speech
+    ready = frames_ready(speech, utterance.options) - delivery.frames
+    return ready >= (1 if speech.has_ended else PART_FRAMES)
+
+
+def _samples_known(sound: Sound) -> int:
+    """Audio samples at 48 kHz that are there for the ear and for the renderer."""
+    return min(sound.num_ear, sound.num_model * EAR_RATE // MODEL_RATE)
+
+
+def frames_ready(speech: Speech, options: SessionOptions) -> int:
+    """Output frames that can be made of what has come, from the beginning."""
+    if speech.sound is None or speech.has_ended:
+        return speech.frames(options.playback_fps)
+    return output_frames_ready(_samples_known(speech.sound), options.fps, options.playback_fps)
+
+
+def may_begin(speech: Speech, options: SessionOptions) -> bool:
+    """Whether there is enough to make a first chunk of."""
+    return speech.has_ended or frames_ready(speech, options) >= PART_FRAMES
+
+
+def _needed_s(utterance: Utterance, delivery: Delivery) -> float | None:
+    """The instant by which the next chunk should have been there. Where sound comes no faster than
+    it is spoken, there is no more time than viewers really have."""
+    is_live = utterance.sound.is_live
+    return delivery.viewers_run_dry_s if is_live else delivery.runs_dry_s
+
+
+def _patience_s(delivery: Delivery, speed: float) -> float:
+    """How long one may wait for more sound; for ever, while there is nothing to be seen."""
+    if delivery.first_announced_s is None or delivery.viewers_run_dry_s is None:
+        return math.inf
+    left_s = delivery.viewers_run_dry_s - time.monotonic()
+    return patience_s(fps=delivery.fps, left_s=left_s, speed=speed)
+
+
+def _silence_for_a_part(utterance: Utterance, delivery: Delivery) -> int:
+    """Audio samples that are missing for the next PART_FRAMES frames."""
+    options = utterance.options
+    last = delivery.frames + PART_FRAMES - 1
+    lips = math.ceil(last * options.fps / options.playback_fps) + 1
+    return max(1, ear_samples_needed(lips, options.fps) - _samples_known(utterance.sound))
 
 
 @asynccontextmanager
@@ -119,7 +193,12 @@ async def _open_encoder(utterance: Utterance, engine: Engine) -> AsyncIterator[U
 
 
 async def _make_chunk(
-    utterance: Utterance, engine: Engine, encoder: UtteranceEncoder, delivery: Delivery, count: int
+    utterance: Utterance,
+    engine: Engine,
+    encoder: UtteranceEncoder,
+    delivery: Delivery,
+    count: int,
+    tell: Tell,
 ) -> bytes:
     """Render, compose and encode the next `count` frames, part by part."""
     first, last = delivery.frames, delivery.frames + count
@@ -127,4 +206,7 @@ async def _make_chunk(
     for start in range(first, last, PART_FRAMES):
         frames = range(start, min(start + PART_FRAMES, last))
         await make_frames(utterance, engine, encoder, delivery, frames, deadline_s=deadline_s)
+        if delivery.first_batch_s is None:
+            delivery.first_batch_s = time.monotonic()
+            tell(delivery.first_frame_event())
     return await engine.workers.run(encoder.cut, deadline_s=deadline_s)

@@ -64,8 +64,8 @@ class Server:
             yield Events(source)
 
     async def speak(self, session_id: str, sound: bytes, **query: object) -> list[Json]:
-        """Upload and follow to the end: the events of this utterance (a new subscriber is also told
-        of the one before, while that can still be seen)."""
+        """Upload and follow to the end: the events that a player needs of this utterance (a new
+        subscriber is also told of the one before, while that can still be seen)."""
         async with self.events(session_id) as events:
             await events.next()
             answer = await self.upload(session_id, sound, **query)
@@ -73,7 +73,7 @@ class Server:
             request_id = answer.json()["request_id"]
             while (heard := await events.until_end())[-1].get("request_id") != request_id:
                 pass
-            return [event for event in heard if event["request_id"] == request_id]
+            return [event for event in needed(heard) if event["request_id"] == request_id]
 
     async def until(self, is_so: Callable[[], Awaitable[bool]], within_s: float = 10) -> None:
         """Ask until something is so; there is nobody to tell us."""
@@ -97,6 +97,11 @@ class Server:
     def files(self) -> list[str]:
         """Everything in the chunk folder, relative to it."""
         return sorted(str(path.relative_to(self.chunks_dir)) for path in self.chunks_dir.rglob("*"))
+
+
+def needed(events: list[Json]) -> list[Json]:
+    """Those of an utterance that a player can't do without."""
+    return [event for event in events if event["event"] in ("started", "chunk", *_ENDINGS)]
 
 
 class Events:

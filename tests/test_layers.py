@@ -16,15 +16,15 @@ LAYERS = [
     {"cli", "__main__", "doctor", "weights_command", "bench_command", "prepare_command",
      "avatars_command"},
     {"web"},
-    {"sessions", "jobs"},
-    {"utterance", "frames", "engine", "speech", "readying"},
+    {"sessions", "conversation", "jobs"},
+    {"utterance", "turn", "frames", "engine", "speech", "readying"},
     {"batcher", "store", "events", "stats", "workers"},
     {"renderers", "prepare"},
     {"encode", "blend"},
     {"audio", "sound", "resample", "listening", "onset", "growing_file", "voice", "avatar", "shelf",
      "models", "weights", "download"},
     {"timeline", "session_state", "schedule", "sse", "fmp4", "config", "errors", "options",
-     "delivery", "mp3"},
+     "delivery", "mp3", "wav"},
 ]  # fmt: skip
 # Rows in which modules may lean on each other, as long as they do not do so in a circle.
 SIDEWAYS = {0, 2, 3, 5, 6, 7, 8}
@@ -46,7 +46,7 @@ OWNERS = {
     "numpy": {"audio", "sound", "resample", "listening", "onset", "speech", "voice", "avatar",
               "blend", "encode", "prepare", "renderers",
               "models"},
-    "asyncio": {"cli", "web", "sessions", "utterance", "speech", "growing_file", "readying",
+    "asyncio": {"cli", "web", "sessions", "conversation", "turn", "utterance", "speech", "growing_file", "readying",
                 "batcher", "store", "events",
                 "workers", "jobs"},
     "threading": {"sound", "growing_file", "speech", "batcher", "workers", "prepare"},

@@ -111,6 +111,7 @@ class _Lifetime:
                 decoders=decoders,
                 encoder=config.encoder,
                 max_lead_s=config.engine.max_lead_s,
+                limits=config.upload,
             )
             registry = SessionRegistry(
                 engine, config.session, chunk_retention_s=storage.chunk_retention_s

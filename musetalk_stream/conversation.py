@@ -1,0 +1,463 @@
+"""What is said in a session: utterances one after another, interruptions, and what viewers hear.
+
+Turns are spoken in the order of their admission. Each is a task that waits for its place; who is
+stopped gives way at once, while what was begun for it ends in the background.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from .avatar import Avatar
+from .delivery import PLAYER_DELAY_S, Delivery
+from .engine import Engine, Utterance
+from .errors import (
+    MuseTalkStreamError,
+    QueueFull,
+    StreamActive,
+    UploadAborted,
+    UtteranceNotFound,
+)
+from .events import EventLog
+from .options import OnBusy, SessionOptions, SpeechOptions
+from .session_state import State, Trigger, TurnState, session_state
+from .speech import Speech
+from .sse import Event
+from .timeline import CyclePhase
+from .turn import Turn, mint_id
+from .utterance import may_begin, perform
+
+log = logging.getLogger(__name__)
+
+_KEPT = 16  # turns that are over and still told about; the oldest go
+_TRY_AGAIN_S = 1  # what whoever finds the queue full is told to wait
+_LOOK_AGAIN_S = 10.0  # whoever waits for sound does so, though nothing has told it to
+# How long a first chunk takes where none has been measured yet.
+_FIRST_CHUNK_GUESS_S = 0.1
+# From an interruption until the player shows the loop again: a message, a fade, a dissolve.
+_RETURN_S = 0.2
+# What is told of an utterance while it is spoken; of one that is stopped, no more.
+_OF_SPEECH = ("queued", "started", "first_frame", "chunk", "complete", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """epoch: which ended, if anything did; request_ids: what was said in it and not yet seen;
+    heard: the one of them that viewers were hearing."""
+
+    epoch: int
+    request_ids: tuple[str, ...] = ()
+    heard: str | None = None
+
+
+class Conversation:
+    """The turns of one session. `epoch` grows by one with every interruption."""
+
+    def __init__(
+        self,
+        session_id: str,
+        avatar: Avatar,
+        options: SessionOptions,
+        engine: Engine,
+        events: EventLog,
+        *,
+        max_queue: int,
+    ) -> None:
+        self.epoch = 0
+        self.num_spoken = 0
+        self.last_spoken_s = time.monotonic()
+        self._session_id = session_id
+        self._avatar = avatar
+        self._options = options
+        self._engine = engine
+        self._events = events
+        self._max_queue = max_queue
+        manifest = avatar.manifest
+        self._phase = CyclePhase(0, time.monotonic(), manifest.fps, manifest.cycle_length)
+        self._free_s = 0.0  # when the player has returned from what was interrupted
+        # Bounded: max_queue + 1 that are active, and _KEPT that are over.
+        self._turns: dict[str, Turn] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended_s: dict[str, float] = {}  # of those whose chunks are kept
+        self._moved = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Conversation {self.state.name} epoch {self.epoch}>"
+
+    @property
+    def state(self) -> State:
+        return session_state((turn.status, not turn.is_arriving) for turn in self._turns.values())
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """Of everything that may be seen, in order: playback may be some turns behind."""
+        return [turn.delivery for turn in self._turns.values() if not turn.status.is_stopped]
+
+    @property
+    def _active(self) -> list[Turn]:
+        return [turn for turn in self._turns.values() if turn.status.is_active]
+
+    @property
+    def _queued(self) -> list[Turn]:
+        return [turn for turn in self._turns.values() if turn.status is TurnState.QUEUED]
+
+    # --- being admitted
+
+    @contextmanager
+    def admit(self, options: SpeechOptions, *, key: str | None = None) -> Iterator[Turn]:
+        """A place for speech that arrives inside the block. An error that leaves it ends the speech
+        early; if nothing of it can be spoken, it has never been.
+
+        Raises StreamActive, QueueFull, RendererLost; and UtteranceEnded, DamagedAudio, EmptyAudio
+        where the end of the speech, which is the block's unless it was said before, shows that.
+        """
+        self._engine.batcher.raise_if_lost()
+        self._make_way(options.on_busy)
+        turn = self._enqueue(options, key)
+        try:
+            yield turn
+            if turn.is_arriving:
+                turn.speech.end()
+        except BaseException as exc:
+            if turn.is_arriving:
+                turn.speech.end(_as_error(exc))
+            raise
+        finally:
+            if turn.status is TurnState.QUEUED and not turn.has_sound:
+                self._stop(turn, Trigger.DROP)
+                del self._turns[turn.request_id]
+
+    def _make_way(self, on_busy: OnBusy) -> None:
+        active = self._active
+        if on_busy is OnBusy.REPLACE:
+            self.interrupt()
+        elif on_busy is OnBusy.QUEUE and len(active) > self._max_queue:
+            raise QueueFull(
+                f"{self._max_queue} utterances of this session wait already: wait for one of them "
+                "to be spoken, or interrupt",
+                retry_after_s=_TRY_AGAIN_S,
+            )
+        elif on_busy is OnBusy.REJECT and active:
+            if active[-1].is_arriving:
+                raise StreamActive(
+                    "another upload to this session is still arriving: "
+                    "ask for on_busy=queue or on_busy=replace, or wait"
+                )
+            raise StreamActive(
+                "this session is still speaking: wait for its complete event, "
+                "or ask for on_busy=queue or on_busy=replace"
+            )
+
+    def _enqueue(self, options: SpeechOptions, key: str | None) -> Turn:
+        speech = Speech(options, self._engine.limits, self._engine.decoders)
+        delivery = Delivery(mint_id(), self.epoch, self._options.playback_fps, self._phase)
+        turn = Turn(speech, delivery, options, key)
+        over = [each for each in self._turns.values() if not each.status.is_active]
+        for each in over[: len(over) - _KEPT + 1]:
+            del self._turns[each.request_id]
+        self._turns[turn.request_id] = turn
+        name = f"utterance-{turn.request_id[:8]}"
+        turn.task = asyncio.create_task(self._take_turn(turn), name=name)
+        self._tasks.add(turn.task)
+        turn.task.add_done_callback(partial(self._let_go, turn))
+        self._notify()
+        return turn
+
+    def _let_go(self, turn: Turn, task: asyncio.Task[None]) -> None:
+        """A task's CancelledError refers to frames that refer to the sound: a cycle of up to
+        hundreds of megabytes that would wait for the garbage collector."""
+        turn.task = None
+        self._tasks.discard(task)
+
+    # --- one turn after another
+
+    async def _take_turn(self, turn: Turn) -> None:
+        speech = turn.speech
+        while not turn.has_sound:
+            if speech.has_ended:
+                return  # it is about to be dropped
+            await speech.more(_LOOK_AGAIN_S)
+        queued = turn.delivery.queued_event(turn.position)
+        turn.delivery.first_event_id = self._tell(turn, queued)
+        while self._active[0] is not turn:
+            await self._moved.wait()
+        await asyncio.sleep(self._too_early_s(turn))
+        while not may_begin(speech, self._options):
+            await speech.more(_LOOK_AGAIN_S)
+        await self._speak(turn, speech)
+
+    def _too_early_s(self, turn: Turn) -> float:
+        """Seconds until an utterance may begin. The first chunk of one that follows is made at
+        once; but a thousand short ones must not be made hours before they are seen."""
+        before = self._before(turn)
+        if before is None:
+            return 0.0
+        left_s = (before.delivery.runs_dry_s or 0.0) - time.monotonic()
+        return max(0.0, left_s - 2 * self._engine.max_lead_s)
+
+    async def _speak(self, turn: Turn, speech: Speech) -> None:
+        turn.advance(Trigger.SPEAK)
+        turn.begun_s = time.monotonic()
+        self.num_spoken += 1
+        delivery = turn.delivery
+        self._begin(turn, speech)
+        utterance = Utterance(
+            turn.request_id,
+            turn.epoch,
+            self._session_id,
+            self._avatar,
+            speech,
+            self._options,
+            turn.begun_s,
+        )
+        self._notify()
+        try:
+            spoken = await perform(utterance, self._engine, partial(self._tell, turn), delivery)
+            turn.advance(Trigger.FINISH if spoken else Trigger.FAIL)
+            if (ends_s := delivery.viewers_run_dry_s) is not None:
+                self._phase = delivery.phase.moved_to(delivery.next_cycle_frame, ends_s)
+        finally:
+            delivery.has_ended = True
+            self._ended_s[turn.request_id] = self.last_spoken_s = time.monotonic()
+            self._engine.store.finish(turn.request_id)
+            self._notify()
+
+    def _begin(self, turn: Turn, speech: Speech) -> None:
+        """Decide on which cycle frame speech begins: the one that will be on the screen then."""
+        assert speech.sound is not None
+        now_s, delivery = time.monotonic(), turn.delivery
+        visible_at_s = now_s + PLAYER_DELAY_S
+        visible_at_s += self._engine.stats.typical_first_chunk_s(_FIRST_CHUNK_GUESS_S)
+        delivery.is_live = speech.sound.is_live
+        if not speech.has_ended:
+            delivery.prebuffer_s = turn.options.prebuffer_s
+        before = self._before(turn)
+        if before and before.status is TurnState.COMPLETE and _is_seen_at(before, visible_at_s):
+            delivery.start_after(before.delivery)
+        else:
+            visible_at_s = max(visible_at_s + delivery.prebuffer_s, self._free_s)
+            delivery.start(self._phase, visible_at_s)
+
+    def _before(self, turn: Turn) -> Turn | None:
+        """The last one before it of which there was anything to be seen."""
+        seen = [each for each in self._turns.values() if each.delivery.chunks and each is not turn]
+        return seen[-1] if seen else None
+
+    def _tell(self, turn: Turn, event: Event) -> int | None:
+        """Publish what goes on with a turn, unless it has been stopped."""
+        return None if turn.status.is_stopped else self._events.publish(event)
+
+    def _notify(self) -> None:
+        """Something has moved: wake everyone who waits for a place."""
+        for position, turn in enumerate(self._queued):
+            turn.position = position
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    def is_dead(self, event: Event) -> bool:
+        """Whether an event of the log is about speech that has been stopped since."""
+        if event["event"] not in _OF_SPEECH:
+            return False
+        turn = self._turns.get(event["request_id"])
+        is_stopped = turn is not None and turn.status.is_stopped
+        return is_stopped or event["epoch"] < self.epoch
+
+    # --- stopping
+
+    def interrupt(self) -> Interruption:
+        """End the epoch: nothing of what is arriving, queued, generated or not yet seen will be
+        seen or heard after this. What was begun ends in the background."""
+        now_s = time.monotonic()
+        turns = [turn for turn in self._turns.values() if _can_be_stopped(turn, now_s)]
+        if not turns:
+            return Interruption(self.epoch)
+        request_ids = tuple(turn.request_id for turn in turns)
+        heard = next((t for t in turns if (t.delivery.watched_since_s or now_s) < now_s), None)
+        ended = Interruption(self.epoch, request_ids, heard.request_id if heard else None)
+        self._events.publish(
+            {"event": "interrupted", "epoch": self.epoch, "request_ids": list(request_ids)}
+        )
+        self.epoch += 1
+        self._return_to_loop(turns, now_s)
+        for turn in turns:
+            self._stop(turn, Trigger.INTERRUPT)
+            if turn is not heard:
+                turn.played_ms = 0
+                turn.was_finished.set()
+        log.info("session %s: interrupted epoch %d", self._session_id[:8], ended.epoch)
+        return ended
+
+    def cancel(self, request_id: str) -> None:
+        """Stop one; others go on. No change if it is over. Raises UtteranceNotFound."""
+        turn, now_s = self.turn(request_id), time.monotonic()
+        if not _can_be_stopped(turn, now_s):
+            return
+        self._tell_cancelled(turn)
+        later = [d for d in self.deliveries if (d.watched_since_s or 0.0) > now_s]
+        left_s = (turn.delivery.watched_until_s or now_s) - now_s
+        for delivery in later if turn.delivery not in later else []:
+            delivery.watched_since_s = max(now_s, (delivery.watched_since_s or 0.0) - left_s)
+        if turn.delivery.watched_since_s is not None and turn.delivery not in later:
+            self._return_to_loop([turn], now_s)
+        self._stop(turn, Trigger.CANCEL)
+
+    def _tell_cancelled(self, turn: Turn) -> None:
+        event = {"event": "cancelled", "request_id": turn.request_id, "epoch": turn.epoch}
+        self._tell(turn, event)
+
+    def _return_to_loop(self, turns: list[Turn], now_s: float) -> None:
+        """Where the placeholder goes on when these are stopped: where viewers were cut, or where it
+        was before if they had not begun to see them."""
+        begun = [turn.delivery for turn in turns if turn.delivery.chunks]
+        if not begun:
+            return
+        first = begun[0]
+        position_s = first.position_s(now_s)
+        if first.watched_since_s is not None and position_s:
+            frame = first.cycle_frame(int(position_s * first.fps))
+            self._phase = first.phase.moved_to(frame, now_s)
+            self._free_s = now_s + _RETURN_S
+        elif not first.follows:
+            self._phase = first.phase
+
+    def _stop(self, turn: Turn, trigger: Trigger) -> None:
+        was_speaking = turn.status is TurnState.SPEAKING
+        self._engine.stats.cancelled += was_speaking
+        turn.advance(trigger)
+        if turn.task is not None:
+            turn.task.cancel()
+        self._notify()
+
+    async def close(self) -> None:
+        """Stop everything, and wait for the end of what was begun."""
+        for turn in self._active:
+            if turn.has_sound:
+                self._tell_cancelled(turn)
+            self._stop(turn, Trigger.CANCEL)
+        for turn in self._turns.values():
+            turn.was_finished.set()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+    # --- what viewers see and hear
+
+    def placeholder_at(self, avatar_frame: int) -> None:
+        """The player says which cycle frame its placeholder shows now."""
+        self._phase = self._phase.moved_to(avatar_frame, time.monotonic())
+
+    def watched(self, event: Event) -> None:
+        """A subscriber gets a chunk: if it is the first of its utterance, viewers see it as soon
+        as they have seen the utterance before it."""
+        if event["event"] != "chunk":
+            return
+        now_s, busy_s = time.monotonic(), 0.0
+        for delivery in self.deliveries:
+            if delivery.request_id == event["request_id"]:
+                if delivery.watched_since_s is None:
+                    starts_s = now_s + PLAYER_DELAY_S
+                    starts_s += 0.0 if delivery.follows else delivery.prebuffer_s
+                    delivery.watched_since_s = max(starts_s, busy_s)
+                return
+            busy_s = max(busy_s, delivery.watched_until_s or 0.0)
+
+    def playback_started(self, request_id: str, *, ago_s: float) -> None:
+        """A player has shown its first frame; the first to say so counts. Raises
+        UtteranceNotFound."""
+        turn, now_s = self.turn(request_id), time.monotonic()
+        delivery = turn.delivery
+        if delivery.painted_s is not None or delivery.first_announced_s is None:
+            return
+        delivery.painted_s = max(delivery.first_announced_s, now_s - ago_s)
+        delivery.watched_since_s = delivery.painted_s
+        if turn.begun_s is not None and not delivery.follows:
+            self._engine.stats.first_painted(delivery.painted_s - turn.begun_s)
+        self._tell(turn, {"event": "playback_started", "request_id": request_id})
+
+    def playback_finished(self, request_id: str, *, played_ms: int, interrupted: bool) -> None:
+        """A player has come to the end of it, or to where it was stopped; the first to say so
+        counts. Raises UtteranceNotFound."""
+        turn = self.turn(request_id)
+        if turn.has_report:
+            return
+        turn.has_report = True
+        turn.played_ms = min(played_ms, round(turn.delivery.seconds * 1000))
+        turn.was_finished.set()
+        self._events.publish(
+            {
+                "event": "playback_finished",
+                "request_id": request_id,
+                "played_ms": turn.played_ms,
+                "interrupted": interrupted,
+            }
+        )
+
+    async def played_ms(self, interruption: Interruption, timeout_s: float) -> int | None:
+        """What viewers heard of what was interrupted; None if no player says so in time."""
+        turn = self._turns.get(interruption.heard or "")
+        if turn is None:
+            return None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await turn.was_finished.wait()
+        return turn.played_ms
+
+    # --- what is remembered
+
+    def turn(self, request_id: str) -> Turn:
+        """Raises UtteranceNotFound."""
+        try:
+            return self._turns[request_id]
+        except KeyError:
+            raise UtteranceNotFound(
+                "there is no such utterance in this session, or it was long ago"
+            ) from None
+
+    def said(self, key: str) -> Turn | None:
+        """The utterance that was sent with a key."""
+        return next((turn for turn in self._turns.values() if turn.key == key), None)
+
+    def utterances(self) -> list[dict[str, Any]]:
+        """The latest, oldest first."""
+        return [turn.describe() for turn in self._turns.values()]
+
+    @property
+    def latest(self) -> Delivery | None:
+        known = [turn.delivery for turn in self._turns.values() if turn.has_sound]
+        return known[-1] if known else None
+
+    async def forget_chunks_before(self, instant_s: float) -> None:
+        """Delete the chunks of utterances that ended before an instant."""
+        for request_id in [r for r, ended_s in self._ended_s.items() if ended_s < instant_s]:
+            await self._engine.store.delete(request_id)
+            self._ended_s.pop(request_id, None)
+            self._turns.pop(request_id, None)
+
+    async def forget_all_chunks(self) -> None:
+        for request_id in list(self._ended_s):  # housekeeping may be at it, too
+            await self._engine.store.delete(request_id)
+
+
+def _as_error(exc: BaseException) -> MuseTalkStreamError:
+    if isinstance(exc, MuseTalkStreamError):
+        return exc
+    return UploadAborted("the connection broke off before the end of the sound")
+
+
+def _can_be_stopped(turn: Turn, now_s: float) -> bool:
+    """Whether there is anything of it that is still to be made, seen or heard."""
+    if turn.status.is_active:
+        return True
+    is_there = turn.status in (TurnState.COMPLETE, TurnState.FAILED) and turn.delivery.chunks > 0
+    return is_there and not turn.was_heard_out and turn.delivery.position_s(now_s) is not None
+
+
+def _is_seen_at(turn: Turn, instant_s: float) -> bool:
+    """Whether viewers, if there are any, still see a turn then."""
+    until_s = turn.delivery.watched_until_s
+    return not turn.was_heard_out and (until_s is None or until_s >= instant_s)

@@ -1,0 +1,134 @@
+"""An utterance's place in the conversation of its session: what became of it, and when."""
+
+import asyncio
+import secrets
+from typing import Any
+
+from .delivery import Delivery
+from .errors import UtteranceEnded
+from .options import SpeechOptions
+from .session_state import Trigger, TurnState, advance
+from .speech import Speech
+
+# A player that was so near the end has seen it.
+_NEAR_END_S = 0.5
+
+
+def mint_id() -> str:
+    return secrets.token_urlsafe(16)
+
+
+class Turn:
+    """One utterance of a session, from its admission on. It outlives its sound.
+
+    request_id   its id everywhere
+    key          the Idempotency-Key of its sender
+    delivery     how far it is
+    task         waits for its turn and speaks it
+    position     how many others wait before it, while it waits itself
+    begun_s      monotonic clock, when it could be spoken and its turn had come
+    played_ms    what viewers have heard of it; None until that is known
+    has_report   a player has said that it is over
+    was_finished set then, or when nobody will say so
+    """
+
+    def __init__(
+        self, speech: Speech, delivery: Delivery, options: SpeechOptions, key: str | None
+    ) -> None:
+        self.request_id = delivery.request_id
+        self.epoch = delivery.epoch
+        self.key = key
+        self.options = options
+        self.delivery = delivery
+        self.status = TurnState.QUEUED
+        self.task: asyncio.Task[None] | None = None
+        self.position = 0
+        self.begun_s: float | None = None
+        self.played_ms: int | None = None
+        self.has_report = False
+        self.was_finished = asyncio.Event()
+        self._speech: Speech | None = speech
+        self._received_s = speech.received_s
+        self._decoded_s: float | None = None
+        self._ended_early: str | None = None
+        self._waited_s = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Turn {self.request_id[:8]} {self.status.name}>"
+
+    @property
+    def speech(self) -> Speech:
+        """Raises UtteranceEnded once there is nothing more to be said."""
+        if self._speech is None:
+            raise UtteranceEnded(f"the utterance is {self.status.value}: begin another")
+        return self._speech
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether something of it can be, or has been, spoken."""
+        if self._speech is None:
+            return self._decoded_s is not None
+        return self._speech.sound is not None and self._speech.sound.num_ear > 0
+
+    @property
+    def is_arriving(self) -> bool:
+        return self._speech is not None and not self._speech.has_ended
+
+    def advance(self, trigger: Trigger) -> None:
+        """The only way to another state; what is over lets go of its sound."""
+        self.status = advance(self.status, trigger)
+        if not self.status.is_active and self._speech is not None:
+            self._remember(self._speech)
+            self._speech.close()
+            self._speech = None
+
+    def _remember(self, speech: Speech) -> None:
+        if self.delivery.num_frames is None and self.has_sound:
+            self.delivery.num_frames = speech.total_frames(self.delivery.fps)
+        self._decoded_s = speech.decoded_s
+        self._waited_s = speech.waited_s
+        self._ended_early = speech.ended_early.code if speech.ended_early else None
+
+    @property
+    def waited_s(self) -> float:
+        """Silence that was put in where sound did not come in time."""
+        return self._speech.waited_s if self._speech else self._waited_s
+
+    @property
+    def was_heard_out(self) -> bool:
+        """Whether a player has played all of it, or so near."""
+        has_played = (self.played_ms or 0) / 1000 >= self.delivery.seconds - _NEAR_END_S
+        return self.has_report and self.delivery.has_ended and has_played
+
+    def describe(self) -> dict[str, Any]:
+        """As clients are told."""
+        if self._speech is not None:
+            self._remember(self._speech)
+        return {
+            "request_id": self.request_id,
+            "epoch": self.epoch,
+            "status": self.status.value,
+            "arriving": self.is_arriving,
+            "position": self.position if self.status is TurnState.QUEUED else None,
+            "duration": self.delivery.duration_s,
+            "chunks": self.delivery.chunks,
+            "seconds": self.delivery.seconds,
+            "played_ms": self.played_ms,
+            "ended_early": self._ended_early,
+            "waited": round(self.waited_s, 3),
+            "timings_ms": self._timings_ms(),
+        }
+
+    def _timings_ms(self) -> dict[str, int | None]:
+        its = self.delivery
+        instants = {
+            "received": self._received_s,
+            "decoded": self._decoded_s,
+            "first_batch": its.first_batch_s,
+            "first_chunk": its.first_announced_s,
+            "first_frame_painted": its.painted_s,
+        }
+        return {
+            name: None if at_s is None else round((at_s - self._received_s) * 1000)
+            for name, at_s in instants.items()
+        }
