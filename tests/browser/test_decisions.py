@@ -241,6 +241,126 @@ async def test_queue_starts_late_and_again(page: Any) -> None:
     assert log[2] is False
 
 
+LINEUP = """async (events) => {
+  const { Lineup } = await import("/static/lineup.js");
+  const { Utterance } = await import("/static/utterance.js");
+  const changed = { notify() {}, wait() {} };
+  const counters = { chunks: 0, duplicates: 0 };
+  const made = [];
+  const lineup = new Lineup((id, given) => {
+    made.push(new Utterance(id, { ...given, changed, counters }));
+    return made.at(-1);
+  });
+  for (const [act, event] of events) {
+    if (act === "take") lineup.take(event);
+    else if (act === "begin") lineup.begin();
+    else lineup.end();
+  }
+  return {
+    current: lineup.current?.requestId ?? null,
+    follower: lineup.current && (lineup.followerOf(lineup.current)?.requestId ?? null),
+    made: made.map(({ requestId, from, stoppedBy, signal, queue }) => [
+      requestId, from, signal.aborted ? stoppedBy : queue.isFinished ? "finished" : "alive"]),
+  };
+}"""
+
+
+def started(request_id: str, epoch: int = 0, follows: str | None = None) -> list[Any]:
+    event = {"event": "started", "request_id": request_id, "epoch": epoch, "follows": follows}
+    return ["take", {**event, "fps": 25, "mime": "video/mp4", "avatar_frame": 0, "prebuffer": 0}]
+
+
+def interrupted(epoch: int) -> list[Any]:
+    return ["take", {"event": "interrupted", "epoch": epoch, "request_ids": []}]
+
+
+def state(request_id: str | None, epoch: int, position: float | None = None) -> list[Any]:
+    event = {"event": "state", "state": "idle", "request_id": request_id, "epoch": epoch}
+    return ["take", {**event, "position": position}]
+
+
+BEGIN, END = ["begin", None], ["end", None]
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        pytest.param(
+            [started("a"), started("b"), BEGIN, interrupted(0), started("c", 1)],
+            [["a", 0, "interrupted"], ["b", 0, "interrupted"], ["c", 0, "alive"]],
+            id="an interruption ends what there is and not what comes",
+        ),
+        pytest.param(
+            [interrupted(1), started("a", 0), started("b", 1), started("c", 2)],
+            [["c", 0, "alive"]],
+            id="announced after its epoch is over",
+        ),
+        pytest.param(
+            [interrupted(3), interrupted(1), started("a", 2)], [], id="interruptions in disorder"
+        ),
+        pytest.param(
+            [started("a", 0), BEGIN, state("b", 1, 0.5), started("a", 0)],
+            [["a", 0, "interrupted"], ["b", 0.5, "alive"]],
+            id="an interruption that was missed",
+        ),
+        pytest.param(
+            [started("a"), BEGIN, started("b"), state("a", 0, 2), started("a"), started("b")],
+            [["a", 0, "alive"], ["b", 0, "alive"]],
+            id="a connection opened anew in a queue",
+        ),
+        pytest.param(
+            [started("a"), BEGIN, state(None, 0)], [["a", 0, "finished"]], id="a server that forgot"
+        ),
+        pytest.param(
+            [started("a"), BEGIN, END, started("a")], [["a", 0, "alive"]], id="over is over"
+        ),
+        pytest.param(
+            [["take", {"event": "cancelled", "request_id": "a", "epoch": 0}], started("b")],
+            [["b", 0, "alive"]],
+            id="cancelled and never heard of",
+        ),
+    ],
+)
+async def test_lineup(page: Any, events: list[Any], expected: list[Any]) -> None:
+    assert (await page.evaluate(LINEUP, events))["made"] == expected
+
+
+async def test_lineup_knows_what_is_to_follow(page: Any) -> None:
+    behind = [started("a"), BEGIN, started("b", follows="a"), started("c", follows="b")]
+    assert (await page.evaluate(LINEUP, behind))["follower"] == "b"
+    cancelled = ["take", {"event": "cancelled", "request_id": "b", "epoch": 0}]
+    assert (await page.evaluate(LINEUP, [*behind, cancelled]))["follower"] is None
+    apart = [started("a"), BEGIN, started("b", follows=None)]
+    assert (await page.evaluate(LINEUP, apart))["follower"] is None
+
+
+async def test_run_places_utterances_behind_one_another(page: Any) -> None:
+    log = await page.evaluate(
+        """async () => {
+            const { Run } = await import("/static/run.js");
+            const make = ([name, appendedEnd]) => ({ name, queue: { appendedEnd } });
+            const [a, b, c, d] = [["a", 2], ["b", 0.6], ["c", 0], ["d", 1]].map(make);
+            const run = new Run(a);
+            run.add(b);
+            run.add(c);
+            const log = [run.end, run.ahead.map(({ name }) => name)];
+            log.push([1.99, 1.9985, 2.59, 9].map((time) => run.placeAt(time).utterance.name));
+            log.push(run.moveTo(1).length, run.moveTo(2.1).map(({ name }) => name));
+            log.push(run.current.utterance.name, run.current.offset);
+            run.drop(a); // heard already
+            run.drop(c);
+            log.push(run.takeCut(), run.takeCut(), run.last.utterance.name);
+            run.add(d);
+            log.push(run.moveTo(3).map(({ name }) => name), run.end);
+            return log;
+        }"""
+    )
+    assert log == [
+        *(2.6, ["b", "c"], ["a", "b", "b", "c"], 0, ["b"], "b", 2),
+        *(2.6, None, "b", ["d"], pytest.approx(3.6)),
+    ]
+
+
 async def test_a_player_alone_has_no_errors_in_the_console(open_player: OpenPlayer) -> None:
     messages: list[str] = []
     player: PlayerPage = await open_player()
