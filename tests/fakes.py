@@ -262,6 +262,11 @@ def as_sound(ear: Samples, model: Samples | None = None) -> Sound:
     return Sound.whole(ear, ear[::3].copy() if model is None else model)
 
 
+def model_sound(model: Samples) -> Sound:
+    """A sound that is all there, of which only what renderers listen to matters: at 16 kHz."""
+    return as_sound(np.zeros(3 * len(model), np.float32), model)
+
+
 def tone(seconds: float, frequency: float = 441.0, rate: int = EAR_RATE,
          level: float = 0.5) -> Samples:  # fmt: skip
     """A sine of amplitude `level`, float32 `[n]`."""

@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 import pytest
+from fakes import model_sound
 
 from musetalk_stream.renderers.musetalk.features import (
     LAYERS,
@@ -137,7 +138,7 @@ def test_tokens_are_row_by_row_and_layer_by_layer() -> None:
 @pytest.mark.parametrize("seconds", [4.01, 29.99, 30.0])
 def test_up_to_30_seconds_are_one_segment_padded_with_silence(seconds: float) -> None:
     samples, ear = noise(seconds), Ear()
-    features = SpeechFeatures(samples, ear)
+    features = SpeechFeatures(model_sound(samples), ear)
     found = features.rows(0, features.num_rows)
     assert found.shape == (int(seconds * 50), LAYERS, WIDTH)
     assert np.array_equal(ear.heard[0][: samples.size], samples)
@@ -149,7 +150,7 @@ def test_up_to_30_seconds_are_one_segment_padded_with_silence(seconds: float) ->
 
 def test_nothing_is_encoded_before_it_is_needed() -> None:
     ear = Ear()
-    features = SpeechFeatures(noise(80), ear)
+    features = SpeechFeatures(model_sound(noise(80)), ear)
     assert not ear.heard
     features.rows(0, 1340)
     assert len(ear.heard) == 1
@@ -161,7 +162,7 @@ def test_nothing_is_encoded_before_it_is_needed() -> None:
 def test_where_there_are_no_rows_nothing_is_encoded() -> None:
     for samples in (noise(0), noise(0.019), noise(1)):
         ear = Ear()
-        features = SpeechFeatures(samples, ear)
+        features = SpeechFeatures(model_sound(samples), ear)
         past = window_rows(range(100, 103), Fraction(25), features.num_rows)
         assert not features.windows(past).any()
         assert features.windows(past).shape == (3, 50, WIDTH)
@@ -170,7 +171,7 @@ def test_where_there_are_no_rows_nothing_is_encoded() -> None:
 
 def test_frames_in_order_encode_every_segment_once() -> None:
     ear = Ear()
-    features = SpeechFeatures(noise(100), ear)
+    features = SpeechFeatures(model_sound(noise(100)), ear)
     for first in range(0, 2500, 8):
         features.windows(window_rows(range(first, first + 8), Fraction(25), features.num_rows))
     assert len(ear.heard) == 4  # from 0, 26, 52 and 78 s on
@@ -183,9 +184,9 @@ def test_frames_in_order_encode_every_segment_once() -> None:
 @pytest.mark.parametrize("seconds", [29.99, 30.0, 30.01, 56.0, 56.02, 70.3])
 def test_piecewise_in_any_order_is_whole(seconds: float) -> None:
     samples = noise(seconds)
-    whole = SpeechFeatures(samples, Ear())
+    whole = SpeechFeatures(model_sound(samples), Ear())
     every = whole.rows(0, whole.num_rows)
-    features = SpeechFeatures(samples, Ear())
+    features = SpeechFeatures(model_sound(samples), Ear())
     for first in np.random.default_rng(1).permutation(np.arange(0, whole.num_rows, 150)):
         last = min(first + 150, whole.num_rows)
         assert np.array_equal(features.rows(int(first), int(last)), every[first:last])
@@ -194,7 +195,7 @@ def test_piecewise_in_any_order_is_whole(seconds: float) -> None:
 @pytest.mark.parametrize("fps", [Fraction(60), NTSC, Fraction(25, 2), Fraction(5)], ids=str)
 def test_windows_of_48_seconds_at_any_rate(fps: Fraction) -> None:
     samples = noise(48)
-    features = SpeechFeatures(samples, Ear())
+    features = SpeechFeatures(model_sound(samples), Ear())
     every = features.rows(0, features.num_rows)
     count = int(48 * fps)
     rows = window_rows(range(count), fps, features.num_rows)
@@ -208,13 +209,13 @@ def test_the_share_of_both_segments_is_one_in_all_rows() -> None:
     def constant(samples: Floats) -> Floats:
         return np.ones((SEGMENT_ROWS, LAYERS, WIDTH), np.float32)
 
-    features = SpeechFeatures(noise(90), constant)
+    features = SpeechFeatures(model_sound(noise(90)), constant)
     np.testing.assert_allclose(features.rows(0, 4500), 1, rtol=0, atol=1e-6)
 
 
 def test_reference_segments_are_put_end_to_end() -> None:
     samples, ear = noise(65), Ear()
-    features = SpeechFeatures(samples, ear, reference=True)
+    features = SpeechFeatures(model_sound(samples), ear, reference=True)
     found = features.rows(0, features.num_rows)
     assert len(ear.heard) == 3
     joined = np.concatenate([Ear()(heard) for heard in ear.heard])
@@ -222,8 +223,10 @@ def test_reference_segments_are_put_end_to_end() -> None:
 
 
 def test_features_of_another_shape_are_refused() -> None:
-    features = SpeechFeatures(noise(1), lambda samples: np.zeros((10, 5, 384), np.float32))
+    features = SpeechFeatures(
+        model_sound(noise(1)), lambda samples: np.zeros((10, 5, 384), np.float32)
+    )
     with pytest.raises(AssertionError, match=r"\(10, 5, 384\)"):
         features.rows(0, 10)
     with pytest.raises(AssertionError, match="60 rows"):
-        SpeechFeatures(noise(1.2), Ear()).rows(50, 61)
+        SpeechFeatures(model_sound(noise(1.2)), Ear()).rows(50, 61)

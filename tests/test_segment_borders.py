@@ -5,7 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 import torch
-from fakes import speech_like
+from fakes import model_sound, speech_like
 from weights_by_name import named
 
 from musetalk_stream.models.mel import log_mel
@@ -41,10 +41,10 @@ def test_the_fade_shows_less_than_speech_itself_and_the_official_cut_does_show()
         return heard
 
     samples = speech_like(36, MODEL_RATE)
-    ours = steps(SpeechFeatures(samples, encode))
+    ours = steps(SpeechFeatures(model_sound(samples), encode))
     overlap = slice(26 * 50, 30 * 50)
     assert (ours[overlap].max(axis=0) <= np.delete(ours, overlap, axis=0).max(axis=0)).all()
 
-    official = steps(SpeechFeatures(samples, encode, reference=True))
+    official = steps(SpeechFeatures(model_sound(samples), encode, reference=True))
     cut = 30 * 50 - 1
     assert (official[cut] > 2 * np.delete(official, cut, axis=0).max(axis=0)).all()

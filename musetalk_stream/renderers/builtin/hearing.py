@@ -1,13 +1,15 @@
 """From speech to one row of mouth shape per frame: how far, how wide, how round.
 
-All of it looks at a bounded stretch of audio around each frame (4 s back, 0.5 s ahead), so a frame
-costs the same at any place of any utterance, and its row does not depend on what else is asked.
+All of it looks at a bounded stretch of audio around each frame (4 s back, and ahead no further than
+`timeline.model_samples_needed` allows), so a frame costs the same at any place of any utterance,
+and its row does not depend on what else is asked, nor on whether more sound has come already.
 """
 
 from fractions import Fraction
 
 import numpy as np
 
+from ...sound import Sound
 from ...timeline import MODEL_RATE
 from . import visemes
 from .arrays import Doubles, Floats, Ints
@@ -18,7 +20,7 @@ COLUMNS = 4
 _CELL = 80  # audio samples; energy is measured in cells of 5 ms
 _CELLS_PER_S = MODEL_RATE // _CELL
 _BLOCK = 20  # cells; loudness and noise are judged from blocks of 100 ms
-_BACK, _AHEAD = 40, 5  # blocks
+_BACK, _AHEAD = 40, 1  # blocks; this far after the frame after the next, which tells stops
 _FORGET_BACK_DB, _FORGET_AHEAD_DB = 0.3, 2.0  # per block: old and coming peaks count for less
 _QUIETEST_DB = -50.0  # speech with softer peaks than this opens the mouth less
 _LOUDEST_NOISE_DB = -34.0  # a steady sound above this is voice, below it is noise
@@ -34,35 +36,35 @@ _RAMP = np.linspace(-1, 1, _CELL, dtype=np.float32)
 _RAMP /= np.sqrt(np.square(_RAMP).sum() * _CELL)
 
 
-def listen(samples: Floats, fps: Fraction, first: int, count: int) -> Floats:
+def listen(sound: Sound, fps: Fraction, first: int, count: int) -> Floats:
     """Mouth rows of frames `first` … `first+count-1`: float32 `[count, COLUMNS]`, 0 to 1.
 
-    samples: mono at 16 kHz. Frame k stands for the time within half a frame of k/fps, so a sound
-    opens the mouth on the frame that starts nearest to it. A shut mouth is a row of zeros.
+    Frame k stands for the time within half a frame of k/fps, so a sound opens the mouth on the
+    frame that starts nearest to it. A shut mouth is a row of zeros.
     """
     rows = np.zeros((count, COLUMNS), np.float32)
     for start in range(0, count, _BUSY_FRAMES):
         some = min(_BUSY_FRAMES, count - start)
-        rows[start : start + some] = _rows(samples, fps, first + start, some)
+        rows[start : start + some] = _rows(sound, fps, first + start, some)
     return rows
 
 
-def _rows(samples: Floats, fps: Fraction, first: int, count: int) -> Doubles:
+def _rows(sound: Sound, fps: Fraction, first: int, count: int) -> Doubles:
     # Two frames before are still fading, and two after tell a stop from an ending.
     frames = np.arange(first - 2, first + count + 2)
     edges = _edges(fps, np.append(frames, frames[-1] + 1))
     start = (edges[0] // _BLOCK - _BACK) * _BLOCK
     end = (edges[-1] // _BLOCK + _AHEAD + 1) * _BLOCK
-    energy = _cell_energy(samples, int(start), int(end))
+    energy = _cell_energy(sound, int(start), int(end))
 
     within = np.add.reduceat(energy[: edges[-1] - start], edges[:-1] - start)
     level = _decibel(within / np.diff(edges))
-    loud, shut = _reference(energy, edges[:-1] // _BLOCK - start // _BLOCK, start, samples.size)
+    loud, shut = _reference(energy, edges[:-1] // _BLOCK - start // _BLOCK, start, sound)
     loud = np.maximum(loud, level)
     shut = np.maximum(shut, loud - _RANGE_DB)
     voice = _fade(_voice(level, loud, shut))
 
-    shape = visemes.shapes(_spectra(samples, _centres(energy, edges, int(start))))
+    shape = visemes.shapes(_spectra(sound, _centres(energy, edges, int(start))))
     shape = _glide(shape, within)[2:-2]
     rows = np.empty((count, COLUMNS))
     rows[:, OPEN] = voice * (0.2 + 0.8 * shape[:, 0])
@@ -78,19 +80,10 @@ def _edges(fps: Fraction, frames: Ints) -> Ints:
     return ((2 * frames - 1) * _CELLS_PER_S * down + up) // (2 * up)
 
 
-def _stretch(samples: Floats, start: int, end: int) -> Floats:
-    """samples[start:end] with silence where there are none."""
-    out = np.zeros(end - start, np.float32)
-    low, high = max(start, 0), min(end, samples.size)
-    if low < high:
-        out[low - start : high - start] = samples[low:high]
-    return out
-
-
-def _cell_energy(samples: Floats, start: int, end: int) -> Doubles:
+def _cell_energy(sound: Sound, start: int, end: int) -> Doubles:
     """Mean square of cells `start` … `end-1` about a line through each, which is free of DC and,
     as a cell is a quarter of a turn of 50 Hz, nearly so of hum."""
-    cells = _stretch(samples, start * _CELL, end * _CELL).reshape(-1, _CELL)
+    cells = sound.listened(start * _CELL, end * _CELL).reshape(-1, _CELL)
     slope = (cells * _RAMP).sum(axis=1)
     return np.asarray(np.maximum(cells.var(axis=1) - slope * slope, 0), np.float64)
 
@@ -100,11 +93,11 @@ def _decibel(energy: Doubles) -> Doubles:
     return level
 
 
-def _reference(energy: Doubles, block: Ints, start: int, size: int) -> tuple[Doubles, Doubles]:
+def _reference(energy: Doubles, block: Ints, start: int, sound: Sound) -> tuple[Doubles, Doubles]:
     """How loud the voice is around each frame, and the level under which there is no voice.
 
     energy: of the cells from `start` on; block: where each frame lies, in blocks from `start`;
-    size: of the whole audio, as what lies outside it says nothing about its noise.
+    what lies outside of the sound says nothing about its noise.
     """
     level = _decibel(energy.reshape(-1, _BLOCK).mean(axis=1))
     places = block[:, None] + np.arange(-_BACK, _AHEAD + 1)  # [frames, blocks around]
@@ -115,7 +108,7 @@ def _reference(energy: Doubles, block: Ints, start: int, size: int) -> tuple[Dou
     loud = np.maximum((around - forget).max(axis=1), _QUIETEST_DB)
 
     audio_blocks = start // _BLOCK + places
-    inside = (audio_blocks >= 0) & ((audio_blocks + 1) * _BLOCK * _CELL <= size)
+    inside = (audio_blocks >= 0) & ((audio_blocks + 1) * _BLOCK * _CELL <= sound.num_model)
     ordered = np.sort(np.where(inside, around, np.inf), axis=1)
     eighth = np.maximum(inside.sum(axis=1) - 1, 0) // 8
     noise = ordered[np.arange(len(block)), eighth]
@@ -130,7 +123,8 @@ def _voice(level: Doubles, loud: Doubles, shut: Doubles) -> Doubles:
     """0 (shut) to 1 (as loud as this voice gets), along the amplitude."""
     amplitude = 10 ** ((level - loud) / 20)
     least = 10 ** (np.minimum(shut - loud, -1.0) / 20)
-    return np.asarray(np.clip((amplitude - least) / (1 - least), 0, 1) ** 0.8, np.float64)
+    voice = np.clip((amplitude - least) / (1 - least), 0, 1) ** 0.8
+    return np.asarray(np.where(level > shut, voice, 0), np.float64)
 
 
 def _fade(voice: Doubles) -> Doubles:
@@ -154,10 +148,10 @@ def _centres(energy: Doubles, edges: Ints, start: int) -> Ints:
     return np.asarray(centre * _CELL, np.int64)
 
 
-def _spectra(samples: Floats, centres: Ints) -> Doubles:
+def _spectra(sound: Sound, centres: Ints) -> Doubles:
     """Power spectra of the windows around `centres`: `[n, WINDOW/2+1]`."""
     origin = int(centres[0]) - visemes.WINDOW
-    span = _stretch(samples, origin, int(centres[-1]) + visemes.WINDOW)
+    span = sound.listened(origin, int(centres[-1]) + visemes.WINDOW)
     starts = centres - visemes.WINDOW // 2 - origin
     windows = span[starts[:, None] + np.arange(visemes.WINDOW)] * _HANN
     spectrum = np.fft.rfft(windows, axis=1)

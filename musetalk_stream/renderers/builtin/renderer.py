@@ -13,6 +13,7 @@ from ...avatar import Avatar
 from ...blend import MouthRegion
 from ...sound import Sound
 from .. import FrameRequest, Mouth, Rendered
+from ..presence import Presence
 from .arrays import Floats, Plane, as_floats
 from .face import Face, study
 from .hearing import OPEN, listen
@@ -34,6 +35,7 @@ class BuiltinRenderer:
     def __init__(self) -> None:
         # A frame takes less than half a millisecond: spread over threads it takes more.
         cv2.setNumThreads(1)
+        self._presence = Presence()
         # By the identity of the pictures, and with a weak reference to tell that it still holds.
         self._faces: dict[int, tuple[weakref.ref[npt.NDArray[np.uint8]], Face | None]] = {}
 
@@ -50,7 +52,11 @@ class BuiltinRenderer:
         self, sound: Sound, fps: Fraction, first: int, count: int
     ) -> npt.NDArray[np.float32]:
         """Openness, spread, rounding and teeth, 0 to 1: float32 `[count, 4]`; zeros are silence."""
-        return listen(sound.listened(0, sound.num_model), fps, first, count)
+        rows = listen(sound, fps, first, count)
+        presence = self._presence.levels(sound, fps, first, count)
+        rows[:, OPEN] *= presence
+        rows[presence == 0] = 0
+        return rows
 
     def submit(self, batch: Sequence[FrameRequest]) -> Rendered:
         """None in silence, and where no picture shows a face."""

@@ -18,14 +18,15 @@ import torch
 from ...avatar import Avatar
 from ...errors import SetupError
 from ...sound import Sound
+from ...timeline import model_samples_needed
 from .. import FrameRequest, Mouths, OutOfDeviceMemory, Rendered, Rendering
+from ..presence import Presence
 from .device import Faces, Runner, make_runner, sizes_up_to, translated_errors
 from .features import SpeechFeatures
 from .networks import Networks, load_networks, random_networks
 from .prepared import PreparedAvatar, Recipe, is_prepared, open_prepared, prepare
-from .presence import presence
 from .region import FaceMouth
-from .windows import window_rows
+from .windows import count_rows, window_rows
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class MuseTalkRenderer:
         self._dtype = dtype
         self._max_batch = max_batch
         self._loaded: _Loaded | None = None
+        self._presence = Presence()
         self._speech: weakref.WeakKeyDictionary[Sound, SpeechFeatures] = weakref.WeakKeyDictionary()
         self._avatars: weakref.WeakKeyDictionary[Avatar, PreparedAvatar] = (
             weakref.WeakKeyDictionary()
@@ -124,18 +126,18 @@ class MuseTalkRenderer:
     ) -> npt.NDArray[Any]:
         """Rows of `WINDOW`; frames in silence have no features, and cost none."""
         windows = np.zeros(count, WINDOW)
-        windows["presence"] = presence(sound.listened(0, sound.num_model), fps, first, count)
+        windows["presence"] = self._presence.levels(sound, fps, first, count)
         voiced = np.flatnonzero(windows["presence"])
         if voiced.size:
             speech = self._speech.get(sound)
             if speech is None:
-                speech = SpeechFeatures(
-                    sound.listened(0, sound.num_model), self.loaded.networks.hear
-                )
-                self._speech[sound] = speech
-            rows = window_rows(first + voiced, fps, speech.num_rows)
+                speech = self._speech[sound] = SpeechFeatures(sound, self.loaded.networks.hear)
+            upto = sound.num_model
+            if sound.is_live:
+                upto = min(upto, model_samples_needed(first + count, fps))
+            rows = window_rows(first + voiced, fps, count_rows(upto))
             with translated_errors(), _on(self.loaded.hearing):
-                windows["features"][voiced] = speech.windows(rows)
+                windows["features"][voiced] = speech.windows(rows, upto=upto)
         return windows
 
     def submit(self, batch: Sequence[FrameRequest]) -> Rendering:
