@@ -1,8 +1,9 @@
 """From the loop into speech and back, in Chromium: does the picture jump, repeat or go black?
 
-On every display refresh the page draws what it shows, the loop and the speech over it as opaque as
-they are, and compares it with what it showed before. The steps at the seams are held against those
-of the loop itself, and the cycle frames that were shown are counted through.
+For every painted frame the page draws what it shows, the loop and the speech over it as opaque as
+it is, and compares that with what it showed before. The steps at the seams are held against those
+of the loop itself, and the cycle frames that were shown are counted through: from one picture to
+the next 1 is right, 0 a repetition, more a jump (a busy machine leaves out some of the loop, too).
 """
 
 import argparse
@@ -22,34 +23,32 @@ from .server import RATE, babble, create, running_server, wav
 
 # Before and after speech as TTS makes it: seams are about the body, not the mouth.
 QUIET_S = 0.2
-SIDE = 128  # pixels of the picture that is compared
+# Pixels of the picture that is compared, each the mean of 8 x 8: the size of the blocks that are
+# encoded. Finer than that, two encodings of the same picture differ by their noise.
+SIDE = 64
 
-# `window.shown`: each picture that differs from the one before it. step: mean difference in levels;
-# level: mean; idle_s, talk_s: media times of the frames that were painted.
+# `window.shown`: every picture. step: mean difference in levels from the one before; level: mean;
+# covered: how opaque speech is; idle_s, talk_s: media times of the frames that were painted.
 WATCH = """(side) => {
   const canvas = new OffscreenCanvas(side, side);
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  const videos = ["idle", "talk"].map((id) => document.getElementById(id));
+  context.imageSmoothingQuality = "high";
+  const [idle, talk] = ["idle", "talk"].map((id) => document.getElementById(id));
   const painted = new Map();
-  for (const video of videos) {
-    const note = (_, { mediaTime }) => {
-      painted.set(video, mediaTime);
-      video.requestVideoFrameCallback(note);
-    };
-    video.requestVideoFrameCallback(note);
-  }
   window.shown = [];
   let before = null;
-  const look = (at) => {
-    requestAnimationFrame(look);
-    const [idle, talk] = videos;
-    const style = getComputedStyle(talk);
-    const opacity = style.visibility === "hidden" || style.display === "none" ? 0 : +style.opacity;
+  let wasSpeech = false;
+
+  const opacity = () => {
+    const { visibility, display, opacity } = getComputedStyle(talk);
+    return visibility === "hidden" || display === "none" ? 0 : +opacity;
+  };
+  const look = (at, covered) => {
     context.globalAlpha = 1;
     context.fillRect(0, 0, side, side);
-    if (idle.readyState > 1) context.drawImage(idle, 0, 0, side, side);
-    context.globalAlpha = opacity;
-    if (opacity > 0 && talk.readyState > 1) context.drawImage(talk, 0, 0, side, side);
+    context.drawImage(idle, 0, 0, side, side);
+    context.globalAlpha = covered;
+    if (covered > 0) context.drawImage(talk, 0, 0, side, side);
     const now = context.getImageData(0, 0, side, side).data;
     let step = 0, level = 0;
     for (let i = 0; i < now.length; i += 4)
@@ -58,12 +57,28 @@ WATCH = """(side) => {
         if (before) step += Math.abs(now[k] - before[k]);
       }
     const values = side * side * 3;
-    if (!before || step > 0)
-      window.shown.push({ at, opacity, step: step / values, level: level / values,
-                          idle_s: painted.get(idle), talk_s: painted.get(talk) });
+    window.shown.push({ at, covered, step: step / values, level: level / values,
+                        idle_s: painted.get(idle), talk_s: painted.get(talk) });
     before = now;
+    wasSpeech = covered > 0.5;
   };
-  requestAnimationFrame(look);
+  // What is drawn while a frame is announced is that frame.
+  for (const video of [idle, talk]) {
+    const note = (at, { mediaTime }) => {
+      video.requestVideoFrameCallback(note);
+      painted.set(video, mediaTime);
+      const covered = opacity();
+      if ((covered > 0.5) === (video === talk)) look(at, covered);
+    };
+    video.requestVideoFrameCallback(note);
+  }
+  // The other video may come before the eye on a frame that was announced while it was behind.
+  const watch = (at) => {
+    requestAnimationFrame(watch);
+    const covered = opacity();
+    if ((covered > 0.5) !== wasSpeech && painted.has(idle)) look(at, covered);
+  };
+  requestAnimationFrame(watch);
 }"""
 
 
@@ -102,7 +117,7 @@ async def one(page: Page, session_id: str, sound: str, cycle: tuple[float, int])
 
 def described(each: dict[str, Any], first: int, cycle: tuple[float, int]) -> Shown:
     fps, length = cycle
-    is_speech = each["opacity"] > 0.5
+    is_speech = each["covered"] > 0.5
     frame = round((each["talk_s"] if is_speech else each["idle_s"]) * fps)
     cycle_frame = (first * is_speech + frame) % length
     return Shown(is_speech, cycle_frame, each["step"], each["level"])
