@@ -6,17 +6,16 @@ from dataclasses import asdict
 from aiohttp import web
 
 from ..errors import InvalidParameter
-from ..options import AVATAR_FRAME, TRAILING_SILENCE, session_options
+from ..options import AVATAR_FRAME, session_options
 from ..sessions import Session
 from .context import CONFIG, READINESS, services, session
 from .parameters import parameters, text
-from .uploads import received_audio
 
 
 async def create_session(request: web.Request) -> web.Response:
     raw = await parameters(request)
     config = request.app[CONFIG]
-    options = session_options(raw)
+    options = session_options(raw, prebuffer_s=config.session.prebuffer_s)
     user_id = text(raw, "user_id")
     avatar_id = text(raw, "avatar_id") or config.session.avatar
     avatar = services(request).avatars.get(avatar_id)
@@ -32,30 +31,17 @@ async def create_session(request: web.Request) -> web.Response:
         "player_full_url": origin + player_url,
         "events_url": f"{base}/events",
         "stream_url": f"{base}/stream",
+        "audio_url": f"{base}/audio",
+        "audio_socket_url": f"{base}/audio/ws",
+        "interrupt_url": f"{base}/interrupt",
+        "utterances_url": f"{base}/utterances",
+        "playback_url": f"{base}/playback",
         "avatar_id": avatar.id,
         "user_id": user_id,
         "config": options.to_json(),
         "expires_in_seconds": round(config.session.session_idle_s),
     }
     return web.json_response(document, status=201, headers={"Location": base})
-
-
-async def speak(request: web.Request) -> web.Response:
-    its, limits = session(request), request.app[CONFIG].upload
-    silence = TRAILING_SILENCE.read(request.query.get("trailing_silence", 0))
-    with its.receiving():
-        services(request).registry.renew_share(its)
-        async with received_audio(request, limits.max_upload_bytes) as file:
-            utterance = await its.speak(
-                file, trailing_silence_s=float(silence), max_duration_s=limits.max_audio_s
-            )
-    document = {
-        "request_id": utterance.request_id,
-        "session_id": its.id,
-        "status": "speaking",
-        "duration": utterance.duration_s,
-    }
-    return web.json_response(document, status=202)
 
 
 async def placeholder_position(request: web.Request) -> web.Response:

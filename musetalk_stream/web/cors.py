@@ -12,10 +12,10 @@ from .context import CONFIG
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_EXPOSED = "Content-Length, Content-Range, ETag, Location, Retry-After"
+_EXPOSED = "Content-Length, Content-Range, ETag, Idempotency-Replayed, Location, Retry-After"
 _PREFLIGHT_HEADERS = {
     hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, HEAD, POST, DELETE",
-    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Content-Type, Last-Event-ID, Range",
+    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Content-Type, Idempotency-Key, Last-Event-ID, Range",
     hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
 }
 
@@ -52,6 +52,24 @@ def not_for_strangers(handler: Handler) -> Handler:
             raise ForeignOrigin(
                 f"pages of {origin[:100]} may not change avatars here, unless cors_origins lists "
                 "that origin (* does not count)"
+            )
+        return await handler(request)
+
+    return guarded
+
+
+def from_allowed_origins(handler: Handler) -> Handler:
+    """Browsers ask nobody before they open a WebSocket, so it is for us to look at the origin: our
+    own pages may, and those that `cors_origins` allows."""
+
+    @wraps(handler)
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        origin, http = request.headers.get(hdrs.ORIGIN), request.app[CONFIG].http
+        is_open = origin is None or "*" in _listed(http.cors_origins)
+        if not is_open and not _is_known(str(origin), request.host, http):
+            raise ForeignOrigin(
+                f"pages of {str(origin)[:100]} may not connect here, unless cors_origins lists "
+                "that origin"
             )
         return await handler(request)
 

@@ -35,7 +35,7 @@ async def stream_events(
     async with aclosing(source) as events:
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
-        _give_up_on_silence(request)
+        give_up_on_silence(request)
         await response.write(RETRY)
         waiting = asyncio.ensure_future(anext(events))
         try:
@@ -64,7 +64,8 @@ async def _write(response: web.StreamResponse, message: bytes) -> None:
         await response.write(message)
 
 
-def _give_up_on_silence(request: web.Request) -> None:
+def give_up_on_silence(request: web.Request) -> None:
+    """A connection whose other side does not acknowledge what we send ends."""
     transport_socket = request.get_extra_info("socket")
     if transport_socket is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
         transport_socket.setsockopt(

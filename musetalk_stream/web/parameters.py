@@ -1,15 +1,19 @@
-"""What a client says besides files: in the query, in a JSON body, in the fields of a form."""
+"""What a client says besides files: in the query, in a JSON body, in the fields of a form, in a
+media type."""
 
 import json
 import re
 from collections.abc import Mapping
+from email.message import Message
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ..avatar import is_avatar_id
 from ..errors import InvalidParameter
 from ..jobs import Wanted
+from ..listening import PcmFormat
+from ..options import PCM_CHANNELS, PCM_RATE
 from ..prepare.request import LONGEST_TEXT, FaceHint, Loop, in_one_line, read_hint
 
 
@@ -39,6 +43,37 @@ def flag(raw: Mapping[str, Any], name: str) -> bool:
     if value not in ("true", "false", True):
         raise InvalidParameter(name, "must be true or false")
     return value in ("true", True)
+
+
+# Headerless 16-bit samples. RFC 2586 and 3551 say that those of audio/L16 are big-endian; what is
+# sent by this name is nearly always little-endian, so that is the default of both, and `endianness`
+# says otherwise.
+PCM_TYPES = ("audio/L16", "audio/pcm")
+_ENDIANNESS = ("little-endian", "big-endian")
+
+
+def pcm_of_content_type(request: web.Request) -> PcmFormat | None:
+    """As `Content-Type: audio/L16;rate=24000;channels=1` says; None if it says something else.
+    Raises InvalidParameter."""
+    if request.content_type not in {name.lower() for name in PCM_TYPES}:
+        return None
+    header = Message()
+    header[hdrs.CONTENT_TYPE] = request.headers[hdrs.CONTENT_TYPE]
+    return pcm_format({name.lower(): value for name, value in header.get_params([])})
+
+
+def pcm_format(raw: Mapping[str, Any]) -> PcmFormat:
+    """Raises InvalidParameter."""
+    if PCM_RATE.name not in raw:
+        raise InvalidParameter(PCM_RATE.name, f"is missing; it {PCM_RATE.range} (Hz)")
+    endianness = raw.get("endianness", _ENDIANNESS[0])
+    if endianness not in _ENDIANNESS:
+        raise InvalidParameter("endianness", f"must be one of {', '.join(_ENDIANNESS)}")
+    return PcmFormat(
+        rate=int(PCM_RATE.read(raw[PCM_RATE.name])),
+        channels=int(PCM_CHANNELS.read(raw.get(PCM_CHANNELS.name, PCM_CHANNELS.default))),
+        big_endian=endianness == _ENDIANNESS[1],
+    )
 
 
 def wanted(fields: Mapping[str, str], file_name: str) -> Wanted:

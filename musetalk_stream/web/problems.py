@@ -23,6 +23,7 @@ _FRAMEWORK_CODES = {
     413: "upload_too_large",
     416: "range_not_satisfiable",
     417: "expectation_failed",
+    426: "upgrade_required",
 }
 
 
@@ -53,7 +54,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
             raise
         code = _FRAMEWORK_CODES.get(exc.status, "bad_request")
         answer = _answer(request, exc.status, exc.reason, _detail(request, exc), code, False, None)
-        for name in ("Allow", "Content-Range"):
+        for name in ("Allow", "Content-Range", "Upgrade"):
             if name in exc.headers:
                 answer.headers[name] = exc.headers[name]
         return answer

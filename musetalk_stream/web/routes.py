@@ -2,13 +2,15 @@
 
 from aiohttp import web
 
-from . import api, avatars, jobs, media, pages
-from .cors import not_for_strangers
+from . import api, avatars, jobs, media, pages, speech
+from .audio_socket import audio_socket
+from .cors import from_allowed_origins, not_for_strangers
 from .event_stream import event_stream
 from .problems import expectations
 
 # One segment without a slash. Ids are looked up, never parsed, so their form is not checked here.
 _SESSION = "/sessions/{session_id}"
+_UTTERANCE = f"{_SESSION}/utterances/{{request_id}}"
 _JOB = "/jobs/{job_id}"
 _STATIC = "/static"
 
@@ -21,7 +23,14 @@ def add_routes(app: web.Application) -> None:
         web.get("/sessions/stats", api.session_stats),
         web.get(_SESSION, api.get_session),
         web.delete(_SESSION, api.delete_session),
-        web.post(f"{_SESSION}/stream", api.speak),
+        web.post(f"{_SESSION}/stream", speech.upload),
+        web.post(f"{_SESSION}/audio", speech.stream_audio),
+        web.get(f"{_SESSION}/audio/ws", from_allowed_origins(audio_socket), allow_head=False),
+        web.post(f"{_SESSION}/interrupt", speech.interrupt),
+        web.get(f"{_SESSION}/utterances", speech.list_utterances),
+        web.get(_UTTERANCE, speech.get_utterance),
+        web.delete(_UTTERANCE, speech.cancel_utterance),
+        web.post(f"{_SESSION}/playback", speech.playback),
         web.post(f"{_SESSION}/position", api.placeholder_position),
         web.get(f"{_SESSION}/events", event_stream, allow_head=False),
         web.get(r"/chunks/{request_id}/{name:chunk_\d{4,}\.mp4}", media.chunk),

@@ -1,14 +1,22 @@
-"""Multipart uploads: spooled as they arrive, bounded, and gone when the request is."""
+"""Uploads: sound in pieces as it arrives, pictures as files; bounded, gone when the request is."""
 
 import asyncio
 import errno
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+)
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -21,6 +29,7 @@ from ..errors import (
     NoAudioFile,
     NoMediaFile,
     StorageFull,
+    UploadAborted,
     UploadStalled,
     UploadTooLarge,
 )
@@ -28,8 +37,6 @@ from ..errors import (
 FIELD = "audio_file"
 MEDIA_FIELD = "file"
 IDLE_FIELD = "idle"
-# Most utterances stay below this and never touch the disk.
-_IN_MEMORY_BYTES = 4 << 20
 # What multipart headers and other fields may add to the file itself.
 _OVERHEAD_BYTES = 64 << 10
 _MAX_OTHER_FIELDS = 16
@@ -43,25 +50,100 @@ _SILENCE_S = 30.0
 _LEAST_BYTES_PER_S = 50_000
 
 
-@asynccontextmanager
-async def received_audio(request: web.Request, max_bytes: int) -> AsyncIterator[BinaryIO]:
-    """The file in the field `audio_file`, rewound. Removed when the block ends, however it ends.
+def require_audio_form(request: web.Request, max_bytes: int) -> None:
+    """What the head of a request says already. Raises NoAudioFile, UploadTooLarge."""
+    missing = NoAudioFile(f"{_HOW} with the sound in the field {FIELD}")
+    _require_multipart(request, max_bytes, 1, missing)
 
-    Raises NoAudioFile, EmptyAudio, UploadTooLarge, UploadStalled, BadRequest, StorageFull.
+
+def require_size(request: web.Request, max_bytes: int) -> None:
+    """Likewise, of a body that is a file. Raises UploadTooLarge."""
+    if (request.content_length or 0) > max_bytes:
+        raise _too_large(max_bytes)
+
+
+async def audio_form(
+    request: web.Request, max_bytes: int, silence_s: float
+) -> AsyncGenerator[bytes, None]:
+    """The file in the field `audio_file`, piece by piece as it arrives.
+
+    silence_s  without a byte, while we ask for one
+
+    Raises NoAudioFile, EmptyAudio, UploadTooLarge, UploadStalled, UploadAborted, BadRequest.
     """
-    _require_multipart(
-        request, max_bytes, 1, NoAudioFile(f"{_HOW} with the sound in the field {FIELD}")
-    )
-    with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as spool:
-        file = cast(BinaryIO, spool)
-        size = 0
-        async with _receiving() as patience:
+    with _reading(request, silence_s):
+        async with asyncio.timeout(silence_s):
             part = await _audio_part(request)
-            size = await _spool(part, file, max_bytes, patience, in_memory_bytes=_IN_MEMORY_BYTES)
-        if not size:
-            raise EmptyAudio(f"the file in the field {FIELD} is empty: 0 bytes")
-        file.seek(0)
-        yield file
+    pieces = _pieces(request, partial(part.read_chunk, _CHUNK_BYTES), max_bytes, silence_s)
+    async with aclosing(pieces):
+        is_empty = True
+        async for data in pieces:
+            is_empty = False
+            yield data
+    if is_empty:
+        raise EmptyAudio(f"the file in the field {FIELD} is empty: 0 bytes")
+
+
+async def audio_body(
+    request: web.Request, max_bytes: int, silence_s: float
+) -> AsyncGenerator[bytes, None]:
+    """The body, piece by piece as it arrives; likewise."""
+    pieces = _pieces(request, request.content.readany, max_bytes, silence_s)
+    async with aclosing(pieces):
+        is_empty = True
+        async for data in pieces:
+            is_empty = False
+            yield data
+    if is_empty:
+        raise EmptyAudio("the body is empty: 0 bytes")
+
+
+async def throw_away(pieces: AsyncGenerator[bytes, None]) -> None:
+    """Read what nobody needs, within its limits: a client that is still sending reads no answer."""
+    async with aclosing(pieces):
+        async for _ in pieces:
+            pass
+
+
+async def _pieces(
+    request: web.Request,
+    read: Callable[[], Awaitable[bytes]],
+    max_bytes: int,
+    silence_s: float,
+) -> AsyncGenerator[bytes, None]:
+    size = 0
+    while True:
+        with _reading(request, silence_s):
+            async with asyncio.timeout(silence_s):
+                data = await read()
+        if not data:
+            return
+        size += len(data)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        yield data
+
+
+@contextmanager
+def _reading(request: web.Request, silence_s: float) -> Iterator[None]:
+    """From what reading a body can raise to what a client understands."""
+    try:
+        yield
+    except TimeoutError as exc:
+        raise UploadStalled(
+            f"nothing more of the upload came for {silence_s:g} s: send it again"
+        ) from exc
+    except ConnectionError as exc:
+        raise aborted() from exc
+    except (ValueError, RuntimeError, HttpProcessingError, web.RequestPayloadError) as exc:
+        # RuntimeError is aiohttp's word for a `_charset_` field that it can't use.
+        if request.transport is None or request.transport.is_closing():
+            raise aborted() from exc
+        raise BadRequest(f"the body can't be read: {str(exc)[:200]}") from exc
+
+
+def aborted() -> UploadAborted:
+    return UploadAborted("the connection was lost before the sound was complete: send it again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,25 +270,15 @@ async def _receiving(least_bytes_per_s: int = 0) -> AsyncIterator[_Patience]:
         raise BadRequest(f"the multipart body can't be read: {str(exc)[:200]}") from exc
 
 
-async def _spool(
-    part: BodyPartReader,
-    file: BinaryIO,
-    max_bytes: int,
-    patience: _Patience,
-    *,
-    in_memory_bytes: int = 0,
-) -> int:
-    """Write a part to a file that is in memory up to some size; how many bytes it has."""
+async def _spool(part: BodyPartReader, file: BinaryIO, max_bytes: int, patience: _Patience) -> int:
+    """Write a part to a file; how many bytes it has."""
     size = 0
     while data := await part.read_chunk(_CHUNK_BYTES):
         patience.received(len(data))
         size += len(data)
         if size > max_bytes:
             raise _too_large(max_bytes)
-        if size > in_memory_bytes:  # a write to the disk may block
-            await asyncio.to_thread(file.write, data)
-        else:
-            file.write(data)
+        await asyncio.to_thread(file.write, data)  # which may block
     return size
 
 

@@ -1,0 +1,101 @@
+"""How sound gets from a request into an utterance while it arrives."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Any
+
+from aiohttp import web
+
+from ..errors import MuseTalkStreamError
+from ..growing_file import GrowingFile
+from ..listening import PcmFormat
+from ..options import SpeechOptions
+from ..sessions import Session
+from ..speech import Speech
+from ..turn import Turn
+from .context import services
+from .uploads import aborted, storage_errors
+
+# A file of which all has come by then is looked at as a whole before it is spoken, so that a
+# damaged one is an error and not half an utterance. Longer would be heard; most uploads of a few
+# seconds, and all that a neighbour sends, take less.
+_AT_ONCE_S = 0.1
+# A container is decoded as it is spoken: more than a minute or so of it need not wait here.
+_MAX_PENDING_BYTES = 1 << 20
+
+
+@contextmanager
+def admitted(
+    request: web.Request, its: Session, options: SpeechOptions, key: str | None = None
+) -> Iterator[Turn]:
+    """A place in the queue, held while sound arrives inside the block. An error that leaves it ends
+    the utterance early, and so does a client that goes away.
+
+    Raises SessionGone, StreamActive, QueueFull, RendererLost, AtCapacity, and what the block does.
+    """
+    with its.admit(options, key=key) as turn:
+        services(request).registry.renew_share(its)
+        yield turn
+
+
+def described(its: Session, request_id: str) -> dict[str, Any]:
+    """An utterance as clients see it. Raises UtteranceNotFound."""
+    its.turn(request_id)
+    return next(each for each in its.utterances() if each["request_id"] == request_id)
+
+
+async def hear_pcm(pieces: AsyncGenerator[bytes, None], form: PcmFormat, speech: Speech) -> None:
+    """Whoever sends faster than it is spoken waits. Raises what `pieces` and `speech` do."""
+    async with aclosing(pieces):
+        async for data in pieces:
+            await speech.hear_pcm(data, form)
+    speech.end()
+
+
+async def hear_container(pieces: AsyncGenerator[bytes, None], speech: Speech) -> None:
+    """Hear a file while it arrives, if that takes longer than a moment. Likewise."""
+    with GrowingFile() as file:
+        receiving = asyncio.create_task(_receive(pieces, file), name="receiving")
+        hearing: asyncio.Task[None] | None = None
+        try:
+            await asyncio.wait([receiving], timeout=_AT_ONCE_S)
+            if receiving.done():
+                receiving.result()
+                await speech.hear_file(file.rewound())
+                return
+            file.max_pending_bytes = _MAX_PENDING_BYTES
+            hearing = asyncio.create_task(speech.hear_growing(file), name="hearing")
+            await asyncio.wait([hearing])
+            hearing.result()
+            await receiving
+        except asyncio.CancelledError:
+            file.abort(aborted())  # what came is heard all the same
+            if hearing:
+                await asyncio.wait([hearing])
+            raise
+        finally:
+            await _end(receiving, hearing)
+
+
+async def _receive(pieces: AsyncGenerator[bytes, None], file: GrowingFile) -> None:
+    try:
+        with storage_errors():
+            async with aclosing(pieces):
+                async for data in pieces:
+                    await file.write(data)
+                    await file.room()
+        file.finish()
+    except MuseTalkStreamError as exc:
+        file.abort(exc)
+        raise
+
+
+async def _end(*tasks: asyncio.Task[None] | None) -> None:
+    ending = [task for task in tasks if task]
+    for task in ending:
+        task.cancel()
+    await asyncio.wait(ending)
+    for task in ending:
+        if not task.cancelled():
+            task.exception()  # told already, by what the other one did

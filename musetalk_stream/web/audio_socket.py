@@ -1,0 +1,262 @@
+"""Raw sound over a WebSocket: one connection, many utterances."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from enum import Enum
+
+from aiohttp import WSCloseCode, WSMsgType, hdrs, web
+
+from ..errors import (
+    BadRequest,
+    MuseTalkStreamError,
+    UploadStalled,
+    UploadTooLarge,
+    UtteranceNotFound,
+)
+from ..events import Missed
+from ..listening import PcmFormat
+from ..options import SpeechOptions, speech_options
+from ..sessions import Session
+from ..sse import PING_S
+from ..turn import Turn
+from .arriving import admitted, described
+from .context import CONFIG, session
+from .event_stream import give_up_on_silence
+from .parameters import pcm_format
+from .uploads import aborted
+
+# Ten seconds of the usual sound; a client that wants to send a file has other ways.
+MAX_MESSAGE_BYTES = 1 << 20
+# What is larger than this is not even read: the connection ends without a word of ours.
+_MAX_FRAME_BYTES = 4 * MAX_MESSAGE_BYTES
+_SEND_TIMEOUT_S = 10.0
+_FAREWELL_S = 1.0  # that a client has for its side of the closing handshake
+
+
+class Word(Enum):
+    """What a client says besides sound."""
+
+    END = "end"  # of the utterance
+    CANCEL = "cancel"
+
+
+async def audio_socket(request: web.Request) -> web.StreamResponse:
+    its = session(request)
+    form, options = pcm_format(request.query), speech_options(request.query, its.options)
+    if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
+        raise web.HTTPUpgradeRequired(
+            headers={hdrs.UPGRADE: "websocket"},
+            text="this address speaks WebSocket: open it as ws:// or wss://",
+        )
+    socket = web.WebSocketResponse(
+        compress=False, max_msg_size=_MAX_FRAME_BYTES, timeout=_FAREWELL_S
+    )
+    await socket.prepare(request)
+    give_up_on_silence(request)
+    async with _closed_with(its, socket):
+        await _AudioSocket(request, socket, its, form, options).serve()
+    return socket
+
+
+@asynccontextmanager
+async def _closed_with(its: Session, socket: web.WebSocketResponse) -> AsyncIterator[None]:
+    """The socket is closed when the session is, if that comes before the end of the block."""
+    is_over = asyncio.Event()
+
+    async def close_when_over() -> None:
+        await _until_over(its)
+        is_over.set()
+        await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the session has ended")
+
+    closing = asyncio.create_task(close_when_over(), name=f"socket-of-{its.id[:8]}")
+    try:
+        yield
+    finally:
+        if not is_over.is_set():
+            closing.cancel()
+        await asyncio.wait([closing])
+
+
+async def _until_over(its: Session) -> None:
+    """Its event log ends with it."""
+    while True:
+        try:
+            async with aclosing(its.events.follow(its.events.last_id)) as events:
+                async for _ in events:
+                    pass
+            return
+        except Missed:
+            continue
+
+
+class _Mistake(Exception):
+    """What can't be understood ends the connection, with this code.
+
+    request_id  the utterance that ends with it
+    """
+
+    def __init__(self, code: WSCloseCode, error: MuseTalkStreamError) -> None:
+        super().__init__(error.detail)
+        self.code = code
+        self.error = error
+        self.request_id: str | None = None
+
+
+class _AudioSocket:
+    """One connection. Only the task that serves it reads and writes."""
+
+    def __init__(
+        self,
+        request: web.Request,
+        socket: web.WebSocketResponse,
+        its: Session,
+        form: PcmFormat,
+        options: SpeechOptions,
+    ) -> None:
+        self._request = request
+        self._socket = socket
+        self._session = its
+        self._form = form
+        self._options = options
+        self._stall_timeout_s = request.app[CONFIG].upload.audio_stall_timeout_s
+        self._latest: str | None = None  # request id of the utterance that came last
+
+    async def serve(self) -> None:
+        """Until the client leaves, makes a mistake, or the session ends."""
+        try:
+            while (said := await self._next()) is not None:
+                if isinstance(said, bytes):
+                    await self._utterance(said)
+                elif said is Word.CANCEL:
+                    await self._cancel_latest()
+        except _Mistake as mistake:
+            await self._tell(mistake.error, mistake.request_id)
+            await self._socket.close(code=mistake.code, message=str(mistake).encode()[:120])
+        except (ConnectionError, TimeoutError):
+            pass  # the client has gone, or does not read: there is nobody to tell
+
+    async def _utterance(self, first: bytes) -> None:
+        """From its first sound to its end. What goes wrong with it is told once, and the rest of it
+        is passed over; the connection stays."""
+        request_id: str | None = None
+        try:
+            with admitted(self._request, self._session, self._options) as turn:
+                request_id = self._latest = turn.request_id
+                await self._say("accepted", request_id=request_id, epoch=turn.epoch)
+                if not await self._hear(turn, first):
+                    return
+        except MuseTalkStreamError as exc:
+            if isinstance(exc.__cause__, _Mistake):
+                raise exc.__cause__ from None
+            await self._tell(exc, request_id)
+            await self._pass_over()
+            return
+        its = described(self._session, turn.request_id)
+        await self._say(
+            "ended", request_id=request_id, duration=its["duration"], status=its["status"]
+        )
+
+    async def _hear(self, turn: Turn, first: bytes) -> bool:
+        """False if it was cancelled meanwhile. Not to read is how a client is told to wait."""
+        said: bytes | Word | None = first
+        while isinstance(said, bytes):
+            await turn.speech.hear_pcm(said, self._form)
+            try:
+                said = await self._next(self._stall_timeout_s)
+            except _Mistake as mistake:
+                mistake.request_id = turn.request_id
+                raise mistake.error from mistake  # which ends the utterance
+        if said is None:
+            raise aborted()
+        if said is Word.CANCEL:
+            await self._cancel_latest()
+            return False
+        turn.speech.end()
+        return True
+
+    async def _pass_over(self) -> None:
+        """What still comes of an utterance that is not heard any more."""
+        while isinstance(await self._next(), bytes):
+            pass
+
+    async def _cancel_latest(self) -> None:
+        if self._latest is None:
+            await self._tell(UtteranceNotFound("nothing was said on this connection yet"), None)
+            return
+        try:
+            self._session.cancel(self._latest)
+        except MuseTalkStreamError as exc:
+            await self._tell(exc, self._latest)
+        else:
+            await self._say("cancelled", request_id=self._latest)
+
+    # --- the wire
+
+    async def _next(self, timeout_s: float | None = None) -> bytes | Word | None:
+        """Sound, or a word; None when the connection is over. Without a limit the client may be
+        silent for as long as it likes, and is asked now and then whether it is there.
+
+        Raises UploadStalled, _Mistake.
+        """
+        while True:
+            try:
+                message = await self._socket.receive(timeout_s or PING_S)
+            except TimeoutError:
+                if timeout_s is not None:
+                    raise UploadStalled(
+                        f"no sound and no end of the utterance came for {timeout_s:g} s: "
+                        "it ends here, and what follows is passed over until its end is said"
+                    ) from None
+                await self._socket.ping()
+                continue
+            self._session.last_used_s = time.monotonic()
+            if message.type is WSMsgType.BINARY:
+                _check_size(message.data)
+                if message.data:
+                    return bytes(message.data)
+            elif message.type is WSMsgType.TEXT:
+                _check_size(message.data)
+                return _word(message.data)
+            else:
+                return None
+
+    async def _tell(self, error: MuseTalkStreamError, request_id: str | None) -> None:
+        about = {} if request_id is None else {"request_id": request_id}
+        await self._say(
+            "error",
+            code=error.code,
+            message=error.detail,
+            status=error.status,
+            retryable=error.retryable,
+            **about,
+        )
+
+    async def _say(self, what: str, **fields: object) -> None:
+        async with asyncio.timeout(_SEND_TIMEOUT_S):
+            await self._socket.send_str(json.dumps({"event": what, **fields}))
+
+
+def _check_size(message: bytes | str) -> None:
+    if len(message) > MAX_MESSAGE_BYTES:
+        raise _Mistake(
+            WSCloseCode.MESSAGE_TOO_BIG,
+            UploadTooLarge(
+                f"a message is larger than {MAX_MESSAGE_BYTES} bytes: send smaller ones"
+            ),
+        )
+
+
+def _word(text: str) -> Word:
+    """Raises _Mistake."""
+    try:
+        said = json.loads(text)
+        return Word(said["event"])
+    except (ValueError, TypeError, LookupError, RecursionError):
+        words = " or ".join(json.dumps({"event": word.value}) for word in Word)
+        raise _Mistake(
+            WSCloseCode.UNSUPPORTED_DATA,
+            BadRequest(f"sound is binary, and text must be {words}, not {text[:60]!r}"),
+        ) from None

@@ -1,0 +1,168 @@
+"""What is said in a session: sound that comes in, interruptions, and what became of it."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from ..errors import InvalidParameter, StreamActive, UnsupportedAudio
+from ..options import AGO_MS, INTERRUPT_WAIT, PLAYED_MS, Option, speech_options
+from ..session_state import TurnState
+from ..sessions import Session
+from ..turn import Turn
+from .arriving import admitted, described, hear_container, hear_pcm
+from .context import CONFIG, session
+from .parameters import PCM_TYPES, flag, parameters, pcm_of_content_type
+from .uploads import audio_body, audio_form, require_audio_form, require_size, throw_away
+
+IDEMPOTENCY_KEY = "Idempotency-Key"
+IDEMPOTENCY_REPLAYED = "Idempotency-Replayed"
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+# What may carry a container of sound; its bytes say which.
+_CONTAINERS = re.compile(r"audio/.+|video/(webm|mp4)|application/(ogg|octet-stream)")
+
+
+async def upload(request: web.Request) -> web.Response:
+    """A file in a form."""
+    its, limits = session(request), request.app[CONFIG].upload
+    options, key = speech_options(request.query, its.options), _key(request)
+    require_audio_form(request, limits.max_upload_bytes)
+    pieces = audio_form(request, limits.max_upload_bytes, limits.audio_stall_timeout_s)
+    if said := _said(its, key):
+        await throw_away(pieces)
+        return _accepted(its, said, is_replayed=True)
+    with admitted(request, its, options, key) as turn:
+        await hear_container(pieces, turn.speech)
+    return _accepted(its, turn)
+
+
+async def stream_audio(request: web.Request) -> web.Response:
+    """A body of sound: raw audio samples, or a container."""
+    its, limits = session(request), request.app[CONFIG].upload
+    options, key = speech_options(request.query, its.options), _key(request)
+    form = pcm_of_content_type(request)
+    if form is None:
+        _require_container(request)
+        require_size(request, limits.max_upload_bytes)
+        max_bytes = limits.max_upload_bytes
+    else:
+        # Its length is what counts, and is looked at as it comes.
+        max_bytes = math.ceil(limits.max_audio_s + 1) * form.bytes_per_second
+    pieces = audio_body(request, max_bytes, limits.audio_stall_timeout_s)
+    if said := _said(its, key):
+        await throw_away(pieces)
+        return _accepted(its, said, is_replayed=True)
+    with admitted(request, its, options, key) as turn:
+        if form:
+            await hear_pcm(pieces, form, turn.speech)
+        else:
+            await hear_container(pieces, turn.speech)
+    return _accepted(its, turn)
+
+
+def _require_container(request: web.Request) -> None:
+    if request.content_type.startswith("multipart/"):
+        raise UnsupportedAudio("forms go to /stream; send the sound itself as the body here")
+    if not _CONTAINERS.fullmatch(request.content_type):
+        raise UnsupportedAudio(
+            f"{request.content_type[:60]} is no sound: send {PCM_TYPES[0]};rate=…;channels=… for "
+            "raw audio samples, or a file as audio/… or application/octet-stream"
+        )
+
+
+def _key(request: web.Request) -> str | None:
+    keys = request.headers.getall(IDEMPOTENCY_KEY, [])
+    if not keys:
+        return None
+    if len(keys) > 1 or not _KEY.fullmatch(keys[0]):
+        raise InvalidParameter(IDEMPOTENCY_KEY, "must be one of 1 to 255 visible ASCII characters")
+    return str(keys[0])
+
+
+def _said(its: Session, key: str | None) -> Turn | None:
+    """The utterance that an earlier request of this key has made. Raises StreamActive while that
+    one is still arriving."""
+    turn = its.said(key) if key is not None else None
+    if turn is not None and turn.is_arriving:
+        raise StreamActive(f"the upload of this {IDEMPOTENCY_KEY} is still arriving")
+    return turn
+
+
+def _accepted(its: Session, turn: Turn, *, is_replayed: bool = False) -> web.Response:
+    document = {
+        "request_id": turn.request_id,
+        "session_id": its.id,
+        "status": _status(its, turn),
+        "duration": described(its, turn.request_id)["duration"],
+        "epoch": turn.epoch,
+    }
+    headers: dict[str, str] = {hdrs.LOCATION: f"/sessions/{its.id}/utterances/{turn.request_id}"}
+    if is_replayed:
+        headers[IDEMPOTENCY_REPLAYED] = "true"
+    return web.json_response(document, status=202, headers=headers)
+
+
+def _status(its: Session, turn: Turn) -> str:
+    """An utterance that nothing is before is as good as spoken."""
+    if turn.status is not TurnState.QUEUED:
+        return turn.status.value
+    active = [each for each in its.utterances() if each["status"] in ("queued", "speaking")]
+    is_first = active[0]["request_id"] == turn.request_id
+    return (TurnState.SPEAKING if is_first else TurnState.QUEUED).value
+
+
+async def interrupt(request: web.Request) -> web.Response:
+    """Everything is silent at once; then, how much of it was heard."""
+    its = session(request)
+    raw = await parameters(request)
+    wait_s = float(INTERRUPT_WAIT.read(raw.get(INTERRUPT_WAIT.name, INTERRUPT_WAIT.default)))
+    interruption = its.interrupt()
+    document = {
+        "interrupted": bool(interruption.request_ids),
+        "epoch": interruption.epoch,
+        "request_ids": list(interruption.request_ids),
+        "request_id": interruption.heard,
+        "played_ms": await its.played_ms(interruption, wait_s),
+    }
+    return web.json_response(document)
+
+
+async def list_utterances(request: web.Request) -> web.Response:
+    return web.json_response({"utterances": session(request).utterances()})
+
+
+async def get_utterance(request: web.Request) -> web.Response:
+    return web.json_response(described(session(request), request.match_info["request_id"]))
+
+
+async def cancel_utterance(request: web.Request) -> web.Response:
+    session(request).cancel(request.match_info["request_id"])
+    return web.Response(status=204)
+
+
+async def playback(request: web.Request) -> web.Response:
+    """The player's report: what viewers see and hear."""
+    its = session(request)
+    raw = await parameters(request)
+    request_id = raw.get("request_id")
+    if not isinstance(request_id, str):
+        raise InvalidParameter("request_id", "must be the id of an utterance")
+    what = raw.get("event")
+    if what == "started":
+        its.playback_started(request_id, ago_s=_whole(raw, AGO_MS) / 1000)
+    elif what == "finished":
+        its.playback_finished(
+            request_id,
+            played_ms=_whole(raw, PLAYED_MS),
+            interrupted=flag(raw, "interrupted"),
+        )
+    else:
+        raise InvalidParameter("event", "must be started or finished")
+    return web.Response(status=204)
+
+
+def _whole(raw: Mapping[str, Any], option: Option) -> int:
+    return int(option.read(raw.get(option.name, option.default)))
