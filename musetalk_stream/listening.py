@@ -1,6 +1,6 @@
 """Sound that comes in, piece by piece: raw audio samples, or a container while it is read."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,9 +12,11 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from .errors import AudioTooLong, DamagedAudio, UnsupportedAudio
+from .mp3 import counted_frames
 from .resample import BothRates
 from .sound import Samples
 from .timeline import EAR_RATE
+from .wav import WavHeader, wav_header
 
 # Plain audio containers and nothing that can refer to another file or address (playlists, concat
 # scripts, images sequences, network demuxers).
@@ -25,6 +27,9 @@ _OPEN_OPTIONS = {
     "protocol_whitelist": "none",
     "enable_drefs": "0",
 }
+# Of what is still arriving, FFmpeg looks at so many microseconds before it decodes, not at 5 s.
+_SOON = {"analyzeduration": "100000"}
+_READ_BYTES = 1 << 15
 ACCEPTED = "wav, mp3, m4a/aac, ogg/opus, flac or webm"
 
 # A container that promises this much more sound than it holds was cut off. Encoder delay and
@@ -45,7 +50,9 @@ class Reader(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-class Growing(Protocol):
+class Growing(Reader, Protocol):
+    """What arrives: `read` waits for a byte, `read_at` for all of them or the end."""
+
     def read_at(self, place: int, size: int) -> bytes: ...
 
 
@@ -93,8 +100,7 @@ class PcmFormat:
     big_endian: bool = False
 
     def __post_init__(self) -> None:
-        assert 4_000 <= self.rate <= 192_000, f"{self.rate} Hz"
-        assert 1 <= self.channels <= 8, f"{self.channels} channels"
+        assert _is_pcm_format(self.rate, self.channels), f"{self}"
 
     @property
     def bytes_per_sample(self) -> int:
@@ -104,6 +110,10 @@ class PcmFormat:
     @property
     def bytes_per_second(self) -> int:
         return self.rate * self.bytes_per_sample
+
+
+def _is_pcm_format(rate: int, channels: int) -> bool:
+    return 4_000 <= rate <= 192_000 and 1 <= channels <= 8
 
 
 # What FFmpeg takes a wav file of so many channels for.
@@ -152,32 +162,99 @@ def decoded(
     Raises UnsupportedAudio (not audio, or not a plain audio container), DamagedAudio (cut off or
     corrupt), AudioTooLong.
     """
-    with _opened(file) as container:
-        if not container.streams.audio:
-            raise UnsupportedAudio(f"the file has no audio track: send {ACCEPTED}")
-        stream = container.streams.audio[0]
+    with _opened(file, _OPEN_OPTIONS) as container:
+        stream = _audio_track(container)
+        promise = _Promise(_promised_duration_s(container, stream, mp3_frames), max_duration_s)
+        for ear, model in _resampled(_frames(container, stream)):
+            promise.num_ear += len(ear)
+            yield ear, model
+    promise.check()
+
+
+def decoded_while_arriving(
+    file: Growing, *, max_duration_s: float
+) -> Generator[tuple[Samples, Samples], None, None]:
+    """Likewise, of a container that `may_stream`, as soon as it can be said.
+
+    The same sound, but for the padding at the end of an mp3 (less than 1152 of its audio samples):
+    FFmpeg leaves it out only where it knows how large the file is.
+    """
+    header = wav_header(Beginning(file))
+    if header is not None and header.is_pcm16 and _is_pcm_format(header.rate, header.channels):
+        yield from _decoded_wav(file, header, max_duration_s)
+        return
+    mp3_frames = counted_frames(Beginning(file))
+    with _opened(file, _OPEN_OPTIONS | _SOON) as container:
+        stream = _audio_track(container)
         promised_s = _promised_duration_s(container, stream, mp3_frames)
+        if header is not None and header.size is None:
+            promised_s = None
+        promise = _Promise(promised_s, max_duration_s)
+        for ear, model in _resampled(_frames(container, stream)):
+            promise.num_ear += len(ear)
+            yield ear, model
+    promise.check()
+
+
+def _decoded_wav(
+    file: Growing, header: WavHeader, max_duration_s: float
+) -> Generator[tuple[Samples, Samples], None, None]:
+    listener = PcmListener(PcmFormat(header.rate, header.channels))
+    promised_s = header.size / listener.form.bytes_per_second if header.size is not None else None
+    promise = _Promise(promised_s, max_duration_s)
+    before, left = header.place, header.size
+    while left != 0 and (data := file.read(_READ_BYTES)):
+        data, before = data[before:], max(0, before - len(data))
+        if left is not None:
+            data = data[:left]  # what follows is no sound
+            left -= len(data)
+        ear, model = listener.hear(data)
+        promise.num_ear += len(ear)
+        yield ear, model
+    ear, model, _ = listener.finish()
+    promise.num_ear += len(ear)
+    yield ear, model
+    promise.check()
+
+
+class _Promise:
+    """How much sound there should be, and how much there was.
+
+    num_ear  48 kHz samples so far
+    """
+
+    def __init__(self, promised_s: float | None, max_duration_s: float) -> None:
+        self._promised_s = promised_s
+        self.num_ear = 0
         if promised_s is not None and promised_s > max_duration_s + _MISSING_S:
             raise AudioTooLong(f"{promised_s:.0f} s of audio; the limit is {max_duration_s:g} s")
-        rates, num_ear = BothRates(), 0
-        for frame in _frames(container, stream):
-            ear, model = rates.add(frame)
-            num_ear += len(ear)
-            yield ear, model
-        ear, model = rates.finish()
-        num_ear += len(ear)
-        yield ear, model
-    if promised_s is not None and num_ear / EAR_RATE < promised_s - _MISSING_S:
-        raise DamagedAudio(
-            f"the file ends after {num_ear / EAR_RATE:.2f} s of {promised_s:.2f} s: "
-            "it was cut off; send it again"
-        )
+
+    def check(self) -> None:
+        heard_s = self.num_ear / EAR_RATE
+        if self._promised_s is not None and heard_s < self._promised_s - _MISSING_S:
+            raise DamagedAudio(
+                f"the file ends after {heard_s:.2f} s of {self._promised_s:.2f} s: "
+                "it was cut off; send it again"
+            )
+
+
+def _audio_track(container: InputContainer) -> AudioStream:
+    if not container.streams.audio:
+        raise UnsupportedAudio(f"the file has no audio track: send {ACCEPTED}")
+    return container.streams.audio[0]
+
+
+def _resampled(frames: Iterable[AudioFrame]) -> Iterator[tuple[Samples, Samples]]:
+    rates = BothRates()
+    for frame in frames:
+        yield rates.add(frame)
+    yield rates.finish()
 
 
 @contextmanager
-def _opened(file: Reader) -> Iterator[InputContainer]:
+def _opened(file: Reader, options: dict[str, str]) -> Iterator[InputContainer]:
     try:
-        with av.open(file, "r", options=_OPEN_OPTIONS, metadata_errors="replace") as container:
+        with av.open(file, "r", options=options, metadata_errors="replace") as container:
             yield container
     except (av.FFmpegError, UnicodeError) as exc:
         raise UnsupportedAudio(f"this is not a sound file that we read: send {ACCEPTED}") from exc

@@ -18,8 +18,7 @@ from .audio import decode
 from .config import UploadConfig
 from .errors import AudioTooLong, DamagedAudio, EmptyAudio, MuseTalkStreamError, UtteranceEnded
 from .growing_file import GrowingFile, anew
-from .listening import BEGINNING, Beginning, PcmFormat, PcmListener, decoded, may_stream
-from .mp3 import counted_frames
+from .listening import BEGINNING, PcmFormat, PcmListener, decoded_while_arriving, may_stream
 from .onset import LeadingSilence
 from .options import SpeechOptions
 from .resample import joined
@@ -82,7 +81,7 @@ class Speech:
 
         Raises what `audio.decode` raises, and UtteranceEnded.
         """
-        self._check_open()
+        self._check_arriving()
         decode_it = partial(
             decode,
             file,
@@ -91,7 +90,7 @@ class Speech:
             trim_leading_silence=self._options.trim_leading_silence,
         )
         sound = await self._decoders.run(decode_it, deadline_s=time.monotonic())
-        self._check_open()
+        self._check_arriving()
         self.sound, self.has_ended = sound, True
         self.decoded_s = time.monotonic()
         self._tell()
@@ -99,7 +98,7 @@ class Speech:
     async def hear_pcm(self, data: bytes, form: PcmFormat) -> None:
         """Some bytes of raw audio samples. Waits while more than 10 s are there that have not been
         spoken. Raises AudioTooLong (what came until then is spoken), UtteranceEnded."""
-        self._check_open()
+        self._check_arriving()
         if self._pcm is None:
             self._pcm = PcmListener(form)
         assert self._pcm.form == form, "the format of audio samples changed within an utterance"
@@ -108,7 +107,7 @@ class Speech:
             await self._room()
             hear_it = partial(self._pcm.hear, second)
             ear, model = await self._decoders.run(hear_it, deadline_s=time.monotonic())
-            self._check_open()
+            self._check_arriving()
             self._take(ear, model)
 
     def end(self, early: MuseTalkStreamError | None = None) -> None:
@@ -148,7 +147,7 @@ class Speech:
         arrives. If it is damaged, too long or breaks off, what came is spoken; this is raised all
         the same. Also raises what `audio.decode` raises, and UtteranceEnded.
         """
-        self._check_open()
+        self._check_arriving()
         self._file = file
         try:
             if may_stream(await file.beginning(BEGINNING)) and _listeners.acquire(blocking=False):
@@ -180,6 +179,7 @@ class Speech:
             self.end()
         except MuseTalkStreamError as exc:
             self.end(exc)
+            file.refuse(anew(exc))
             raise
         finally:
             file.refuse(UtteranceEnded(_NOBODY))
@@ -194,7 +194,7 @@ class Speech:
         if file.max_pending_bytes is not None:
             await self._room(until=lambda: file.has_ended)
         file.raise_if_refused()
-        self._check_open()
+        self._check_arriving()
         self._take(ear, model)
 
     async def _room(self, until: Callable[[], bool] = lambda: False) -> None:
@@ -246,11 +246,19 @@ class Speech:
             self.sound.end()
         self.has_ended = True
         self._pcm = None
+        if error is not None and self._file is not None:
+            self._file.refuse(anew(error))
         self._tell()
 
     def _check_open(self) -> None:
         if self._is_closed:
             raise UtteranceEnded(_NOBODY)
+
+    def _check_arriving(self) -> None:
+        self._check_open()
+        if self.ended_early is not None:
+            raise anew(self.ended_early)
+        assert not self.has_ended, "sound came after its end"
 
     # --- who speaks
 
@@ -326,11 +334,8 @@ def _listen(
             hand_on(ear, model)
 
     try:
-        mp3_frames = counted_frames(Beginning(file))
         try:
-            with closing(
-                decoded(file, max_duration_s=max_duration_s, mp3_frames=mp3_frames)
-            ) as pieces:
+            with closing(decoded_while_arriving(file, max_duration_s=max_duration_s)) as pieces:
                 for ear, model in pieces:
                     ears.append(ear)
                     models.append(model)
