@@ -35,15 +35,15 @@ class PlayerPage:
         self.session = session
         self.session_id: str = session["session_id"]
         self.page_errors: list[str] = []
-        self._api = api
+        self.api = api
         page.on("pageerror", lambda error: self.page_errors.append(str(error)))
 
-    async def speak(self, sound: bytes) -> str:
+    async def speak(self, sound: bytes, **query: str) -> str:
         """Upload a sound as soon as the session takes one; the request id."""
         deadline = time.monotonic() + 10
         while True:
             files = {"audio_file": ("speech.wav", sound, "audio/wav")}
-            answer = await self._api.post(self.session["stream_url"], files=files)
+            answer = await self.api.post(self.session["stream_url"], params=query, files=files)
             if answer.status_code != 409 or time.monotonic() > deadline:
                 break
             # The server counts by the clock, the player by what it has shown.
@@ -52,9 +52,31 @@ class PlayerPage:
         request_id: str = answer.json()["request_id"]
         return request_id
 
+    async def queue(self, sound: bytes) -> str:
+        """Upload a sound that waits for its turn; the request id."""
+        return await self.speak(sound, on_busy="queue")
+
+    async def interrupt(self) -> dict[str, Any]:
+        """The server's answer, which waits for what the player says was heard."""
+        answer = await self.api.post(self.session["interrupt_url"], params={"wait": 5})
+        assert answer.status_code == 200, answer.text
+        result: dict[str, Any] = answer.json()
+        return result
+
+    async def cancel(self, request_id: str) -> None:
+        answer = await self.api.delete(f"{self.session['utterances_url']}/{request_id}")
+        assert answer.status_code == 204, answer.text
+
+    async def utterance(self, request_id: str) -> dict[str, Any]:
+        """What the server says of it."""
+        answer = await self.api.get(f"{self.session['utterances_url']}/{request_id}")
+        assert answer.status_code == 200, answer.text
+        result: dict[str, Any] = answer.json()
+        return result
+
     async def delete(self) -> None:
         """Delete the session, as an app does when its chat is closed."""
-        answer = await self._api.delete(f"/sessions/{self.session_id}")
+        answer = await self.api.delete(f"/sessions/{self.session_id}")
         assert answer.status_code == 204
 
     async def read(self, name: str) -> Any:
@@ -87,6 +109,15 @@ class PlayerPage:
             polling=20,
         )
 
+    async def until_heard(self, request_id: str, seconds: float = 0.01) -> None:
+        """Until that utterance has been played up to `seconds`."""
+        await self.page.wait_for_function(
+            """([id, seconds]) => musetalkPlayer.state === "speaking"
+                && musetalkPlayer.request_id === id && musetalkPlayer.position >= seconds""",
+            arg=[request_id, seconds],
+            polling=20,
+        )
+
     async def frames(self, request_id: str, fps: float = 25) -> list[int]:
         """The numbers of the speech frames that were painted, as they were painted."""
         return [
@@ -112,7 +143,7 @@ async def assert_played_once_in_order(
     assert [len(entry["buffered"]) for entry in appended] == [1] * len(appended)
     start, end = appended[-1]["buffered"][0]
     assert start == 0
-    assert abs(end - seconds) <= 1 / fps
+    assert abs(end - appended[-1]["offset"] - seconds) <= 1 / fps
 
     frames = await player.frames(request_id, fps)
     count = round(seconds * fps)
