@@ -15,7 +15,7 @@ import pytest
 from musetalk_stream.avatar import Avatar, Cycle, Manifest, read_manifest
 from musetalk_stream.blend import MouthRegion, compose, i420_planes
 from musetalk_stream.prepare.faces.smooth import smoothed
-from musetalk_stream.renderers import FrameRequest
+from musetalk_stream.renderers import FrameRequest, between
 from musetalk_stream.renderers.builtin import BuiltinRenderer
 
 SIZE = 256
@@ -233,6 +233,40 @@ def test_wider_openings_move_more(plain: Avatar) -> None:
 def test_a_small_change_of_shape_is_a_small_change_of_picture(demo: Avatar) -> None:
     near = [composed(demo, region(demo, (wide, 0.3, 0.2, 0.5))) for wide in (0.50, 0.51)]
     assert np.abs(near[0].astype(int) - near[1]).mean() < 0.1
+
+
+def test_between_two_mouths_is_the_shape_between_theirs(plain: Avatar) -> None:
+    """As sharp as they are, and on the picture that is shown, wherever the face is in it."""
+    renderer = BuiltinRenderer()
+    shapes = (0.9, 0.2, 0.0, 0.4), (0.3, 0.6, 0.4, 0.8), (0.48, 0.48, 0.28, 0.68)
+    one, other, middle = renderer.submit([request(plain, shape) for shape in shapes]).mouths()
+    mixed = between(one, other, 0.7)
+    assert mixed is not None
+    assert middle is not None
+    for picture in (3, 9):
+        found, exact = (each.on(picture) for each in (mixed, middle))
+        assert isinstance(found, MouthRegion)
+        assert isinstance(exact, MouthRegion)
+        assert (found.x, found.y) == (exact.x, exact.y)
+        assert np.abs(found.luma.astype(int) - exact.luma).max() <= 1
+
+
+def test_from_silence_the_mouth_opens_as_far_as_its_share(plain: Avatar) -> None:
+    renderer = BuiltinRenderer()
+    quiet, wide, half = renderer.submit(
+        [
+            request(plain, shape)
+            for shape in ((0, 0, 0, 0), (0.8, 0.4, 0.2, 0.6), (0.4, 0.2, 0.1, 0.3))
+        ]
+    ).mouths()
+    assert quiet is None
+    assert half is not None
+    exact = half.on(3)
+    assert isinstance(exact, MouthRegion)
+    for mixed in (between(None, wide, 0.5), between(wide, None, 0.5)):
+        found = mixed.on(3) if mixed else None
+        assert isinstance(found, MouthRegion)
+        assert np.abs(found.luma.astype(int) - exact.luma).max() <= 1
 
 
 def test_the_same_request_gives_the_same_bytes(plain: Avatar) -> None:

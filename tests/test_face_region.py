@@ -12,7 +12,8 @@ from musetalk_stream.renderers.musetalk.box import Box, crop_box
 from musetalk_stream.renderers.musetalk.colour import bgr_of, i420_of
 from musetalk_stream.renderers.musetalk.crop import fitted
 from musetalk_stream.renderers.musetalk.mask import paste_mask
-from musetalk_stream.renderers.musetalk.region import FaceRegion, Placement, place
+from musetalk_stream.renderers import Mouth, between
+from musetalk_stream.renderers.musetalk.region import FaceMouth, FaceRegion, Placement, place
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -220,6 +221,51 @@ def test_strength_fades_between_source_and_face() -> None:
     np.testing.assert_array_equal(none.cr, source.cr)
     middle = (source.luma.astype(np.float64) + full.luma) / 2
     assert np.abs(half.luma - middle).max() <= 2
+
+
+@pytest.mark.parametrize(("one", "other"), [(1.0, 1.0), (0.25, 0.75), (0.5, None), (None, 1.0)])
+@pytest.mark.parametrize("share", [0.2, 0.5])
+def test_between_two_mouths_one_picture_fades_into_the_other(
+    one: float | None, other: float | None, share: float
+) -> None:
+    """None is the source face; numbers are strengths."""
+    source = i420_of(smooth_picture(12))
+    placements = [None, placement_of(BOXES["inside"])]
+    mouths = [
+        None
+        if strength is None
+        else FaceMouth(placements, smooth_picture(seed, 256, 256), strength)
+        for seed, strength in ((13, one), (14, other))
+    )
+
+    def shown(mouth: Mouth | None) -> Picture:
+        into = picture_of(source)
+        region = mouth.on(1) if mouth else None
+        if region is not None:
+            region.paste(into)
+        return into
+
+    before, after = shown(first), shown(second)
+    middle = shown(between(first, second, share))
+    for plane in ("luma", "cb", "cr"):
+        exact = (1 - share) * getattr(before, plane) + share * getattr(after, plane)
+        assert np.abs(getattr(middle, plane) - exact).max() <= 2.5
+        assert (getattr(middle, plane) != getattr(source, plane)).any()
+
+
+def test_a_mouth_goes_where_the_face_is_in_the_picture() -> None:
+    face = smooth_picture(15, 256, 256)
+    here, there = placement_of(BOXES["inside"]), placement_of(BOXES["tiny"])
+    mouth = FaceMouth([here, None, there], face, 0.5)
+    for picture, placement in ((0, here), (2, there)):
+        region = mouth.on(picture)
+        assert region is not None
+        assert (region.placement, region.strength) == (placement, 0.5)
+        assert region.face is face, "nothing is mixed where nothing needs to be"
+    assert mouth.on(1) is None
+    assert between(mouth, None, 0) is mouth
+    assert between(None, mouth, 0) is None
+    assert between(None, None, 0.5) is None
 
 
 def test_a_placement_knows_its_rectangle() -> None:

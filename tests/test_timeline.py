@@ -13,6 +13,10 @@ from musetalk_stream.timeline import (
     chunk_frames,
     cycle_frame,
     frames_covering,
+    frames_ready,
+    lips_under,
+    output_frame_under,
+    output_frames_ready,
     seconds,
     ticks_per_frame,
     ticks_per_second,
@@ -92,3 +96,40 @@ def test_phase_is_moved_within_the_cycle() -> None:
 def test_motion_has_its_natural_speed_at_every_rate(fps: float, shown: list[int]) -> None:
     rate = Fraction(fps)
     assert [cycle_frame(7, frame, rate, Fraction(25)) for frame in range(4)] == shown
+
+
+PAIRS = [(25, 25), (12.5, 25), (10, 15), (20, 25), (25, 60), (29.97, 60)]
+
+
+@pytest.mark.parametrize(("fps", "playback_fps"), PAIRS)
+def test_output_frames_are_ready_when_the_lips_around_them_are(
+    fps: float, playback_fps: float
+) -> None:
+    lips, output = (Fraction(str(rate)) for rate in (fps, playback_fps))
+
+    def is_ready(frame: int, num_ear: int) -> bool:
+        before, share = lips_under(frame, lips, output)
+        return before + bool(share) < frames_ready(num_ear, lips)
+
+    for num_ear in range(0, 3 * EAR_RATE, 479):
+        ready = output_frames_ready(num_ear, lips, output)
+        assert ready == 0 or is_ready(ready - 1, num_ear)
+        assert not is_ready(ready, num_ear)
+
+
+@pytest.mark.parametrize("fps", RATES)
+def test_where_rates_are_the_same_lips_are_output_frames(fps: Fraction) -> None:
+    for frame in (0, 1, 7, 1000, 100_001):
+        assert lips_under(frame, fps, fps) == (frame, 0)
+        assert output_frame_under(frame, fps, fps) == frame
+        assert output_frames_ready(frame * 480, fps, fps) == frames_ready(frame * 480, fps)
+
+
+@pytest.mark.parametrize(("fps", "playback_fps"), PAIRS)
+def test_a_lips_frame_lies_in_the_output_frame_of_its_instant(
+    fps: float, playback_fps: float
+) -> None:
+    lips, output = (Fraction(str(rate)) for rate in (fps, playback_fps))
+    for lips_frame in range(500):
+        frame = output_frame_under(lips_frame, lips, output)
+        assert frame / output <= lips_frame / lips < (frame + 1) / output
