@@ -29,7 +29,9 @@ async def test_how_the_stream_is_sent(server: Server) -> None:
         assert "Content-Length" not in headers
         assert "Content-Encoding" not in headers
         state = await events.next()
-        assert state == {"event": "state", "state": "idle", "request_id": None, "position": None}
+        assert state == {
+            "event": "state", "state": "idle", "request_id": None, "position": None, "epoch": 0,
+        }  # fmt: skip
         assert events.ids == [""]
         assert events.retry_ms == 1000
 
@@ -66,12 +68,20 @@ async def test_the_stream_stays_open_across_utterances(server: Server) -> None:
             accepted = (await server.upload(session_id, wav(tone(0.5)))).json()
             heard = await events.until("complete")
             assert {event["request_id"] for event in heard} == {accepted["request_id"]}
-            assert heard[0]["event"] == "started"
+            assert [event["event"] for event in heard[:2]] == ["queued", "started"]
+
+
+async def spoken(server: Server, session_id: str, seconds: float = 2.0) -> list[Json]:
+    """An utterance: all its events."""
+    async with server.events(session_id) as events:
+        await events.next()
+        await server.upload(session_id, wav(tone(seconds)))
+        return await events.until("complete")
 
 
 async def test_replay_after_the_last_id(server: Server) -> None:
     session_id = await server.create()
-    heard = await server.speak(session_id, wav(tone(2.0)))
+    heard = await spoken(server, session_id)
     for after in range(len(heard)):
         async with server.events(session_id, last_event_id=after) as events:
             assert await events.until("complete") == heard[after:]
@@ -80,7 +90,7 @@ async def test_replay_after_the_last_id(server: Server) -> None:
 
 async def test_the_id_may_stand_in_the_query(server: Server) -> None:
     session_id = await server.create()
-    heard = await server.speak(session_id, wav(tone(2.0)))
+    heard = await spoken(server, session_id)
     address = f"/sessions/{session_id}/events?last_event_id=1"
     async with httpx_sse.aconnect_sse(server.client, "GET", address) as source:
         message = await anext(source.aiter_sse())
@@ -90,7 +100,7 @@ async def test_the_id_may_stand_in_the_query(server: Server) -> None:
 async def test_the_header_is_newer_than_the_address(server: Server) -> None:
     """A client that reconnects by itself repeats the address and adds the header."""
     session_id = await server.create()
-    heard = await server.speak(session_id, wav(tone(2.0)))
+    heard = await spoken(server, session_id)
     address = f"/sessions/{session_id}/events?last_event_id=1"
     headers = {"Last-Event-ID": "2"}
     async with httpx_sse.aconnect_sse(server.client, "GET", address, headers=headers) as source:
@@ -108,7 +118,7 @@ async def test_an_id_that_is_none_of_ours_is_no_id(server: Server, last_event_id
 
 async def test_reset_when_the_id_is_unknown(server: Server) -> None:
     session_id = await server.create()
-    heard = await server.speak(session_id, wav(tone(4.0)))
+    heard = await spoken(server, session_id, 4.0)
     async with server.events(session_id, last_event_id=9999) as events:
         assert await events.next() == {"event": "reset"}
         state = await events.next()
@@ -141,7 +151,7 @@ async def test_what_nobody_has_watched_waits_for_its_first_viewer(server: Server
         state = await events.next()
         assert state["request_id"] == accepted["request_id"]
         assert (state["state"], state["position"]) == ("idle", 0.0)
-        assert (await events.until("complete"))[0]["event"] == "started"
+        assert (await events.until("complete"))[0]["event"] == "queued"
 
 
 async def test_position_moves_with_time_and_ends(server: Server) -> None:
@@ -169,8 +179,10 @@ async def test_position_moves_with_time_and_ends(server: Server) -> None:
 async def test_who_comes_late_joins_what_is_on_the_screen(server: Server) -> None:
     """Generation is ahead: the second utterance is made while viewers still see the first."""
     session_id = await server.create()
-    first = await server.speak(session_id, wav(tone(3.0)))
-    second = await server.speak(session_id, wav(tone(3.0)))
+    first = await spoken(server, session_id, 3.0)
+    async with server.events(session_id, last_event_id=len(first)) as events:
+        await server.upload(session_id, wav(tone(3.0)))
+        second = await events.until("complete")
     async with server.events(session_id) as events:
         state = await events.next()
         assert state["request_id"] == first[0]["request_id"]
@@ -335,8 +347,8 @@ async def test_httpx_sse_reads_an_utterance_through_a_reconnect(server: Server) 
                 if taken == 2 or heard[-1]["event"] == "complete":
                     break
     assert connections >= 3
-    logged = [event for event in heard if event["event"] != "state"]
-    assert [event.get("index") for event in logged[1:-1]] == list(range(logged[-1]["total_chunks"]))
+    chunks = [event["index"] for event in heard if event["event"] == "chunk"]
+    assert chunks == list(range(heard[-1]["total_chunks"]))
 
 
 needs_eventsource = pytest.mark.skipif(

@@ -16,7 +16,7 @@ from musetalk_stream.renderers import FrameRequest, Rendered
 def check_error(heard: list[Json], code: str) -> None:
     last = heard[-1]
     assert (last["event"], last["code"]) == ("error", code)
-    assert set(last) == {"event", "message", "code", "request_id"}
+    assert set(last) == {"event", "message", "code", "retryable", "request_id", "epoch"}
     assert last["request_id"] == heard[0]["request_id"]
     assert len(last["message"]) > 10
     assert "Traceback" not in last["message"]

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from aiohttp import web
 from fakes import NumberRenderer, silence, sound_file, tone, wav
-from servers import Serve, Server
+from servers import Serve, Server, needed
 
 from musetalk_stream import __version__
 from musetalk_stream.config import load
@@ -35,6 +35,11 @@ async def test_create_by_query_as_the_guide_does(server: Server) -> None:
         "player_full_url": f"{server.url}/player/session/{session_id}",
         "events_url": f"/sessions/{session_id}/events",
         "stream_url": f"/sessions/{session_id}/stream",
+        "audio_url": f"/sessions/{session_id}/audio",
+        "audio_socket_url": f"/sessions/{session_id}/audio/ws",
+        "interrupt_url": f"/sessions/{session_id}/interrupt",
+        "utterances_url": f"/sessions/{session_id}/utterances",
+        "playback_url": f"/sessions/{session_id}/playback",
         "avatar_id": "demo",
         "user_id": "user1",
         "config": {
@@ -89,16 +94,21 @@ async def test_speaking(server: Server) -> None:
         answer = await server.upload(session_id, wav(tone(3.0)), trailing_silence=0.5)
         assert answer.status_code == 202
         accepted = answer.json()
-        heard = await events.until_end()
+        told = await events.until_end()
     request_id = accepted["request_id"]
     assert ID.fullmatch(request_id)
     assert accepted == {
         "request_id": request_id, "session_id": session_id, "status": "speaking", "duration": 3.52,
+        "epoch": 0,
     }  # fmt: skip
-    started, *chunks, complete = heard
+    assert [event["event"] for event in told[:4]] == ["queued", "started", "first_frame", "chunk"]
+    assert told[0] == {"event": "queued", "request_id": request_id, "epoch": 0, "position": 0}
+    assert told[2] == {"event": "first_frame", "request_id": request_id, "epoch": 0}
+    started, *chunks, complete = needed(told)
     assert started == {
-        "event": "started", "request_id": request_id, "duration": 3.52, "fps": 25,
+        "event": "started", "request_id": request_id, "epoch": 0, "duration": 3.52, "fps": 25,
         "mime": started["mime"], "avatar_frame": started["avatar_frame"],
+        "follows": None, "prebuffer": 0.0,
     }  # fmt: skip
     assert re.fullmatch(r'video/mp4; codecs="avc1\.[0-9A-F]{6},mp4a\.40\.2"', started["mime"])
     assert 0 <= started["avatar_frame"] < 10
@@ -114,8 +124,9 @@ async def test_speaking(server: Server) -> None:
     assert starts == pytest.approx([0, *ends[:-1]])
     assert ends[-1] == pytest.approx(3.52)
     assert complete == {
-        "event": "complete", "request_id": request_id, "total_chunks": len(chunks),
+        "event": "complete", "request_id": request_id, "epoch": 0, "total_chunks": len(chunks),
         "duration": 3.52, "avatar_frame": (started["avatar_frame"] + 88) % 10,
+        "ended_early": None, "waited": 0.0,
     }  # fmt: skip
     first, last = chunks[0]["avatar_frames"][0], chunks[-1]["avatar_frames"][1]
     assert (first, (last + 1) % 10) == (started["avatar_frame"], complete["avatar_frame"])
@@ -163,7 +174,7 @@ async def test_describing_a_session(server: Server) -> None:
     address = f"/sessions/{session_id}"
     idle = (await server.client.get(address)).json()
     assert idle == {
-        "session_id": session_id, "state": "idle", "avatar_id": "tiny", "user_id": "u",
+        "session_id": session_id, "state": "idle", "epoch": 0, "avatar_id": "tiny", "user_id": "u",
         "config": {"fps": 15, "playback_fps": 15, "batch_size": 2, "chunk_duration": 2.0,
                    "on_busy": "reject", "prebuffer": 0.2},
         "subscribers": 0, "utterance": None, "counters": {"utterances": 0, "events": 0},
