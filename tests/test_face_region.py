@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from musetalk_stream.blend import Picture, i420_planes, mix
+from musetalk_stream.renderers import Mouth, between
 from musetalk_stream.renderers.musetalk.box import Box, crop_box
 from musetalk_stream.renderers.musetalk.colour import bgr_of, i420_of
 from musetalk_stream.renderers.musetalk.crop import fitted
 from musetalk_stream.renderers.musetalk.mask import paste_mask
-from musetalk_stream.renderers import Mouth, between
 from musetalk_stream.renderers.musetalk.region import FaceMouth, FaceRegion, Placement, place
 
 Bytes = npt.NDArray[np.uint8]
@@ -231,7 +231,7 @@ def test_between_two_mouths_one_picture_fades_into_the_other(
     """None is the source face; numbers are strengths."""
     source = i420_of(smooth_picture(12))
     placements = [None, placement_of(BOXES["inside"])]
-    mouths = [
+    first, second = (
         None
         if strength is None
         else FaceMouth(placements, smooth_picture(seed, 256, 256), strength)
