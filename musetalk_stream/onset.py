@@ -36,6 +36,8 @@ class LeadingSilence:
         self._ear.append(ear)
         self._model.append(model)
         self._voiced = np.append(self._voiced, self._activity.feed(model))[:_SEARCHED]
+        if not len(self._voiced):
+            return ear[:0], model[:0]  # not a whole cell yet
         in_a_row = np.lib.stride_tricks.sliding_window_view(
             np.append(np.zeros(_IN_A_ROW - 1, np.bool_), self._voiced), _IN_A_ROW
         ).all(axis=1)
