@@ -267,6 +267,26 @@ def model_sound(model: Samples) -> Sound:
     return as_sound(np.zeros(3 * len(model), np.float32), model)
 
 
+def arriving(model: Samples, sizes: Iterator[int]) -> Iterator[Sound]:
+    """A live sound, of which only what renderers listen to matters: after each piece of it that
+    has come, and at last when it has ended."""
+    sound, place = Sound(is_live=True), 0
+    while place < len(model):
+        piece = model[place : place + next(sizes)]
+        sound.add(np.zeros(3 * len(piece), np.float32), piece)
+        place += len(piece)
+        yield sound
+    sound.end()
+    yield sound
+
+
+def any_sizes(seed: int) -> Iterator[int]:
+    """Sizes of pieces, from a single audio sample to half a second of them."""
+    rng = np.random.default_rng(seed)
+    while True:
+        yield int(rng.choice([1, 160, 333, 4000, 8000]))
+
+
 def tone(seconds: float, frequency: float = 441.0, rate: int = EAR_RATE,
          level: float = 0.5) -> Samples:  # fmt: skip
     """A sine of amplitude `level`, float32 `[n]`."""

@@ -1,12 +1,15 @@
 """A frame is conditioned by the features around its instant, however and in whatever order they
 are asked for, and long speech has no borders inside."""
 
+import itertools
+import math
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from fakes import model_sound
+from fakes import any_sizes, arriving, model_sound
 
 from musetalk_stream.renderers.musetalk.features import (
     LAYERS,
@@ -22,7 +25,8 @@ from musetalk_stream.renderers.musetalk.windows import (
     gather,
     window_rows,
 )
-from musetalk_stream.timeline import MODEL_RATE
+from musetalk_stream.sound import Sound
+from musetalk_stream.timeline import MODEL_RATE, frames_ready, model_samples_needed
 
 Floats = npt.NDArray[np.float32]
 
@@ -230,3 +234,77 @@ def test_features_of_another_shape_are_refused() -> None:
         features.rows(0, 10)
     with pytest.raises(AssertionError, match="60 rows"):
         SpeechFeatures(model_sound(noise(1.2)), Ear()).rows(50, 61)
+
+
+# --- features of sound that is still arriving
+
+
+def in_parts(samples: Floats, ear: Callable[[Floats], Floats], sizes: Iterator[int]) -> Floats:
+    """The windows of all frames at 25 fps, eight at a time, each part as soon as it can be made."""
+    fps, found, features = Fraction(25), [], None
+    first, num_frames = 0, samples.size * 25 // MODEL_RATE
+    for sound in arriving(samples, sizes):
+        features = features or SpeechFeatures(sound, ear)
+        ready = num_frames if sound.has_ended else frames_ready(sound.num_ear, fps)
+        while first < num_frames and (ready >= first + 8 or sound.has_ended):
+            count = min(8, num_frames - first)
+            upto = min(sound.num_model, model_samples_needed(first + count, fps))
+            rows = window_rows(range(first, first + count), fps, count_rows(upto))
+            found.append(features.windows(rows, upto=upto))
+            first += count
+    return np.concatenate(found)
+
+
+def test_what_is_made_of_arriving_sound_does_not_depend_on_how_fast_it_came() -> None:
+    samples = noise(4)
+    at_once = in_parts(samples, Ear(), itertools.repeat(samples.size))
+    for seed in range(3):
+        assert np.array_equal(in_parts(samples, Ear(), any_sizes(seed)), at_once)
+
+
+def test_nothing_is_heard_beyond_what_a_part_may_depend_on() -> None:
+    samples, ear = noise(2), Ear()
+    in_parts(samples, ear, itertools.repeat(samples.size))
+    assert len(ear.heard) == 6  # of 7 parts, as the last two hear all of it
+    for part, heard in enumerate(ear.heard[:5], 1):
+        upto = min(samples.size, model_samples_needed(8 * part, Fraction(25)))
+        assert np.array_equal(heard[:upto], samples[:upto])
+        assert not heard[upto:].any()
+
+
+def test_long_arriving_speech_costs_no_more_per_part() -> None:
+    """One segment, and for 3 s of 26 another one that it fades to."""
+    seconds, ear = 60, Ear()
+    in_parts(noise(seconds), ear, itertools.repeat(MODEL_RATE))
+    num_parts = math.ceil(seconds * 25 / 8)
+    assert num_parts < len(ear.heard) < num_parts * 1.15
+
+
+def test_features_of_arriving_speech_have_no_borders() -> None:
+    """Where rows tell only their own sound, those of the segments are the same."""
+
+    def row_by_row(samples: Floats) -> Floats:
+        loudness = np.abs(samples.reshape(SEGMENT_ROWS, -1)).mean(axis=1)
+        return np.broadcast_to(loudness[:, None, None], (SEGMENT_ROWS, LAYERS, WIDTH))
+
+    samples = noise(60)
+    every = SpeechFeatures(model_sound(samples), row_by_row)
+    whole = every.windows(window_rows(range(60 * 25), Fraction(25), every.num_rows))
+    found = in_parts(samples, row_by_row, itertools.repeat(MODEL_RATE))
+    np.testing.assert_allclose(found, whole, rtol=0, atol=1e-6)
+
+
+def test_what_has_been_spoken_may_be_forgotten() -> None:
+    samples, ear, heard = noise(70), Ear(), Ear()
+    whole = SpeechFeatures(model_sound(samples), heard)
+    whole.rows(0, whole.num_rows)
+    sound = Sound(is_live=True)
+    features = SpeechFeatures(sound, ear)
+    for place in range(0, samples.size, MODEL_RATE):
+        sound.add(np.zeros(3 * MODEL_RATE, np.float32), samples[place : place + MODEL_RATE])
+        last = count_rows(sound.num_model)
+        features.rows(max(0, last - 60), last)
+        sound.forget_before(sound.duration_s - 40)
+    complete = [each for each in ear.heard if each[-MODEL_RATE:].any()]
+    assert np.array_equal(complete[0], heard.heard[0])
+    assert np.array_equal(complete[-1], heard.heard[1])

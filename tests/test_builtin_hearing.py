@@ -6,9 +6,11 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import pytest
-from fakes import model_sound
+from fakes import any_sizes, arriving, model_sound
 
 from musetalk_stream.renderers.builtin import BuiltinRenderer
+from musetalk_stream.sound import Sound
+from musetalk_stream.timeline import frames_ready, model_samples_needed
 
 Floats = npt.NDArray[np.float32]
 
@@ -242,9 +244,50 @@ def test_rows_are_what_the_renderer_promises() -> None:
     assert not found[found[:, OPEN] == 0].any()
 
 
-def test_a_later_sound_changes_nothing_beyond_the_look_ahead() -> None:
+@pytest.mark.parametrize("fps", RATES, ids=str)
+def test_rows_of_growing_sound_are_those_of_the_whole(fps: Fraction) -> None:
+    """Each as soon as it can be made, to the last bit."""
+    samples = speech(4)
+    whole = rows(samples, fps)
+    for seed in range(3):
+        renderer, pieces, done = BuiltinRenderer(), [], 0
+        for sound in arriving(samples, any_sizes(seed)):
+            ready = len(whole) if sound.has_ended else frames_ready(sound.num_ear, fps)
+            if ready > done:
+                pieces.append(renderer.audio_windows(sound, fps, done, ready - done))
+                done = ready
+        assert len(pieces) > 2
+        assert np.array_equal(np.concatenate(pieces), whole)
+
+
+@pytest.mark.parametrize("fps", RATES, ids=str)
+def test_a_later_sound_changes_nothing_beyond_the_look_ahead(fps: Fraction) -> None:
     samples = speech(5)
-    changed = samples.copy()
-    changed[3 * RATE :] = 0
-    before = int((3 - 0.65) * 25)
-    assert np.array_equal(rows(samples)[:before], rows(changed)[:before])
+    for ready in (8, 16, 24):
+        changed = samples.copy()
+        changed[model_samples_needed(ready, fps) :] *= -0.1
+        assert np.array_equal(rows(samples, fps)[:ready], rows(changed, fps)[:ready])
+
+
+def test_what_has_been_spoken_may_be_forgotten() -> None:
+    samples = np.concatenate([speech(7, seed) for seed in range(8)])
+    whole = rows(samples)
+    renderer, sound, done = BuiltinRenderer(), Sound(is_live=True), 0
+    for second in samples.reshape(-1, RATE):
+        sound.add(np.zeros(3 * RATE, np.float32), second)
+        ready = frames_ready(sound.num_ear, FPS)
+        found = renderer.audio_windows(sound, FPS, done, ready - done)
+        assert np.array_equal(found, whole[done:ready])
+        done = ready
+        sound.forget_before(sound.duration_s - 10)
+
+
+@pytest.mark.parametrize("noise", ["hiss", "hum"])
+def test_loud_noise_alone_does_not_move_the_mouth(noise: str) -> None:
+    time = np.arange(5 * RATE) / RATE
+    steady = {
+        "hiss": 0.1 * np.random.default_rng(0).standard_normal(time.size),
+        "hum": 0.2 * np.sin(2 * np.pi * 50 * time) + 0.1 * np.sin(2 * np.pi * 150 * time),
+    }[noise]
+    opening = rows(steady.astype(np.float32))[:, OPEN]
+    assert not opening[35:].any()  # what it is shows after a second

@@ -1,13 +1,12 @@
 """The moving mouth is there in speech, gone in silence and noise, and never comes or goes at once;
 what is not known yet changes nothing."""
 
-from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from fakes import model_sound, silence, speech_like
+from fakes import any_sizes, arriving, model_sound, silence, speech_like
 
 from musetalk_stream.renderers.presence import Presence
 from musetalk_stream.sound import Sound
@@ -175,24 +174,6 @@ def test_a_voice_is_always_seen(fps: Fraction) -> None:
 # --- as it arrives
 
 
-def growing(samples: Floats, sizes: Iterator[int]) -> Iterator[Sound]:
-    """A sound that is still arriving, after each part of it, and at last its end."""
-    sound, place = Sound(is_live=True), 0
-    while place < samples.size:
-        part = samples[place : place + next(sizes)]
-        sound.add(np.zeros(3 * part.size, np.float32), part)
-        place += part.size
-        yield sound
-    sound.end()
-    yield sound
-
-
-def piece_sizes(seed: int) -> Iterator[int]:
-    rng = np.random.default_rng(seed)
-    while True:
-        yield int(rng.choice([1, 160, 333, 4000, 20_000]))
-
-
 @pytest.mark.parametrize("fps", RATES, ids=str)
 def test_what_is_not_there_yet_changes_nothing(fps: Fraction) -> None:
     """Frames of growing sound, each as soon as it can be made, are those of the whole sound."""
@@ -200,7 +181,7 @@ def test_what_is_not_there_yet_changes_nothing(fps: Fraction) -> None:
     whole = shown(samples, fps)
     for seed in range(3):
         presence, levels = Presence(), np.zeros(0, np.float32)
-        for sound in growing(samples, piece_sizes(seed)):
+        for sound in arriving(samples, any_sizes(seed)):
             ready = whole.size if sound.has_ended else frames_ready(sound.num_ear, fps)
             if ready > levels.size:
                 more = presence.levels(sound, fps, levels.size, ready - levels.size)
@@ -219,6 +200,20 @@ def test_what_has_been_spoken_may_be_forgotten() -> None:
         levels = np.append(levels, more)
         sound.forget_before(sound.duration_s - 5)
     assert np.array_equal(levels, whole[: levels.size])
+
+
+@pytest.mark.parametrize("fps", [Fraction(n, 4) for n in range(20, 241)], ids=str)
+def test_it_looks_no_further_ahead_than_it_may(fps: Fraction) -> None:
+    """Once frames are ready, whatever comes next leaves them as they are, be it a shout."""
+    ready = 8
+    samples = joined(quiet(0.3), voice(8 / 5 + 1))[: model_samples_needed(ready, fps)]
+    calm = Presence().levels(model_sound(joined(samples, quiet(2))), fps, 0, ready)
+    shout = Presence().levels(model_sound(joined(samples, voice(2) * 3)), fps, 0, ready)
+    silent = Presence().levels(model_sound(joined(quiet(5))), fps, 0, ready)
+    begun = joined(quiet(samples.size / MODEL_RATE), voice(2))
+    begun = Presence().levels(model_sound(begun), fps, 0, ready)
+    assert np.array_equal(calm, shout)
+    assert np.array_equal(silent, begun)
 
 
 def test_frames_that_can_not_be_known_are_not_given() -> None:
