@@ -105,6 +105,7 @@ class Speech:
         for start in range(0, len(data), form.bytes_per_second):
             second = data[start : start + form.bytes_per_second]
             await self._room()
+            self._check_arriving()
             hear_it = partial(self._pcm.hear, second)
             ear, model = await self._decoders.run(hear_it, deadline_s=time.monotonic())
             self._check_arriving()
@@ -178,9 +179,11 @@ class Speech:
                 raise anew(file.broken_off)
             self.end()
         except MuseTalkStreamError as exc:
-            self.end(exc)
-            file.refuse(anew(exc))
-            raise
+            # Of a file that broke off a decoder says no more than that it is cut off.
+            error = anew(file.broken_off) if file.broken_off else exc
+            self.end(error)
+            file.refuse(anew(error))
+            raise error from None
         finally:
             file.refuse(UtteranceEnded(_NOBODY))
             self._tell()
