@@ -2,14 +2,14 @@
 // dead. An interruption ends an epoch: nothing of it is ever played again. No I/O here.
 
 const FINISHED_KEPT = 50;
-// Anything else about an utterance that we don't know is too late, or from a later version.
-const ANNOUNCING = ["state", "started", "chunk"];
+const BEGUN = ["started", "complete", "error", "cancelled"];
 
 export class Lineup {
   #create;
   #waiting = []; // announced and not yet begun, in order
   #finished = []; // ids of the last ones that ended, so that a replay doesn't repeat them
   #deadEpoch = -1;
+  #joining = null; // id of the one that others see now; those that begin before it were seen
 
   /** `create(requestId, {epoch, from})`: a new utterance that begins at `from` (s). */
   constructor(create) {
@@ -29,7 +29,7 @@ export class Lineup {
   take(event) {
     if (event.event === "state") this.#takeState(event);
     else if (event.event === "interrupted") this.#kill(event.epoch);
-    else this.#utteranceOf(event)?.take(event);
+    else this.#takeOwn(event);
   }
 
   /** The next one to play, now the current one. */
@@ -71,21 +71,41 @@ export class Lineup {
       // If the server knows it still, its events follow.
       if (utterance.requestId !== event.request_id) utterance.cutShort();
     }
-    if (event.request_id && event.position > 0) this.#utteranceOf(event, event.position);
+    this.#joining = event.request_id;
+    if (event.position > 0 && !this.#known(event.request_id)) this.#announce(event, event.position);
+  }
+
+  #takeOwn(event) {
+    this.#utteranceOf(event)?.take(event);
+    // Utterances begin in their order, each when the one before is over: from here on, those that
+    // begin are yet to be seen.
+    if (BEGUN.includes(event.event) && event.request_id === this.#joining) this.#joining = null;
   }
 
   #kill(epoch) {
     if (!(epoch > this.#deadEpoch)) return;
     this.#deadEpoch = epoch;
+    this.#joining = null;
     for (const utterance of this.#all) {
       if (utterance.epoch <= epoch) utterance.interrupt();
     }
   }
 
-  #utteranceOf({ request_id: requestId, event, epoch = 0 }, from = 0) {
-    const known = this.#all.find((utterance) => utterance.requestId === requestId);
-    if (known || !requestId || this.#finished.includes(requestId)) return known;
-    if (epoch <= this.#deadEpoch || !ANNOUNCING.includes(event)) return undefined;
+  /** The one that an event is about: known, or told of for the first time; else undefined. */
+  #utteranceOf(event) {
+    const known = this.#known(event.request_id);
+    // Anything else about an utterance that we don't know is too late, or from a later version.
+    if (known !== undefined || event.event !== "started") return known;
+    if (this.#joining !== null && this.#joining !== event.request_id) return undefined;
+    return this.#announce(event, 0);
+  }
+
+  #known(requestId) {
+    return this.#all.find((utterance) => utterance.requestId === requestId);
+  }
+
+  #announce({ request_id: requestId, epoch = 0 }, from) {
+    if (epoch <= this.#deadEpoch || this.#finished.includes(requestId)) return undefined;
     const utterance = this.#create(requestId, { epoch, from });
     this.#waiting.push(utterance);
     return utterance;

@@ -315,6 +315,16 @@ BEGIN, END = ["begin", None], ["end", None]
             [started("a"), BEGIN, END, started("a")], [["a", 0, "alive"]], id="over is over"
         ),
         pytest.param(
+            [state("b", 0, 0.5), started("a"), started("b"), started("c", 0, "b")],
+            [["b", 0.5, "alive"], ["c", 0, "alive"]],
+            id="a late joiner is told of what was seen before, too",
+        ),
+        pytest.param(
+            [state("b", 0, 0.5), started("a"), interrupted(0), started("c", 1)],
+            [["b", 0.5, "interrupted"], ["c", 0, "alive"]],
+            id="an interruption while joining",
+        ),
+        pytest.param(
             [["take", {"event": "cancelled", "request_id": "a", "epoch": 0}], started("b")],
             [["b", 0, "alive"]],
             id="cancelled and never heard of",
