@@ -15,7 +15,7 @@ from .config import EncoderConfig
 from .errors import MuseTalkStreamError, RendererLost, RenderFailed
 from .renderers import DeviceLost, FrameRequest, Mouths, Rendered, Renderer, Rendering
 from .renderers.batches import BatchRunner
-from .schedule import MAX_IN_FLIGHT, Job, batch_size, next_batch
+from .schedule import MAX_IN_FLIGHT, Job, Rates, batch_size, next_batch
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,8 @@ class BatcherStatistics:
     batch_fill: float
     max_batch: int
     capacity_fps: float
+    lips_capacity_fps: float
+    output_capacity_fps: float
     frames_per_second_by_batch: dict[int, float]
     encoder_frames_per_second: float
 
@@ -187,11 +189,13 @@ class Batcher:
             raise RendererLost(self._lost, retry_after_s=_RESTART_S)
 
     @property
-    def capacity_fps(self) -> float:
-        """Frames per second that sessions may ask for together."""
-        return self._capacity_fps or self._runner.capacity_fps
+    def capacity(self) -> Rates:
+        """What sessions may ask for together."""
+        told = self._capacity_fps
+        return Rates(told, told) if told else self._runner.capacity
 
     def statistics(self) -> BatcherStatistics:
+        most = self.capacity
         with self._wake:
             return BatcherStatistics(
                 frames_rendered=self._frames_rendered,
@@ -201,7 +205,9 @@ class Batcher:
                 mean_batch=self._frames_rendered / self._batches if self._batches else 0.0,
                 batch_fill=self._frames_rendered / self._padded_frames if self._batches else 0.0,
                 max_batch=self._runner.sizes[-1],
-                capacity_fps=round(self.capacity_fps, 1),
+                capacity_fps=round(min(most.lips, most.output), 1),
+                lips_capacity_fps=round(most.lips, 1),
+                output_capacity_fps=round(most.output, 1),
                 frames_per_second_by_batch={k: round(v, 1) for k, v in self._runner.speeds.items()},
                 encoder_frames_per_second=round(self._runner.encoders_fps, 1),
             )

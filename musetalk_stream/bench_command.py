@@ -1,6 +1,5 @@
 """`musetalk-stream bench`: how many frames per second, where their time goes, how many streams."""
 
-import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -48,8 +47,9 @@ def _run(config: Config) -> Iterator[str]:
         threads = config.engine.encode_threads
         encoders_fps = encoded_per_second(renderer, avatar, best, config.encoder, threads)
     yield f"compose and encode: {encoders_fps:.1f} frames/s by {threads} threads together"
-    held, by_renderer = (capacity(speeds, best, fps) / FPS for fps in (encoders_fps, math.inf))
-    yield f"streams held at {FPS} fps: {int(held)}; by the renderer alone {int(by_renderer)}"
+    most = capacity(speeds, best, encoders_fps)
+    held, by_renderer = (int(fps / FPS) for fps in (min(most.lips, most.output), most.lips))
+    yield f"streams held at {FPS} fps: {held}; by the renderer alone {by_renderer}"
 
 
 def _speed_table(speeds: dict[int, float], stages: "Stages | None") -> Iterator[str]:
@@ -61,7 +61,7 @@ def _speed_table(speeds: dict[int, float], stages: "Stages | None") -> Iterator[
     yield "batch  frames/s  ms/frame" + ("  of the limit" if stages else "")
     for size, speed in speeds.items():
         share = f"  {speed / stages.limit_fps:12.1%}" if stages else ""
-        yield f"{size:5}  {speed:8.1f}  {1e3 / speed:8.2f}{share}"
+        yield f"{size:5}  {speed:8.1f}  {1e3 / speed:8.4f}{share}"
 
 
 def _stage_table(stages: "Stages") -> Iterator[str]:

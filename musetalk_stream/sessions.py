@@ -15,7 +15,7 @@ from .engine import Engine
 from .errors import AtCapacity, SessionGone, SessionNotFound, TooManySessions, UtteranceEnded
 from .events import MemoryEventLog, Missed
 from .options import SessionOptions, SpeechOptions, number
-from .schedule import admits
+from .schedule import Rates, admits
 from .session_state import State
 from .sse import Event
 from .turn import Turn, mint_id
@@ -275,12 +275,14 @@ class SessionRegistry:
 
     def _require_share(self, options: SessionOptions) -> None:
         self._free_shares()
-        capacity_fps = self._engine.batcher.capacity_fps
-        if not admits(capacity_fps, self.reserved_fps, float(options.playback_fps)):
+        most, reserved = self._engine.batcher.capacity, self.reserved
+        if not admits(most, reserved, _rates(options)):
             raise AtCapacity(
-                f"this server makes {capacity_fps:.0f} frames per second; its sessions play "
-                f"{self.reserved_fps:g}, and {number(options.playback_fps)} more would make them "
-                "stall: delete one, ask for less or try again later",
+                f"this server makes {most.output:.0f} frames per second and lips for "
+                f"{most.lips:.0f}; its sessions play {reserved.output:g} with lips for "
+                f"{reserved.lips:g}, and {number(options.playback_fps)} more with lips for "
+                f"{number(options.fps)} would make them stall: "
+                "delete one, ask for less or try again later",
                 retry_after_s=_TRY_AGAIN_S,
             )
 
@@ -324,10 +326,10 @@ class SessionRegistry:
         return [session for session in self.all() if session.avatar.id == avatar_id]
 
     @property
-    def reserved_fps(self) -> float:
-        """Frames per second that the sessions that hold their share play when all of them speak.
-        Each is rendered, at `playback_fps`: the picture under held lips is another one."""
-        return float(sum(each.options.playback_fps for each in self.all() if each.holds_share))
+    def reserved(self) -> Rates:
+        """What the sessions that hold their share ask for when all of them speak."""
+        holding = [_rates(each.options) for each in self.all() if each.holds_share]
+        return Rates(sum(each.lips for each in holding), sum(each.output for each in holding))
 
     async def close(self, session_id: str, reason: str) -> None:
         """Close a session, to the end even if the caller is cancelled. Raises what `get` raises."""
@@ -359,3 +361,7 @@ class SessionRegistry:
                 await self.close(session.id, "expired")
             else:
                 await session.forget_chunks_before(now_s - self._chunk_retention_s)
+
+
+def _rates(options: SessionOptions) -> Rates:
+    return Rates(float(options.fps), float(options.playback_fps))

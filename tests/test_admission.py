@@ -42,11 +42,23 @@ async def test_sessions_share_the_capacity_and_give_it_back(serve: Serve) -> Non
     await server.create(fps=30)
 
 
-async def test_what_is_played_counts_not_how_often_lips_move(serve: Serve) -> None:
+async def test_of_a_capacity_that_is_told_what_is_played_counts(serve: Serve) -> None:
     server = await serve(capacity_fps=60)
     await server.create(fps=10, playback_fps=40)
     await refused(server, fps=10, playback_fps=30)
     await server.create(fps=10)
+    figures = await engine(server)
+    assert (figures["reserved_lips_fps"], figures["reserved_fps"]) == (20, 50)
+
+
+async def test_where_lips_are_slow_more_sessions_move_theirs_less_often(serve: Serve) -> None:
+    server = await serve(NumberRenderer(delay_s=0.02, batch_sizes=(1,)), capacity_fps=0)
+    figures = await engine(server)
+    assert figures["capacity_fps"] == figures["lips_capacity_fps"] <= 45
+    assert figures["output_capacity_fps"] > 60
+    for _ in range(math.floor(figures["lips_capacity_fps"] / 10)):
+        await server.create(fps=10, playback_fps=15)
+    assert f"lips for {figures['lips_capacity_fps']:.0f}" in await refused(server, fps=10)
 
 
 async def test_expiry_gives_the_share_back(serve: Serve) -> None:

@@ -9,6 +9,7 @@ from musetalk_stream.schedule import (
     DELIVERY_MARGIN_S,
     ENCODER_SHARE,
     Job,
+    Rates,
     admits,
     batch_size,
     capacity,
@@ -183,25 +184,33 @@ def test_what_a_batch_costs() -> None:
 
 def test_capacity_is_that_of_the_sizes_in_use() -> None:
     speeds = {1: 50.0, 2: 80.0, 4: 100.0}
-    assert capacity(speeds, 16, 1000) == CAPACITY_SHARE * 100
-    assert capacity(speeds, 3, 1000) == CAPACITY_SHARE * 80
-    assert capacity({}, 16, 1000) == 0
+    assert capacity(speeds, 16, 1000).lips == CAPACITY_SHARE * 100
+    assert capacity(speeds, 3, 1000).lips == CAPACITY_SHARE * 80
+    assert capacity({}, 16, 1000).lips == 0
 
 
-def test_capacity_is_no_more_than_the_encoders_take() -> None:
-    assert capacity({1: 1000}, 16, 100) == ENCODER_SHARE * 100
+def test_output_is_no_more_than_the_encoders_take() -> None:
+    assert capacity({1: 1000}, 16, 100) == Rates(CAPACITY_SHARE * 1000, ENCODER_SHARE * 100)
 
 
 @pytest.mark.parametrize(
-    ("capacity_fps", "reserved_fps", "fps", "is_admitted"),
+    ("most", "reserved", "wanted", "is_admitted"),
     [
-        (100, 75, 25, True),
-        (100, 76, 25, False),
-        (10, 0, 25, True),  # late, but there
-        (10, 25, 5, False),
-        (0, 0, 25, True),
-        (0, 5, 5, False),
+        ((100, 100), (75, 75), (25, 25), True),
+        ((100, 100), (76, 76), (25, 25), False),
+        ((10, 10), (0, 0), (25, 25), True),  # late, but there
+        ((10, 10), (25, 25), (5, 5), False),
+        ((0, 0), (0, 0), (25, 25), True),
+        ((0, 0), (5, 5), (5, 5), False),
+        ((30, 100), (20, 50), (10, 25), True),
+        ((30, 100), (20, 50), (15, 25), False),  # too many lips
+        ((30, 100), (10, 80), (10, 25), False),  # too much to encode
     ],
 )
-def test_admission(capacity_fps: float, reserved_fps: float, fps: float, is_admitted: bool) -> None:
-    assert admits(capacity_fps, reserved_fps, fps) == is_admitted
+def test_admission(
+    most: tuple[float, float],
+    reserved: tuple[float, float],
+    wanted: tuple[float, float],
+    is_admitted: bool,
+) -> None:
+    assert admits(Rates(*most), Rates(*reserved), Rates(*wanted)) == is_admitted

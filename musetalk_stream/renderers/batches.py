@@ -7,7 +7,7 @@ from typing import TypeVar
 from ..avatar import Avatar
 from ..config import EncoderConfig
 from ..errors import RenderFailed
-from ..schedule import capacity, padded_size, usable_sizes
+from ..schedule import Rates, capacity, padded_size, usable_sizes
 from . import DeviceLost, FrameRequest, Mouth, OutOfDeviceMemory, Renderer, Rendering
 from .measure import encoded_per_second, frames_per_second
 
@@ -51,8 +51,8 @@ class BatchRunner:
         return self._encoders_fps
 
     @property
-    def capacity_fps(self) -> float:
-        """Frames per second that sessions may ask for together, by what was measured; or 0."""
+    def capacity(self) -> Rates:
+        """What sessions may ask for together, by what was measured; nothing before that."""
         return capacity(self._speeds, self._max_batch, self._encoders_fps)
 
     def cost(self, batch: Batch) -> int:
@@ -128,11 +128,11 @@ class BatchRunner:
             size, why = next(iter(too_large.items()))
             log.warning(
                 "a batch of %d frames does not fit into the device's memory (%s): "
-                "at most %d frames in one from now on, %.0f frames per second by measurement",
+                "at most %d frames in one from now on, %.0f lips per second by measurement",
                 size,
                 why,
                 largest,
-                self.capacity_fps,
+                self.capacity.lips,
             )
 
 

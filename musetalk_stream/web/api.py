@@ -73,7 +73,8 @@ async def session_stats(request: web.Request) -> web.Response:
         "engine": {
             **asdict(its.stats.statistics(time.monotonic())),
             **asdict(its.batcher.statistics()),
-            "reserved_fps": its.registry.reserved_fps,
+            "reserved_fps": its.registry.reserved.output,
+            "reserved_lips_fps": its.registry.reserved.lips,
         },
         "store": asdict(its.store.statistics()),
     }
