@@ -38,7 +38,8 @@ class Held:
         self._is_let_go.set()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._beginning
+        async for piece in cut(self._beginning, 4000, 0.005):  # as it comes over a network
+            yield piece
         await self._is_let_go.wait()
         yield self._rest
 
@@ -103,7 +104,8 @@ class Raw:
         raw = cls(*await asyncio.open_connection(address.hostname, address.port))
         head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n"
         raw.writer.write(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
-        await raw.send(body)
+        async for piece in cut(body, 4000, 0.005):
+            await raw.send(piece)
         return raw
 
     async def send(self, data: bytes) -> None:

@@ -16,8 +16,6 @@ import pytest
 from fakes import silence, sound_file, speech_like, tone, video_file, wav
 from servers import Serve, Server
 
-from musetalk_stream.web import uploads
-
 FORM = "multipart/form-data; boundary=X"
 UPLOAD = {"Content-Type": FORM}
 
@@ -389,10 +387,8 @@ async def test_an_upload_that_breaks_off_leaves_nothing(
     await server.until(nothing_is_left)
 
 
-async def test_an_upload_that_stalls_gives_its_session_back(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(uploads, "_SILENCE_S", 0.3)
+async def test_an_upload_that_stalls_gives_its_session_back(serve: Serve) -> None:
+    server = await serve(audio_stall_timeout_s=0.3)
     session_id = await server.create()
     enough = asyncio.Event()
 

@@ -21,8 +21,6 @@ from .uploads import aborted, storage_errors
 # damaged one is an error and not half an utterance. Longer would be heard; most uploads of a few
 # seconds, and all that a neighbour sends, take less.
 _AT_ONCE_S = 0.1
-# A container is decoded as it is spoken: more than a minute or so of it need not wait here.
-_MAX_PENDING_BYTES = 1 << 20
 
 
 @contextmanager
@@ -54,7 +52,8 @@ async def hear_pcm(pieces: AsyncGenerator[bytes, None], form: PcmFormat, speech:
 
 
 async def hear_container(pieces: AsyncGenerator[bytes, None], speech: Speech) -> None:
-    """Hear a file while it arrives, if that takes longer than a moment. Likewise."""
+    """Hear a file while it arrives, if that takes longer than a moment. Nobody is held back: its
+    size is limited, and clients that send files give up on servers that do not read. Likewise."""
     with GrowingFile() as file:
         receiving = asyncio.create_task(_receive(pieces, file), name="receiving")
         hearing: asyncio.Task[None] | None = None
@@ -64,12 +63,15 @@ async def hear_container(pieces: AsyncGenerator[bytes, None], speech: Speech) ->
                 receiving.result()
                 await speech.hear_file(file.rewound())
                 return
-            file.max_pending_bytes = _MAX_PENDING_BYTES
             hearing = asyncio.create_task(speech.hear_growing(file), name="hearing")
-            await asyncio.wait([hearing])
+            await asyncio.wait([hearing, receiving], return_when=asyncio.FIRST_EXCEPTION)
+            if receiving.done() and not file.has_ended:
+                receiving.result()  # a mistake of ours
+            if file.has_ended:
+                await asyncio.wait([hearing])
             hearing.result()
-            await receiving
         except asyncio.CancelledError:
+            receiving.cancel()
             file.abort(aborted())  # what came is heard all the same
             if hearing:
                 await asyncio.wait([hearing])
@@ -84,7 +86,6 @@ async def _receive(pieces: AsyncGenerator[bytes, None], file: GrowingFile) -> No
             async with aclosing(pieces):
                 async for data in pieces:
                     await file.write(data)
-                    await file.room()
         file.finish()
     except MuseTalkStreamError as exc:
         file.abort(exc)

@@ -14,7 +14,6 @@ from collections.abc import (
 )
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,6 +41,9 @@ _OVERHEAD_BYTES = 64 << 10
 _MAX_OTHER_FIELDS = 16
 _MAX_FIELD_BYTES = 16 << 10  # 68 landmarks with all their decimals are a quarter of it
 _CHUNK_BYTES = 64 << 10
+# The framework keeps each piece of a form until the next one has come: so that the first sound is
+# there soon, the first pieces are small.
+_AT_FIRST_BYTES = 2 << 10
 _HOW = "send multipart/form-data"
 # A phone that vanished must not hold its session: it says so after this long without a byte.
 _SILENCE_S = 30.0
@@ -74,7 +76,18 @@ async def audio_form(
     with _reading(request, silence_s):
         async with asyncio.timeout(silence_s):
             part = await _audio_part(request)
-    pieces = _pieces(request, partial(part.read_chunk, _CHUNK_BYTES), max_bytes, silence_s)
+
+    async def read(size: int) -> bytes:
+        try:
+            return await part.read_chunk(size)
+        except ValueError:
+            if (
+                request.content.at_eof()
+            ):  # all of the body was read, and its last boundary is lacking
+                return b""
+            raise
+
+    pieces = _pieces(request, read, max_bytes, silence_s)
     async with aclosing(pieces):
         is_empty = True
         async for data in pieces:
@@ -88,7 +101,7 @@ async def audio_body(
     request: web.Request, max_bytes: int, silence_s: float
 ) -> AsyncGenerator[bytes, None]:
     """The body, piece by piece as it arrives; likewise."""
-    pieces = _pieces(request, request.content.readany, max_bytes, silence_s)
+    pieces = _pieces(request, request.content.read, max_bytes, silence_s)
     async with aclosing(pieces):
         is_empty = True
         async for data in pieces:
@@ -107,7 +120,7 @@ async def throw_away(pieces: AsyncGenerator[bytes, None]) -> None:
 
 async def _pieces(
     request: web.Request,
-    read: Callable[[], Awaitable[bytes]],
+    read: Callable[[int], Awaitable[bytes]],
     max_bytes: int,
     silence_s: float,
 ) -> AsyncGenerator[bytes, None]:
@@ -115,7 +128,7 @@ async def _pieces(
     while True:
         with _reading(request, silence_s):
             async with asyncio.timeout(silence_s):
-                data = await read()
+                data = await read(_AT_FIRST_BYTES if size < _CHUNK_BYTES else _CHUNK_BYTES)
         if not data:
             return
         size += len(data)
