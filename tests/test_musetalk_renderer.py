@@ -2,16 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from fakes import as_sound, make_avatar, silence, speech_like
+from fakes import any_sizes, arriving, as_sound, make_avatar, silence, speech_like
 from models_folder import loaded, make_models, replace_file
 
 from musetalk_stream.avatar import Avatar
@@ -24,6 +26,7 @@ from musetalk_stream.renderers.musetalk.networks import choose_dtype, find_devic
 from musetalk_stream.renderers.musetalk.region import FaceMouth
 from musetalk_stream.renderers.musetalk.renderer import MuseTalkRenderer
 from musetalk_stream.sound import Sound
+from musetalk_stream.timeline import MODEL_RATE, frames_ready, model_samples_needed
 from musetalk_stream.weights import require
 
 FPS = Fraction(25)
@@ -114,6 +117,48 @@ def test_silence_shows_the_source_and_costs_nothing(
     quiet = as_sound(silence(1.0))
     batch = requests(renderer, avatar, quiet, 25)
     assert renderer.submit(batch).mouths() == [None] * 25
+
+
+def test_half_silence_costs_about_half(renderer: MuseTalkRenderer, avatar: Avatar) -> None:
+    """A generated mouth per frame of speech, and no more than what it takes to come and go."""
+    ear = np.concatenate([speech_like(1.5), speech_like(1.5), silence(3.0)])
+    batch = requests(renderer, avatar, as_sound(ear), 150)
+    mouths = in_batches(renderer, batch, 8)
+    generated = [mouth is not None for mouth in mouths]
+    assert 0.4 * len(mouths) <= sum(generated) <= 0.6 * len(mouths)
+    assert not any(generated[75 + 4 + 4 :])  # held for a tenth of a second, and a fade
+
+
+def test_arriving_speech_is_as_speech_that_ends_there(renderer: MuseTalkRenderer) -> None:
+    """A part hears what it may depend on, and all rows there are of that."""
+    ear = speech_like(3.0)
+    live = Sound(is_live=True)
+    live.add(ear, ear[::3].copy())
+    for first in (0, 8, 24, 52):
+        stop = model_samples_needed(first + 8, FPS)
+        cut = as_sound(ear[: 3 * stop])
+        found = renderer.audio_windows(live, FPS, first, 8)
+        expected = renderer.audio_windows(cut, FPS, first, 8)
+        heard = (found["presence"] > 0) & (expected["presence"] > 0)
+        assert heard.sum() >= 3
+        assert np.array_equal(found["features"][heard], expected["features"][heard])
+
+
+def test_how_fast_speech_arrives_makes_no_difference(renderer: MuseTalkRenderer) -> None:
+    samples = speech_like(2.0, MODEL_RATE)
+
+    def windows(sizes: Iterator[int]) -> list[npt.NDArray[Any]]:
+        parts: list[npt.NDArray[Any]] = []
+        for sound in arriving(samples, sizes):
+            ready = 50 if sound.has_ended else frames_ready(sound.num_ear, FPS)
+            while (first := 8 * len(parts)) < 50 and (ready >= first + 8 or sound.has_ended):
+                parts.append(renderer.audio_windows(sound, FPS, first, min(8, 50 - first)))
+        return parts
+
+    slow, at_once = windows(any_sizes(1)), windows(repeat(samples.size))
+    assert len(slow) == len(at_once) == 7
+    for one, other in zip(slow, at_once, strict=True):
+        assert np.array_equal(one, other)
 
 
 def test_speech_fades_in_and_out(renderer: MuseTalkRenderer, avatar: Avatar) -> None:
