@@ -2,11 +2,19 @@
 
 const MAX_ROWS = 300;
 const OWN_WORDS = {
-  started: (e) => `${seconds(e.duration)} at ${e.fps} fps, from avatar frame ${e.avatar_frame}`,
+  started: (e) =>
+    `${seconds(e.duration)} at ${e.fps} fps, from avatar frame ${e.avatar_frame}${e.follows ? ", without a pause" : ""}`,
   chunk: (e) => `${seconds(e.start)} + ${seconds(e.duration)}`,
   complete: (e) => `${e.total_chunks} chunks, ${seconds(e.duration)}`,
   error: (e) => `${e.message} (${e.code})`,
   cancelled: () => "",
+  queued: (e) => (e.position === 0 ? "next" : `after ${e.position} others`),
+  first_frame: () => "",
+  interrupted: (e) => `${e.request_ids.length} utterances of epoch ${e.epoch}`,
+  playback_started: () => "",
+  playback_finished: (e) => `${seconds(e.played_ms / 1000)} heard${e.interrupted ? ", interrupted" : ""}`,
+  accepted: () => "",
+  ended: (e) => seconds(e.duration),
   state: (e) => e.state ?? "",
   speech_started: (e) => `${e.delay_ms} ms after the first chunk`,
   speech_ended: (e) => `${e.reason}, ${seconds(e.played_s)} played`,

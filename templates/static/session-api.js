@@ -15,6 +15,11 @@ export async function getSession(sessionId) {
   return (await ask(`/sessions/${sessionId}`, { cache: "no-store" })).json();
 }
 
+/** Silence at once; the answer says what was interrupted. */
+export async function interruptSession(session) {
+  return (await ask(session.interrupt_url, { method: "POST" })).json();
+}
+
 /** Survives the page that asks for it. */
 export async function deleteSession(sessionId) {
   await ask(`/sessions/${sessionId}`, { method: "DELETE", keepalive: true });

@@ -42,6 +42,13 @@ export class SettingsForm {
     return this.#form.elements.trailing_silence?.value ?? "";
   }
 
+  /** What an upload asks for besides its sound, as a query. */
+  get uploadQuery() {
+    const query = new URLSearchParams({ on_busy: this.#form.elements.on_busy.value });
+    if (this.trailingSilence !== "") query.set("trailing_silence", this.trailingSilence);
+    return query;
+  }
+
   /** The fields' own complaint, if any, is shown by the browser. */
   get isValid() {
     return this.#form.reportValidity();

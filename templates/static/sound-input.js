@@ -14,6 +14,15 @@ export function acceptSounds({ parts, frame, onSound, onRecord, onProblem }) {
   new Recorder(parts.record, parts.recordLabel, { onSound, onRecord, onProblem });
 }
 
+/** Why the browser gave no microphone. */
+export function microphoneProblem(error) {
+  const detail =
+    error.name === "NotAllowedError"
+      ? "The browser was not allowed to use it."
+      : "There is none that can be used.";
+  return new Problem({ title: "No microphone.", detail, code: error.name });
+}
+
 // A drag that enters over the player is the frame's until the veil lies between.
 function acceptDraggedOver(frame, show) {
   frame.addEventListener("load", () => {
@@ -56,11 +65,7 @@ class Recorder {
       this.#record(stream);
     } catch (error) {
       for (const track of stream?.getTracks() ?? []) track.stop();
-      const detail =
-        error.name === "NotAllowedError"
-          ? "The browser was not allowed to use it."
-          : "There is none that can be used.";
-      this.#onProblem(new Problem({ title: "No microphone.", detail, code: error.name }));
+      this.#onProblem(microphoneProblem(error));
     } finally {
       this.#isStarting = false;
     }

@@ -3,13 +3,21 @@
 import { curlLines, showCurlLines } from "./curl-lines.js";
 import { EventLog } from "./event-log.js";
 import { EventConnection } from "./events.js";
+import { LiveInput } from "./live-input.js";
 import { Problem } from "./problem.js";
-import { createSession, deleteSession, getSession, uploadSound } from "./session-api.js";
+import {
+  createSession,
+  deleteSession,
+  getSession,
+  interruptSession,
+  uploadSound,
+} from "./session-api.js";
 import { SettingsForm } from "./settings-form.js";
 import { acceptSounds } from "./sound-input.js";
 import { showFigures } from "./stats-list.js";
 
 const POLL_MS = 2000;
+const SPEAKING = ["preparing", "speaking", "buffering"];
 const OVER_TEXT = {
   deleted: "This session was deleted.",
   expired: "This session has expired.",
@@ -100,8 +108,9 @@ function take(event) {
   log.add("server", event.event, event);
   if (event.event === "started") {
     resetFigures();
-    part("figure-duration").textContent = seconds(event.duration);
+    if (event.duration !== null) part("figure-duration").textContent = seconds(event.duration);
   }
+  if (event.event === "complete") part("figure-duration").textContent = seconds(event.duration);
   if (event.event === "chunk") part("figure-chunks").textContent = String(event.index + 1);
 }
 
@@ -143,8 +152,7 @@ async function speak(file) {
   }
   if (session === null) await openSession();
   if (session === null) return;
-  const tail = form.trailingSilence;
-  const url = session.stream_url + (tail === "" ? "" : `?trailing_silence=${tail}`);
+  const url = `${session.stream_url}?${form.uploadQuery}`;
   uploadedAt = performance.now();
   showProgress(0);
   try {
@@ -156,6 +164,26 @@ async function speak(file) {
     showProblem(problem, problem.retryable ? () => speak(file) : null);
   }
   showProgress(null);
+}
+
+/** Where the microphone's sound goes, or null: there is no session. */
+async function liveUrl(rate) {
+  if (session === null) await openSession();
+  if (session === null) return null;
+  const url = new URL(session.audio_socket_url, location.href);
+  url.protocol = url.protocol.replace("http", "ws");
+  url.search = form.uploadQuery;
+  url.searchParams.set("rate", rate);
+  return url;
+}
+
+async function interrupt() {
+  try {
+    log.add("page", "interrupt", await interruptSession(session));
+  } catch (problem) {
+    log.add("page", "problem", { ...problem });
+    showProblem(problem);
+  }
 }
 
 window.addEventListener("message", ({ data, source }) => {
@@ -192,6 +220,7 @@ function showCurl() {
 function setState(state) {
   part("state").textContent = state;
   part("state").dataset.state = state;
+  part("interrupt").disabled = !SPEAKING.includes(state);
 }
 
 function resetFigures() {
@@ -243,6 +272,13 @@ acceptSounds({
   onRecord: () => showProblem(null),
   onProblem: showProblem,
 });
+new LiveInput(part("live"), {
+  openUrl: liveUrl,
+  onStart: () => showProblem(null),
+  onEvent: (event) => log.add("socket", event.event, event),
+  onProblem: showProblem,
+});
+part("interrupt").addEventListener("click", interrupt);
 part("settings").addEventListener("submit", (event) => {
   event.preventDefault();
   if (form.isValid) void openSession();

@@ -294,3 +294,41 @@ async def test_nothing_sticks_out(start_page: Page, width: int, height: int) -> 
     assert box is not None
     assert box["y"] + box["height"] <= height
     assert box["height"] >= 180
+
+
+async def test_the_microphone_is_spoken_while_it_is_heard(start_page: Page) -> None:
+    await start_page.click("#live")
+    await start_page.wait_for_selector("#live[aria-pressed=true]")
+    await until_state(start_page, "speaking")
+    assert await start_page.get_attribute("#live", "aria-pressed") == "true"
+    await start_page.click("#live")
+    await start_page.wait_for_selector("#live[aria-pressed=false]")
+    await until_logged(start_page, "ended")
+    await until_logged(start_page, "speech_ended")
+    await until_state(start_page, "idle")
+    assert not await start_page.is_visible("#problem")
+
+
+async def test_what_waits_is_interrupted_too(start_page: Page) -> None:
+    assert await start_page.is_disabled("#interrupt")
+    for _ in range(2):
+        await start_page.evaluate(DROP, [list(tone(3)), "long.wav"])
+        await until_logged(start_page, "uploaded")
+    await until_state(start_page, "speaking")
+    await start_page.click("#interrupt")
+    await until_logged(start_page, "interrupted")
+    await until_state(start_page, "idle")
+    assert await start_page.is_disabled("#interrupt")
+    assert not await start_page.is_visible("#problem")
+
+
+async def test_sound_that_comes_meanwhile_is_refused_where_that_is_wanted(
+    start_page: Page,
+) -> None:
+    await start_page.click("#settings-details summary")
+    await start_page.select_option("#on-busy", "reject")
+    await start_page.evaluate(DROP, [list(tone(20)), "long.wav"])
+    await until_state(start_page, "speaking")
+    await start_page.evaluate(DROP, [list(tone(1)), "other.wav"])
+    await start_page.wait_for_selector("#problem:not([hidden])")
+    assert "stream_active" in await start_page.inner_text("#problem-code")
