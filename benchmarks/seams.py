@@ -9,6 +9,7 @@ the next 1 is right, 0 a repetition, more a jump (a busy machine leaves out some
 import argparse
 import asyncio
 import base64
+import random
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -26,6 +27,8 @@ QUIET_S = 0.2
 # Pixels of the picture that is compared, each the mean of 8 x 8: the size of the blocks that are
 # encoded. Finer than that, two encodings of the same picture differ by their noise.
 SIDE = 64
+
+INTERRUPT = "(url) => fetch(url, { method: 'POST' })"
 
 # `window.shown`: every picture. step: mean difference in levels from the one before; level: mean;
 # covered: how opaque speech is; idle_s, talk_s: media times of the frames that were painted.
@@ -103,12 +106,17 @@ class Shown:
     level: float
 
 
-async def one(page: Page, session_id: str, sound: str, cycle: tuple[float, int]) -> list[Shown]:
+async def one(
+    page: Page, session_id: str, sound: str, cycle: tuple[float, int], interrupt_s: float | None
+) -> list[Shown]:
     """Speak once; what was shown from a second before it to a second after it."""
     await page.evaluate("window.shown.length = 0")
     await asyncio.sleep(1)
     await page.evaluate(SPEAK, [f"/sessions/{session_id}/stream", sound])
     await page.wait_for_function("window.musetalkPlayer.state === 'speaking'", polling=20)
+    if interrupt_s is not None:
+        await asyncio.sleep(interrupt_s)
+        await page.evaluate(INTERRUPT, f"/sessions/{session_id}/interrupt")
     await page.wait_for_function("window.musetalkPlayer.state === 'idle'", polling=20)
     await asyncio.sleep(1)
     seen = await page.evaluate("({ shown: window.shown, starts: window.musetalkPlayer.starts })")
@@ -140,10 +148,11 @@ def add(figures: Figures, shown: list[Shown], length: int) -> None:
                 figures.frames_on["out"][frames_on] += 1
 
 
-async def measure(count: int, seconds: float) -> Figures:
+async def measure(count: int, seconds: float, *, interrupted: bool) -> Figures:
     samples = babble(seconds)
     quiet = round(QUIET_S * RATE)
     samples[:quiet] = samples[-quiet:] = 0
+    moments = random.Random(1)
     sound, figures = base64.b64encode(wav(samples)).decode(), Figures()
     with running_server() as server:
         async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
@@ -156,7 +165,8 @@ async def measure(count: int, seconds: float) -> Figures:
                     fps * await page.evaluate("document.querySelector('#idle').duration")
                 )
                 for index in range(count + 1):
-                    shown = await one(page, session_id, sound, (fps, length))
+                    interrupt_s = moments.uniform(0, seconds - 0.5) if interrupted else None
+                    shown = await one(page, session_id, sound, (fps, length), interrupt_s)
                     if index:  # the first round warms server and browser up
                         add(figures, shown, length)
     return figures
@@ -166,11 +176,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--interrupted", action="store_true", help="each at a random moment")
     args = parser.parse_args()
-    figures = asyncio.run(measure(args.count, args.seconds))
+    figures = asyncio.run(measure(args.count, args.seconds, interrupted=args.interrupted))
     idle_p95 = float(np.quantile(figures.idle_steps, 0.95))
     print(f"{args.count} utterances; {len(figures.idle_steps)} steps of the loop")
-    print(f"the loop's own step: median {np.median(figures.idle_steps):.2f}, p95 {idle_p95:.2f}")
+    print(
+        f"the loop's own step: median {np.median(figures.idle_steps):.2f}, p95 {idle_p95:.2f}, "
+        f"most {max(figures.idle_steps):.2f} levels"
+    )
     for name, steps in (("into", figures.into), ("out", figures.out)):
         above = sum(step > idle_p95 for step in steps)
         print(
