@@ -122,7 +122,9 @@ class Renderer(Protocol):
         and shape suits the renderer.
 
         Frame k is shown from k/fps on. Frames past the end of the audio are silent. Asking for
-        frames piecewise or all at once gives the same rows.
+        frames piecewise or all at once gives the same rows. Live sound must have come as far as
+        `timeline.model_samples_needed(first + count, fps)`, or have ended; rows depend on nothing
+        beyond that, but a piece may hear what the one before could not yet.
         """
         ...
 

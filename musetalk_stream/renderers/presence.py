@@ -2,6 +2,7 @@
 
 import math
 import weakref
+from array import array
 from collections import deque
 from fractions import Fraction
 
@@ -99,8 +100,9 @@ class _SpeechCells:
         # Of the latest blocks: their power, on average and where it is least.
         self._blocks: deque[float] = deque(maxlen=_STEADY_BLOCKS)
         self._least: deque[float] = deque(maxlen=_STEADY_BLOCKS)
+        self._is_steady = False
         # Per cell heard:
-        self._power: list[float] = []
+        self._power = array("d")
         self._voiced = bytearray()
         self._steady = bytearray()
         # Per cell decided:
@@ -126,12 +128,19 @@ class _SpeechCells:
         samples = sound.listened(heard * CELL, upto * CELL)
         detected = self._activity.feed(samples)
         for power, is_voice in zip(_power(samples), detected.tolist(), strict=True):
-            if len(self._power) % _BLOCK == 0 and self._power:
-                self._blocks.append(sum(self._power[-_BLOCK:]) / _BLOCK)
-                self._least.append(min(self._power[-_BLOCK:]))
-            self._power.append(power)
             self._voiced.append(is_voice or self._is_soft_voice(power))
-            self._steady.append(self._is_steady())
+            self._steady.append(self._is_steady)
+            self._power.append(power)
+            if len(self._power) % _BLOCK == 0:
+                self._judge(self._power[-_BLOCK:])
+
+    def _judge(self, block: "array[float]") -> None:
+        """What the cells after this block are compared with."""
+        self._blocks.append(sum(block) / _BLOCK)
+        self._least.append(min(block))
+        self._is_steady = (
+            len(self._blocks) == _STEADY_BLOCKS and max(self._blocks) <= min(self._blocks) * _STEADY
+        )
 
     def _is_soft_voice(self, power: float) -> bool:
         """Soft speech, which the detector misses half of, in quiet."""
@@ -139,11 +148,6 @@ class _SpeechCells:
             len(self._least) > 0
             and power < _SOFT
             and power > _OVER_QUIET * max(_QUIET, min(self._least))
-        )
-
-    def _is_steady(self) -> bool:
-        return (
-            len(self._blocks) == _STEADY_BLOCKS and max(self._blocks) <= min(self._blocks) * _STEADY
         )
 
     def _is_speech(self, cell: int) -> bool:
