@@ -142,25 +142,30 @@ class _AudioSocket:
         """From its first sound to its end. What goes wrong with it is told once, and the rest of it
         is passed over; the connection stays."""
         request_id: str | None = None
+        is_over = False  # its end was said
         try:
             with admitted(self._request, self._session, self._options) as turn:
                 request_id = self._latest = turn.request_id
                 await self._say("accepted", request_id=request_id, epoch=turn.epoch)
-                if not await self._hear(turn, first):
+                if await self._hear(turn, first) is Word.CANCEL:
+                    await self._cancel_latest()
                     return
+                is_over = True
+                turn.speech.end()
         except MuseTalkStreamError as exc:
             if isinstance(exc.__cause__, _Mistake):
                 raise exc.__cause__ from None
             await self._tell(exc, request_id)
-            await self._pass_over()
+            if not is_over:
+                await self._pass_over()
             return
         its = described(self._session, turn.request_id)
         await self._say(
             "ended", request_id=request_id, duration=its["duration"], status=its["status"]
         )
 
-    async def _hear(self, turn: Turn, first: bytes) -> bool:
-        """False if it was cancelled meanwhile. Not to read is how a client is told to wait."""
+    async def _hear(self, turn: Turn, first: bytes) -> Word:
+        """How it ended. Not to read is how a client is told to wait."""
         said: bytes | Word | None = first
         while isinstance(said, bytes):
             await turn.speech.hear_pcm(said, self._form)
@@ -171,11 +176,7 @@ class _AudioSocket:
                 raise mistake.error from mistake  # which ends the utterance
         if said is None:
             raise aborted()
-        if said is Word.CANCEL:
-            await self._cancel_latest()
-            return False
-        turn.speech.end()
-        return True
+        return said
 
     async def _pass_over(self) -> None:
         """What still comes of an utterance that is not heard any more."""
