@@ -1,12 +1,14 @@
 // The session that is open, as commands for a terminal.
 
 /** `[what it does, the command]`, in the order in which one would use them. */
-export function curlLines(origin, session, settings, trailingSilence) {
+export function curlLines(origin, session, settings, upload) {
   const query = new URLSearchParams(settings);
   const base = `${origin}/sessions/${session.session_id}`;
-  const tail = Number(trailingSilence) > 0 ? `?trailing_silence=${trailingSilence}` : "";
+  const live = `-T - -H "Content-Type: audio/L16;rate=24000"`;
   return [
-    ["Speak", `curl -X POST "${base}/stream${tail}" -F "audio_file=@speech.mp3"`],
+    ["Speak", `curl -X POST "${base}/stream?${upload}" -F "audio_file=@speech.mp3"`],
+    ["Speak what arrives", `your-tts | curl -X POST ${live} "${base}/audio?${upload}"`],
+    ["Interrupt", `curl -X POST "${base}/interrupt"`],
     ["Watch the events", `curl -N "${base}/events"`],
     ["Look at the session", `curl "${base}"`],
     ["Look at all of them", `curl "${origin}/sessions/stats"`],

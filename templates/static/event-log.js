@@ -3,7 +3,7 @@
 const MAX_ROWS = 300;
 const OWN_WORDS = {
   started: (e) =>
-    `${seconds(e.duration)} at ${e.fps} fps, from avatar frame ${e.avatar_frame}${e.follows ? ", without a pause" : ""}`,
+    `${e.duration === null ? "still arriving," : seconds(e.duration)} at ${e.fps} fps, from avatar frame ${e.avatar_frame}${e.follows ? ", without a pause" : ""}`,
   chunk: (e) => `${seconds(e.start)} + ${seconds(e.duration)}`,
   complete: (e) => `${e.total_chunks} chunks, ${seconds(e.duration)}`,
   error: (e) => `${e.message} (${e.code})`,

@@ -2,6 +2,7 @@
 
 import { Problem } from "./problem.js";
 import { microphoneProblem } from "./sound-input.js";
+import { sentence } from "./words.js";
 
 const WORKLET = "/static/microphone-worklet.js";
 const MAX_BEHIND_BYTES = 1 << 20; // a connection that is ten seconds behind is none
@@ -72,13 +73,14 @@ export class LiveInput {
 
   #take(event, socket, over) {
     this.#parts.onEvent(event);
-    if (event.event === "error") {
-      over.abort();
-      this.#parts.onProblem(
-        new Problem({ title: "That was not heard.", detail: event.message, code: event.code }),
-      );
+    if (event.event === "accepted") return;
+    over.abort();
+    socket.close();
+    // To be interrupted is no failure.
+    if (event.event === "error" && event.code !== "utterance_ended") {
+      const detail = sentence(event.message);
+      this.#parts.onProblem(new Problem({ title: "Not heard.", detail, code: event.code }));
     }
-    if (event.event !== "accepted") socket.close();
   }
 
   #show(stop) {

@@ -8,7 +8,7 @@ import { exposeForDebugging } from "./debug.js";
 import { Lineup } from "./lineup.js";
 import { Notice } from "./notice.js";
 import { PlaybackReports } from "./playback-reports.js";
-import { Wakeup, nextDisplay, nextFrame } from "./signals.js";
+import { Wakeup, nextDisplay } from "./signals.js";
 import { MediaFailure, mediaSourceClass } from "./source.js";
 import { Stage } from "./stage.js";
 import { Talk } from "./talk.js";
@@ -177,7 +177,6 @@ function endCurrent(reason, failure = null, leave = () => lineup.end()) {
 async function rest(frame) {
   try {
     await stage.showIdle(frame);
-    await nextFrame(stage.idle, 100);
     talk.prepare();
   } catch (error) {
     debug.logError(error); // tried again for the next utterance, which says so if it fails

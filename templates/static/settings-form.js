@@ -37,15 +37,11 @@ export class SettingsForm {
     return Object.fromEntries(entries);
   }
 
-  /** Belongs to an upload, not to the session. */
-  get trailingSilence() {
-    return this.#form.elements.trailing_silence?.value ?? "";
-  }
-
   /** What an upload asks for besides its sound, as a query. */
   get uploadQuery() {
     const query = new URLSearchParams({ on_busy: this.#form.elements.on_busy.value });
-    if (this.trailingSilence !== "") query.set("trailing_silence", this.trailingSilence);
+    const { value } = this.#form.elements.trailing_silence;
+    if (value !== "" && value !== "0") query.set("trailing_silence", value);
     return query;
   }
 

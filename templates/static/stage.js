@@ -7,10 +7,14 @@ import { delay, nextFrame, watchFrames } from "./signals.js";
 const FIRST_PAINT_TIMEOUT_MS = 10_000;
 const PAINT_TIMEOUT_MS = 250;
 const SUDDEN_END_MS = 50;
+const WAIT_MS = 400;
+const NEXT_PAINT_MS = 100;
 const DISSOLVE_MS = 90; // as long as player.css says, and a moment
 const MAX_STEP = 2; // cycle frames; a larger one is seen as a jump
 // The loop may be a picture late, and timers are: what is added to a hold before it is given up.
 const HOLD_SLACK_S = 0.08;
+// Nothing dissolves where motion is unwelcome.
+const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Stage {
   #avatar;
@@ -104,6 +108,23 @@ export class Stage {
     this.#onIdleFrame.delete(tell);
   }
 
+  /**
+   * Should the loop come to `frame`, where speech is about to begin, before speech is there: it
+   * waits, for a moment at most. A still picture is less than a jump.
+   */
+  waitAt(frame, signal) {
+    const look = async (shown) => {
+      if (framesAhead(frame, shown, this.#avatar.cycle_length) > MAX_STEP) return;
+      this.#onIdleFrame.delete(look);
+      if (this.isSpeechShown || signal.aborted) return;
+      this.idle.pause();
+      await delay(WAIT_MS, signal);
+      if (!this.isSpeechShown) void this.playIdle();
+    };
+    this.#onIdleFrame.add(look);
+    signal.addEventListener("abort", () => this.#onIdleFrame.delete(look), { once: true });
+  }
+
   /** Show speech, whose current frame has been painted and is cycle frame `frame`, or is unknown. */
   showSpeech(frame) {
     const { cycle_length: length } = this.#avatar;
@@ -135,19 +156,19 @@ export class Stage {
 
   /** Swap back to the loop, on `frame` if it is known, else where the loop was left. */
   async showIdle(frame) {
-    let dissolved = null;
+    let swapped = null;
     if (this.isSpeechShown) {
       const isSudden = !this.talk.classList.contains("ending");
       if (frame !== null) this.park(frame);
       else this.talk.classList.add("ending");
       await this.#parked?.painted;
-      if (isSudden) await delay(SUDDEN_END_MS);
-      if (isSudden) dissolved = this.#dissolve();
+      if (isSudden && STILL.matches) await delay(SUDDEN_END_MS);
+      swapped = isSudden ? this.#dissolve() : nextFrame(this.idle, NEXT_PAINT_MS);
     }
     this.talk.classList.remove("shown", "ending");
     this.#parked = null;
     await Promise.race([this.playIdle(), delay(PAINT_TIMEOUT_MS)]);
-    await dissolved; // it shows its last picture until then
+    await swapped; // speech shows its last picture until then
   }
 
   // The swap that comes now takes a moment.

@@ -213,7 +213,7 @@ async function pollStats() {
 
 function showCurl() {
   if (session === null) return;
-  const lines = curlLines(location.origin, session, settings, form.trailingSilence);
+  const lines = curlLines(location.origin, session, settings, form.uploadQuery);
   showCurlLines(part("curl"), lines);
 }
 

@@ -75,6 +75,9 @@ export class Talk {
       if (first.mime === null) return endWithoutSpeech(first);
       this.#run = run;
       this.#stage.expectSpeech();
+      if (first.position === 0 && first.avatarFrame !== null) {
+        this.#stage.waitAt(first.avatarFrame, over.signal);
+      }
       first.load();
       let failure = null;
       feeding = this.#feed(source, run, over).catch((error) => {
