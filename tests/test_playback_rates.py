@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from fakes import wav
+from fakes import TINY_SIZE, read_marker, tone, wav
 from media import decoded
-from servers import ProcessServer, Serve
+from servers import Json, ProcessServer, Serve, Server
+from talking import RATE as PCM_RATE
+from talking import as_pcm, cut, send
 
 from musetalk_stream.avatar import Avatar, open_avatar
 from musetalk_stream.timeline import cycle_frame
@@ -146,3 +148,27 @@ async def test_only_lips_are_rendered(serve: Serve, fps: float, playback_fps: fl
     assert heard[-1]["duration"] == DURATION_S
     stats = (await server.client.get("/sessions/stats")).json()
     assert stats["engine"]["frames_rendered"] == math.ceil(DURATION_S * fps)
+
+
+async def numbers_shown(server: Server, events: list[Json]) -> list[int]:
+    frames, _ = decoded(await server.chunks(events))
+    return [read_marker(frame[:TINY_SIZE]) for frame in frames]
+
+
+@pytest.mark.parametrize(("fps", "playback_fps"), RATES)
+async def test_sound_that_arrives_slowly_gives_the_same_lips(
+    serve: Serve, fps: float, playback_fps: float
+) -> None:
+    """No frame is made before the lips on either side of it can be."""
+    server = await serve()
+    samples = tone(2.0, rate=PCM_RATE)
+    options = {"fps": fps, "playback_fps": playback_fps}
+    whole = await server.speak(await server.create(**options), wav(samples, PCM_RATE))
+    session_id = await server.create(**options)
+    async with server.events(session_id) as stream:
+        await stream.next()
+        answer = await send(server, session_id, cut(as_pcm(samples, order=">"), 1111, 0.005))
+        assert answer.status_code == 202, answer.text
+        slow = await stream.until_end()
+    assert slow[-1]["waited"] == whole[-1]["waited"] == 0
+    assert await numbers_shown(server, slow) == await numbers_shown(server, whole)
