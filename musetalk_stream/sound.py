@@ -80,6 +80,11 @@ class Sound:
     def duration_s(self) -> float:
         return self.num_ear / EAR_RATE
 
+    @property
+    def kept_s(self) -> float:
+        """What has not been forgotten, in whole blocks."""
+        return self._ear.kept / EAR_RATE
+
     def heard(self, start: int, stop: int) -> Samples:
         """Audio samples `start` … `stop-1` at 48 kHz; silence where there are none."""
         return self._ear.stretch(start, stop)
@@ -148,6 +153,11 @@ class _Track:
             self._filled += count
             place += count
             samples = samples[count:]
+
+    @property
+    def kept(self) -> int:
+        with self._lock:
+            return sum(len(block) for _, block in self._blocks)
 
     def stretch(self, start: int, stop: int) -> Samples:
         found = np.zeros(max(0, stop - start), np.float32)

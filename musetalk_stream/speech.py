@@ -183,7 +183,10 @@ class Speech:
             error = anew(file.broken_off) if file.broken_off else exc
             self.end(error)
             file.refuse(anew(error))
-            raise error from None
+            try:
+                raise error from None
+            finally:
+                del error  # which refers to this frame
         finally:
             file.refuse(UtteranceEnded(_NOBODY))
             self._tell()
