@@ -28,8 +28,8 @@ _MIN_FILL = Fraction(3, 4)
 CAPACITY_SHARE = 0.9
 # And for this share of what the encoders were measured to take with every core to themselves, in
 # which mouths are put into pictures: the rest is for sound, muxing, serving, and a renderer that
-# works on the same cores. With the built-in one, which moves lips on these threads, two cores were
-# measured to take 800; 20 sessions of 25 frames per second were held, and 24 were not.
+# works on the same cores. With the built-in one, which moves lips on these threads, 20 sessions of
+# 25 frames per second were held by two cores that take 800, and 24 were not.
 ENCODER_SHARE = 0.62
 
 
