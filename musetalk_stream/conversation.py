@@ -159,7 +159,7 @@ class Conversation:
         delivery = Delivery(mint_id(), self.epoch, self._options.playback_fps, self._phase)
         turn = Turn(speech, delivery, options, key)
         over = [each for each in self._turns.values() if not each.status.is_active]
-        for each in over[: len(over) - _KEPT + 1]:
+        for each in over[: max(0, len(over) - _KEPT + 1)]:
             del self._turns[each.request_id]
         self._turns[turn.request_id] = turn
         name = f"utterance-{turn.request_id[:8]}"
