@@ -191,6 +191,7 @@ class Speech:
             file.refuse(UtteranceEnded(_NOBODY))
             self._tell()
             await asyncio.wait([listened])
+            listened.exception()  # told already, or nobody is there to be told
             thread.join()
             # An exception refers to the frames it went through, and these to its future.
             del listened, outcome, listen

@@ -344,7 +344,7 @@ async def hear(
 @pytest.mark.parametrize("container", sorted(set(CONTAINERS) - {"mp3"}))
 @pytest.mark.parametrize("sizes", [[1, 100, 700], [5000]])
 async def test_a_container_that_arrives_is_the_whole_file(container: str, sizes: list[int]) -> None:
-    file = sound_file(speech_like(2.0), container, channels=2)
+    file = sound_file(speech_like(3.0), container, channels=2)
 
     async def look() -> None:
         if container in WHOLE_ONLY:
@@ -506,9 +506,10 @@ async def growing(its: Speech, data: bytes, bound: int | None) -> None:
     """Half a file, and then nothing for a long time."""
     with GrowingFile(max_pending_bytes=bound) as file:
         hearing = asyncio.create_task(its.hear_growing(file))
-        for place in range(0, len(data) // 2, 1000):
-            await file.room()
-            await file.write(data[place : place + 1000])
+        with suppress(UtteranceEnded):  # which is what the hearing raises
+            for place in range(0, len(data) // 2, 1000):
+                await file.room()
+                await file.write(data[place : place + 1000])
         await hearing
 
 
