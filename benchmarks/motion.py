@@ -70,7 +70,7 @@ def looked_up(pictures: Pictures, loop: Pictures, expected: list[int]) -> list[i
         near = [np.abs(picture - loop[(index + offset) % len(loop)]).mean() for offset in offsets]
         # Where the loop rests, neighbours are alike: what is expected counts if none is better.
         best = int(np.argmin(near))
-        found.append(offsets[best] if near[best] < 0.9 * near[3] else 0)
+        found.append(offsets[best] if near[best] < 0.75 * near[3] else 0)
     return found
 
 

@@ -24,6 +24,7 @@ from websockets.asyncio.client import ClientConnection, connect
 Json = dict[str, Any]
 
 RATE = 16_000
+STALL_TIMEOUT_S = 0.5  # that the server is to be started with
 _SESSION_HAS_GONE = 1001  # "going away" (RFC 6455, 7.4.1)
 _BYTES_PER_SECOND = 2 * RATE
 
@@ -164,6 +165,7 @@ class Sent:
     status: int = 0
     code: str = ""
     request_id: str = ""
+    sound_s: float | None = None  # of what is to be spoken if it is taken, where that is known
 
 
 @dataclass
@@ -178,6 +180,7 @@ class Schedule:
     statuses: list[str] = field(default_factory=list)  # of the session, whenever it was looked at
     utterances: list[Json] = field(default_factory=list)  # as the server lists them before the end
     deleted_early: bool = False
+    fps: float = 0.0
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
@@ -193,11 +196,12 @@ class Schedule:
 
     async def run(self) -> None:
         draw = self._random
-        options = {
+        options: Json = {
             "fps": draw.choice([10, 15, 25]),
             "chunk_duration": draw.choice([0.2, 0.5, 2]),
             "on_busy": draw.choice(["reject", "queue", "replace"]),
         }
+        self.fps = options["fps"]
         self._note(f"create {options}")
         self.session_id = await self.server.create(**options)
         self.all_pages = [self._page(plays=plays) for plays in (False, True, False)]
@@ -301,7 +305,7 @@ class Schedule:
         draw = self._random
         cuts = sorted(draw.sample(range(1, len(data)), k=draw.randint(1, 12)))
         pieces = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
-        pace = draw.choice([0, 0.3, 1, 1.5])  # of real time
+        pace = draw.choice([0, 0.3, 1, 2.5])  # of real time
         return [(piece, pace * len(piece) / _BYTES_PER_SECOND) for piece in pieces]
 
     async def _upload(self) -> None:
@@ -326,9 +330,15 @@ class Schedule:
             data, kind = wav(np.frombuffer(data, "<i2") / 32768, RATE), "audio/wav"
         elif draw.random() < 0.1:
             data = data[:-1]  # in the middle of a sample
-        how = f"stream of {len(data)} bytes of {kind}, {query}"
-        self._note(f"{how}, leaves {leaves_s}")
-        sending = self._post_body(sent := Sent(how), query, kind, self._pieces(data))
+        pieces = self._pieces(data)
+        if stalls := draw.random() < 0.1:
+            pieces[-1] = (pieces[-1][0], 2 * STALL_TIMEOUT_S)
+        how = f"stream of {len(data)} bytes of {kind}, {query}, {'stalls, ' * stalls}"
+        self._note(f"{how}leaves {leaves_s}")
+        sent = Sent(how)
+        if kind.startswith("audio/L16") and "trim_leading_silence" not in query:
+            sent.sound_s = len(data) / _BYTES_PER_SECOND + float(query.get("trailing_silence", 0))
+        sending = self._post_body(sent, query, kind, pieces)
         self._begin(sent, sending, leaves_s)
 
     async def _post_body(

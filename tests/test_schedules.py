@@ -6,6 +6,7 @@ A seed that failed is named with what was done to its session. SCHEDULES=17,42 r
 import asyncio
 import gc
 import logging
+import math
 import os
 import threading
 from collections import Counter
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 from fakes import NumberRenderer, tone, wav
-from schedules import Page, Schedule
+from schedules import STALL_TIMEOUT_S, Page, Schedule, Sent
 from servers import Serve, Server
 
 Json = dict[str, Any]
@@ -36,6 +37,7 @@ SENDERS_CODES = {
     "damaged_audio",
     "empty_audio",
     "upload_aborted",
+    "upload_stalled",
 }
 # Events that show something of an utterance, so that they may not come once it is dead.
 SHOWING = {"queued", "started", "first_frame", "chunk", "complete", "error"}
@@ -45,7 +47,9 @@ SHOWING = {"queued", "started", "first_frame", "chunk", "complete", "error"}
 async def test_random_conversations(
     serve: Serve, seeds: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = await serve(NumberRenderer(delay_s=0.002), max_queue=2, audio_stall_timeout_s=5)
+    server = await serve(
+        NumberRenderer(delay_s=0.002), max_queue=2, audio_stall_timeout_s=STALL_TIMEOUT_S
+    )
     # What the first utterance of a server starts is not what a conversation leaves.
     await server.speak(await server.create(), wav(tone(0.4)))
     await _delete_all(server)
@@ -111,6 +115,7 @@ def _check_page(page: Page) -> None:
     dead_epoch = -1
     over: set[str] = set()
     chunks = Counter[str]()
+    seconds = Counter[str]()
     started: set[str] = set()
     for _, event in page.events:
         name, request_id = event["event"], event.get("request_id")
@@ -128,9 +133,12 @@ def _check_page(page: Page) -> None:
             case "chunk":
                 assert request_id in started, f"{event} before its started"
                 assert event["index"] == chunks[str(request_id)], f"{event} is out of order"
+                assert event["start"] == pytest.approx(seconds[str(request_id)]), "a hole"
                 chunks[str(request_id)] += 1
+                seconds[str(request_id)] += event["duration"]
             case "complete":
                 assert event["total_chunks"] == chunks[str(request_id)]
+                assert event["duration"] == pytest.approx(seconds[str(request_id)])
                 over.add(str(request_id))
             case "error" | "cancelled":
                 over.add(str(request_id))
@@ -179,9 +187,20 @@ def _check_endings(schedule: Schedule, witness: Page) -> None:
                 ["complete", "cancelled"])  # fmt: skip
     for request_id, ended in endings.items():
         assert ended in possible, f"{request_id} ended as {ended}"
+    complete = {event["request_id"]: event for event in witness.of("complete")}
     for sent in schedule.sent:
         if sent.status == 202:
             assert sent.request_id in endings, f"{sent} was taken, and nobody was told"
+            if sent.sound_s is not None and sent.request_id in complete:
+                _check_length(sent, complete[sent.request_id], schedule.fps)
+
+
+def _check_length(sent: Sent, complete: Json, fps: float) -> None:
+    """What was sent is spoken, no more and no less, but for what had to be waited for."""
+    assert complete["ended_early"] is None
+    assert sent.sound_s is not None
+    frames = (sent.sound_s + complete["waited"]) * fps
+    assert complete["duration"] * fps == pytest.approx(math.ceil(frames - 1e-6)), sent
 
 
 def _check_order(schedule: Schedule, witness: Page) -> None:
