@@ -314,6 +314,14 @@ def speech_like(seconds: float, rate: int = EAR_RATE, seed: int = 1) -> Samples:
     return np.asarray(0.25 * syllables * (voice + noise), np.float32)
 
 
+def buzz(seconds: float, rate: int = EAR_RATE) -> Samples:
+    """A voice without pauses: a pitch and its overtones, swelling four times a second."""
+    instants = np.arange(round(seconds * rate)) / rate
+    overtones = sum(np.sin(2 * np.pi * 140 * k * instants) / k for k in range(1, 9))
+    swelling = 0.7 + 0.3 * np.sin(2 * np.pi * 4 * instants)
+    return np.asarray(0.2 * swelling * overtones, np.float32)
+
+
 WAV_FORMATS: dict[str, tuple[int, int]] = {  # name -> format tag, bits
     "u8": (1, 8),
     "s16": (1, 16),

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from fakes import EAR_RATE, make_avatar_folder, silence, sound_file, speech_like, tone, wav
+from fakes import EAR_RATE, buzz, make_avatar_folder, silence, sound_file, speech_like, tone, wav
 from media import decoded
 from safetensors.numpy import load_file
 from servers import Command, Json, ProcessServer, Server, free_port, launch, told
@@ -194,7 +194,7 @@ async def test_speech_moves_the_mouth_and_nothing_else(
     server: Server, store: Path, fps: float, playback_fps: float
 ) -> None:
     voice_s, duration_s = 0.5, 1.3
-    sound = np.concatenate([tone(voice_s, 220), silence(duration_s - voice_s)])
+    sound = np.concatenate([buzz(voice_s), silence(duration_s - voice_s)])
     found = await spoken(server, wav(sound), fps=fps, playback_fps=playback_fps)
     assert len(found.frames) == math.ceil(duration_s * playback_fps)
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 import pytest
-from fakes import any_sizes, arriving, model_sound, silence, speech_like
+from fakes import any_sizes, arriving, buzz, model_sound, silence, speech_like
 
 from musetalk_stream.renderers.presence import Presence
 from musetalk_stream.sound import Sound
@@ -19,11 +19,7 @@ RATES = [Fraction(5), Fraction(25, 2), Fraction(25), Fraction(30000, 1001), Frac
 
 
 def voice(seconds: float) -> Floats:
-    """A voice without pauses: a pitch and its overtones, swelling four times a second."""
-    instants = np.arange(round(seconds * MODEL_RATE)) / MODEL_RATE
-    overtones = sum(np.sin(2 * np.pi * 140 * k * instants) / k for k in range(1, 9))
-    swelling = 0.7 + 0.3 * np.sin(2 * np.pi * 4 * instants)
-    return np.asarray(0.2 * swelling * overtones, np.float32)
+    return buzz(seconds, MODEL_RATE)
 
 
 def quiet(seconds: float) -> Floats:
