@@ -111,6 +111,17 @@ def test_a_click_is_seen() -> None:
     assert not level[32:].any()
 
 
+@pytest.mark.parametrize("decibel", [-30, -45])
+def test_a_whisper_is_seen(decibel: float) -> None:
+    """Syllables of noise, which the detector alone does not take for voice."""
+    instants = np.arange(2 * MODEL_RATE) / MODEL_RATE
+    syllables = np.clip(np.sin(2 * np.pi * 4 * instants), 0, 1)
+    whisper = joined(quiet(1), np.asarray(syllables * hiss(2, decibel), np.float32), quiet(1))
+    level = shown(whisper)
+    assert (between(level, 1.1, 2.8) == 1).all()
+    assert not between(level, 3.4, 4).any()
+
+
 def test_speech_fades_at_its_edges() -> None:
     level = shown(joined(quiet(1), voice(1), quiet(1)))
     full = np.flatnonzero(level == 1)
