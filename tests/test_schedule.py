@@ -17,9 +17,10 @@ from musetalk_stream.schedule import (
     next_batch,
     next_chunk_frames,
     padded_size,
+    patience_s,
     usable_sizes,
 )
-from musetalk_stream.timeline import chunk_frames
+from musetalk_stream.timeline import EAR_RATE, chunk_frames, frames_covering, frames_ready
 
 FPS = Fraction(25)
 
@@ -52,6 +53,63 @@ def test_chunk_lengths(remaining: int, lead_s: float, speed: float, frames: int,
 )
 def test_a_busy_engine_starts_with_two_chunks(num_chunks: int, speed: float, may: bool) -> None:
     assert may_start(num_chunks, speed) == may
+
+
+@pytest.mark.parametrize(
+    ("ready", "lead_s", "speed", "may_wait", "frames", "why"),
+    [
+        (7, 0.0, 0.0, True, 0, "less than a part: wait"),
+        (8, 0.0, 0.0, True, 8, "the first chunk is one part"),
+        (15, 5.0, 20.0, True, 8, "whole parts"),
+        (17, 5.0, 20.0, True, 16, "as many as there are"),
+        (500, 5.0, 20.0, True, 48, "never more than a full chunk"),
+        (500, 0.5, 20.0, True, 8, "never more than the lead"),
+        (9, 0.0, 0.0, True, 8, "the tail is held back, and does not join"),
+        (7, 0.2, 5.0, False, 7, "before anyone stalls, what there is"),
+        (4, 0.2, 5.0, False, 4, "likewise"),
+        (3, 0.2, 5.0, False, 0, "too little for a chunk: silence must be added"),
+        (0, 0.2, 5.0, False, 0, "likewise"),
+    ],
+)
+def test_chunks_of_sound_that_goes_on(
+    ready: int, lead_s: float, speed: float, may_wait: bool, frames: int, why: str
+) -> None:
+    chosen = next_chunk_frames(
+        fps=FPS, remaining=ready, limit=48, lead_s=lead_s, speed=speed, goes_on=True,
+        may_wait=may_wait,
+    )  # fmt: skip
+    assert chosen == frames, why
+
+
+@pytest.mark.parametrize("fps", ["5", "12.5", "25", "29.97", "60"])
+def test_sound_that_goes_on_leaves_no_short_end(fps: str) -> None:
+    """Wherever it ends, and whatever was made before that was known."""
+    rate = Fraction(fps)
+    limit = chunk_frames(2.0, rate)
+    for num_ear in range(1, 5 * EAR_RATE, 4801):
+        ready, total = frames_ready(num_ear, rate), frames_covering(num_ear, rate)
+        for may_wait in (True, False):
+            made = 0
+            while count := next_chunk_frames(
+                fps=rate, remaining=ready - made, limit=limit, lead_s=1.0, speed=5.0, goes_on=True,
+                may_wait=may_wait,
+            ):  # fmt: skip
+                made += count
+            assert made == 0 or (total - made) / rate >= Fraction(1, 5)
+
+
+@pytest.mark.parametrize(
+    ("left_s", "speed", "patience"),
+    [
+        (1.0, 8.0, 1.0 - 0.04 - DELIVERY_MARGIN_S),
+        (0.5, 1.0, 0.5 - 0.32 - DELIVERY_MARGIN_S),
+        (0.2, 1.0, 0.2 - 0.32 - DELIVERY_MARGIN_S),
+    ],
+)
+def test_silence_is_made_before_viewers_run_dry(
+    left_s: float, speed: float, patience: float
+) -> None:
+    assert patience_s(fps=FPS, left_s=left_s, speed=speed) == pytest.approx(patience)
 
 
 def play(fps: Fraction, total: int, limit: int, speed: float) -> tuple[list[int], float]:

@@ -25,6 +25,7 @@ def test_before_anything_happened() -> None:
     figures = EngineStats().statistics(now_s=0.0)
     assert figures.frames_per_second == 0
     assert figures.first_chunk_p50_ms is figures.chunk_p95_ms is None
+    assert figures.first_painted_p50_ms is None
 
 
 def test_what_happened_is_counted() -> None:
@@ -32,10 +33,12 @@ def test_what_happened_is_counted() -> None:
     for made_in_s in (0.1, 0.2, 0.3):
         stats.chunk(made_in_s=made_in_s, frames=50, late=made_in_s > 0.25, now_s=100.0)
     stats.first_chunk(0.08)
+    stats.first_painted(0.21)
     figures = stats.statistics(now_s=101.0)
     assert (figures.chunks, figures.late_chunks) == (3, 1)
     assert (figures.chunk_p50_ms, figures.chunk_p95_ms) == (200.0, 300.0)
     assert figures.first_chunk_p50_ms == 80.0
+    assert figures.first_painted_p50_ms == figures.first_painted_p95_ms == 210.0
     assert figures.frames_per_second == 15.0
 
 
