@@ -181,6 +181,28 @@ async def test_a_sender_that_stalls(serve: Serve) -> None:
     await check_usable(server, session_id)
 
 
+async def test_a_sender_that_dribbles(serve: Serve) -> None:
+    """A sample now and then is no stall, but it is not waited for without an end either."""
+    server = await serve(max_audio_s=1)
+    session_id, is_over = await server.create(), asyncio.Event()
+
+    async def dribble() -> AsyncIterator[bytes]:
+        yield pcm(0.6)
+        while not is_over.is_set():
+            await asyncio.sleep(0.1)
+            yield bytes(2)
+
+    async with server.events(session_id) as events:
+        await events.next()
+        sending = asyncio.create_task(send(server, session_id, dribble()))
+        ended = (await events.until_end())[-1]
+        assert (ended["event"], ended["ended_early"]) == ("complete", "upload_stalled")
+        assert ended["waited"] > 1
+        is_over.set()
+        with contextlib.suppress(httpx.TransportError):
+            check_problem(await sending, 408, "upload_stalled", "1 s of silence")
+
+
 @pytest.mark.parametrize("kind", [L16, "audio/wav"])
 async def test_a_sender_that_sends_nothing(serve: Serve, kind: str) -> None:
     server = await serve(audio_stall_timeout_s=0.3)

@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import inspect
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -15,6 +18,11 @@ from test_bad_input import check_problem, check_usable
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.http11 import Response
+
+from musetalk_stream.web import audio_socket
+from musetalk_stream.web.audio_socket import Word
+
+PROTOCOL = Path(__file__).parents[1] / "docs/protocol.md"
 
 END, CANCEL = json.dumps({"event": "end"}), json.dumps({"event": "cancel"})
 
@@ -421,3 +429,13 @@ async def test_uploads_and_the_socket_share_one_queue(server: Server) -> None:
         await server.until_state(session_id, "idle")
     spoken = [its["request_id"] for its in await utterances(server, session_id)]
     assert spoken == [first, answer.json()["request_id"]]
+
+
+def test_its_words_are_documented() -> None:
+    section = PROTOCOL.read_text().partition("/audio/ws`\n")[2].partition("\n### ")[0]
+    for word in Word:
+        assert json.dumps({"event": word.value}) in section
+    said = re.findall(r'_say\(\s*"(\w+)"', inspect.getsource(audio_socket))
+    assert len(said) >= 4
+    for name in said:
+        assert f"| `{name}` |" in section, name

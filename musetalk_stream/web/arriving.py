@@ -7,14 +7,14 @@ from typing import Any
 
 from aiohttp import web
 
-from ..errors import MuseTalkStreamError
+from ..errors import MuseTalkStreamError, UploadStalled
 from ..growing_file import GrowingFile
 from ..listening import PcmFormat
 from ..options import SpeechOptions
 from ..sessions import Session
 from ..speech import Speech
 from ..turn import Turn
-from .context import services
+from .context import CONFIG, services
 from .uploads import aborted, storage_errors
 
 # A file of which all has come by then is looked at as a whole before it is spoken, so that a
@@ -43,19 +43,33 @@ def described(its: Session, request_id: str) -> dict[str, Any]:
     return next(each for each in its.utterances() if each["request_id"] == request_id)
 
 
-async def hear_pcm(pieces: AsyncGenerator[bytes, None], form: PcmFormat, speech: Speech) -> None:
-    """Whoever sends faster than it is spoken waits. Raises what `pieces` and `speech` do."""
+def require_pace(request: web.Request, speech: Speech) -> None:
+    """A sender of which a little comes now and then is waited for with silence, but not for ever:
+    for no longer in all than an utterance may be. Raises UploadStalled."""
+    longest_s = request.app[CONFIG].upload.max_audio_s
+    if speech.waited_s > longest_s:
+        raise UploadStalled(f"the sound came so slowly that {longest_s:g} s of silence are in it")
+
+
+async def hear_pcm(
+    request: web.Request, pieces: AsyncGenerator[bytes, None], form: PcmFormat, speech: Speech
+) -> None:
+    """Whoever sends faster than it is spoken waits. Raises what `pieces` and `speech` do, and
+    UploadStalled."""
     async with aclosing(pieces):
         async for data in pieces:
+            require_pace(request, speech)
             await speech.hear_pcm(data, form)
     speech.end()
 
 
-async def hear_container(pieces: AsyncGenerator[bytes, None], speech: Speech) -> None:
+async def hear_container(
+    request: web.Request, pieces: AsyncGenerator[bytes, None], speech: Speech
+) -> None:
     """Hear a file while it arrives, if that takes longer than a moment. Nobody is held back: its
     size is limited, and clients that send files give up on servers that do not read. Likewise."""
     with GrowingFile() as file:
-        receiving = asyncio.create_task(_receive(pieces, file), name="receiving")
+        receiving = asyncio.create_task(_receive(request, pieces, file, speech), name="receiving")
         hearing: asyncio.Task[None] | None = None
         try:
             await asyncio.wait([receiving], timeout=_AT_ONCE_S)
@@ -80,11 +94,14 @@ async def hear_container(pieces: AsyncGenerator[bytes, None], speech: Speech) ->
             await _end(receiving, hearing)
 
 
-async def _receive(pieces: AsyncGenerator[bytes, None], file: GrowingFile) -> None:
+async def _receive(
+    request: web.Request, pieces: AsyncGenerator[bytes, None], file: GrowingFile, speech: Speech
+) -> None:
     try:
         with storage_errors():
             async with aclosing(pieces):
                 async for data in pieces:
+                    require_pace(request, speech)
                     await file.write(data)
         file.finish()
     except MuseTalkStreamError as exc:

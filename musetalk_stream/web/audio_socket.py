@@ -22,7 +22,7 @@ from ..options import SpeechOptions, speech_options
 from ..sessions import Session
 from ..sse import PING_S
 from ..turn import Turn
-from .arriving import admitted, described
+from .arriving import admitted, described, require_pace
 from .context import CONFIG, session
 from .event_stream import give_up_on_silence
 from .parameters import pcm_format
@@ -168,6 +168,7 @@ class _AudioSocket:
         """How it ended. Not to read is how a client is told to wait."""
         said: bytes | Word | None = first
         while isinstance(said, bytes):
+            require_pace(self._request, turn.speech)
             await turn.speech.hear_pcm(said, self._form)
             try:
                 said = await self._next(self._stall_timeout_s)

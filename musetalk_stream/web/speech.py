@@ -35,7 +35,7 @@ async def upload(request: web.Request) -> web.Response:
         await throw_away(pieces)
         return _accepted(its, said, is_replayed=True)
     with admitted(request, its, options, key) as turn:
-        await hear_container(pieces, turn.speech)
+        await hear_container(request, pieces, turn.speech)
     return _accepted(its, turn)
 
 
@@ -57,9 +57,9 @@ async def stream_audio(request: web.Request) -> web.Response:
         return _accepted(its, said, is_replayed=True)
     with admitted(request, its, options, key) as turn:
         if form:
-            await hear_pcm(pieces, form, turn.speech)
+            await hear_pcm(request, pieces, form, turn.speech)
         else:
-            await hear_container(pieces, turn.speech)
+            await hear_container(request, pieces, turn.speech)
     return _accepted(its, turn)
 
 
