@@ -32,8 +32,8 @@ def admitted(
 
     Raises SessionGone, StreamActive, QueueFull, RendererLost, AtCapacity, and what the block does.
     """
+    services(request).registry.renew_share(its)  # first: what it refuses must interrupt nothing
     with its.admit(options, key=key) as turn:
-        services(request).registry.renew_share(its)
         yield turn
 
 
