@@ -139,7 +139,7 @@ class Speech:
             error = EmptyAudio("there is no sound: 0 samples")
         self._finish(error)
         if error is not None and early is None:
-            raise error
+            raise self._why_it_ended()
 
     async def hear_growing(self, file: GrowingFile) -> None:
         """A container, while it arrives or when it is there, to its end.
@@ -169,8 +169,8 @@ class Speech:
             asyncio.run_coroutine_threadsafe(self._take_in_turn(file, ear, model), loop).result()
 
         outcome: Future[None] = Future()
-        listen = partial(_listen, file, self._limits.max_audio_s, hand_on, outcome)
-        thread = threading.Thread(target=listen, name="listener")
+        listen = partial(_listen, file, self._limits.max_audio_s, hand_on)
+        thread = threading.Thread(target=_run, args=(listen, outcome), name="listener")
         thread.start()
         listened = asyncio.wrap_future(outcome)
         try:
@@ -194,7 +194,7 @@ class Speech:
             listened.exception()  # told already, or nobody is there to be told
             thread.join()
             # An exception refers to the frames it went through, and these to its future.
-            del listened, outcome, listen
+            del listened, outcome, listen, hand_on
 
     async def _take_in_turn(self, file: GrowingFile, ear: Samples, model: Samples) -> None:
         # Once all of a file is there, who sent it need not wait for what is left of it.
@@ -224,11 +224,13 @@ class Speech:
             ear, model = self._leading.feed(ear, model)
         self._add(ear, model)
         if is_too_long:
-            error = AudioTooLong(
-                f"the audio is longer than the limit of {limit_s:g} s; what came before is spoken"
+            self._finish(
+                AudioTooLong(
+                    f"the audio is longer than the limit of {limit_s:g} s; "
+                    "what came before is spoken"
+                )
             )
-            self._finish(error)
-            raise error
+            raise self._why_it_ended()
 
     def _model_room(self) -> int:
         return math.ceil(self._limits.max_audio_s * MODEL_RATE) - self._num_listened
@@ -257,6 +259,11 @@ class Speech:
             self._file.refuse(anew(error))
         self._tell()
 
+    def _why_it_ended(self) -> MuseTalkStreamError:
+        """To be raised; what is kept must not refer to the frames that an error has left."""
+        assert self.ended_early is not None
+        return anew(self.ended_early)
+
     def _check_open(self) -> None:
         if self._is_closed:
             raise UtteranceEnded(_NOBODY)
@@ -264,7 +271,7 @@ class Speech:
     def _check_arriving(self) -> None:
         self._check_open()
         if self.ended_early is not None:
-            raise anew(self.ended_early)
+            raise self._why_it_ended()
         assert not self.has_ended, "sound came after its end"
 
     # --- who speaks
@@ -323,11 +330,19 @@ class Speech:
         self._news = asyncio.Event()
 
 
+def _run(function: Callable[[], None], outcome: Future[None]) -> None:
+    try:
+        function()
+    except BaseException as exc:  # handed on to whoever awaits it
+        outcome.set_exception(exc)
+    else:
+        outcome.set_result(None)
+    finally:
+        del outcome  # which refers to the error, and that to this frame
+
+
 def _listen(
-    file: GrowingFile,
-    max_duration_s: float,
-    hand_on: Callable[[Samples, Samples], None],
-    outcome: Future[None],
+    file: GrowingFile, max_duration_s: float, hand_on: Callable[[Samples, Samples], None]
 ) -> None:
     """On a thread: decode a file while it arrives, and hand on what can be said."""
     ears: list[Samples] = []
@@ -341,16 +356,11 @@ def _listen(
             hand_on(ear, model)
 
     try:
-        try:
-            with closing(decoded_while_arriving(file, max_duration_s=max_duration_s)) as pieces:
-                for ear, model in pieces:
-                    ears.append(ear)
-                    models.append(model)
-                    if not file.has_more() or sum(map(len, ears)) >= _HANDED_ON:
-                        all_of_it()
-        finally:
-            all_of_it()  # before the damage, too
-    except BaseException as exc:  # handed on to whoever awaits it
-        outcome.set_exception(exc)
-    else:
-        outcome.set_result(None)
+        with closing(decoded_while_arriving(file, max_duration_s=max_duration_s)) as pieces:
+            for ear, model in pieces:
+                ears.append(ear)
+                models.append(model)
+                if not file.has_more() or sum(map(len, ears)) >= _HANDED_ON:
+                    all_of_it()
+    finally:
+        all_of_it()  # before the damage, too

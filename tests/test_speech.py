@@ -1,9 +1,11 @@
 """Sound while it arrives: the same as the whole, held back where it must be, and let go of."""
 
 import asyncio
+import gc
 import io
 import random
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from fractions import Fraction
@@ -564,6 +566,56 @@ async def test_who_vanishes_takes_the_thread_along() -> None:
             assert not listener_threads()
             with pytest.raises(UtteranceEnded):
                 await file.write(b"more")
+
+
+# --- let go of
+
+
+async def send_pcm(its: Speech, file: bytes) -> None:
+    await its.hear_pcm(file[HEADER:] + b"\1", PcmFormat(EAR_RATE))
+    its.end()
+
+
+async def send_half(its: Speech, file: bytes, then: Callable[[GrowingFile], None]) -> None:
+    with GrowingFile() as arriving:
+        hearing = asyncio.create_task(its.hear_growing(arriving))
+        await arriving.write(file[: len(file) // 2])
+        await eventually(lambda: its.sound is not None)
+        then(arriving)
+        try:
+            await hearing
+        finally:
+            del hearing
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        send_pcm,
+        lambda its, file: send_half(its, file, lambda arriving: arriving.finish()),
+        lambda its, file: send_half(its, file, lambda arriving: arriving.abort(UploadStalled("-"))),
+        lambda its, file: send_half(its, file, lambda arriving: its.close()),
+    ],
+    ids=["within a sample", "cut off", "stalled", "interrupted"],
+)
+async def test_what_went_wrong_does_not_keep_the_sound(
+    send: Callable[[Speech, bytes], Coroutine[Any, Any, None]],
+) -> None:
+    """Errors refer to the frames they went through; a circle would wait for the collector."""
+    with decoders() as workers:
+        its = Speech(SpeechOptions(), UploadConfig(), workers)
+        gc.collect()
+        gc.disable()
+        try:
+            with suppress(MuseTalkStreamError):
+                await send(its, wav(tone(1.0)))
+            assert its.sound is not None
+            kept = weakref.ref(its), weakref.ref(its.sound)
+            del its
+            await asyncio.sleep(0.01)
+            assert [reference() for reference in kept] == [None, None]
+        finally:
+            gc.enable()
 
 
 # --- whole files
