@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from fakes import tone, wav
-from servers import Json, Serve, Server
+from fakes import NumberRenderer, tone, wav
+from servers import Begin, Json, Serve, Server
 from talking import RATE, Held, pcm, send, until_arriving, utterances
 from test_bad_input import check_problem, check_usable
 from websockets.asyncio.client import ClientConnection, connect
@@ -316,6 +316,19 @@ async def test_a_session_that_ends(server: Server, when: str) -> None:
             await socket.say(pcm(0.6))
             await socket.hear()
         await server.client.delete(f"/sessions/{session_id}")
+        assert await socket.until_closed() == (1001, "the session has ended")
+
+
+async def test_a_server_that_stops(begin: Begin) -> None:
+    starting = await begin(NumberRenderer())
+    await starting.readiness.settled()
+    server = starting.server
+    async with opened(server, await server.create()) as socket:
+        await socket.say(pcm(0.6))
+        await socket.hear()
+        await server.hang_up()
+        async with asyncio.timeout(5):
+            await starting.runner.cleanup()
         assert await socket.until_closed() == (1001, "the session has ended")
 
 
