@@ -6,7 +6,7 @@ const FULL_MS = 500;
 
 /**
  * Until `signal` aborts. `changed`: notified when there is more to append. `nextOf(utterance)`: the
- * one that is to follow it, or null. `onAppended({utterance, chunk})`. Raises MediaFailure.
+ * one that is to follow it, or null. `onAppended({utterance, offset, chunk})`. Raises MediaFailure.
  */
 export async function feed({ source, run, changed, signal, nextOf, onNext, onAppended }) {
   while (!signal.aborted) {
@@ -20,8 +20,9 @@ export async function feed({ source, run, changed, signal, nextOf, onNext, onApp
       else await changed.wait(signal);
     } else if (await source.append(chunk.bytes, offset)) {
       if (signal.aborted) return;
+      if (!run.has(utterance)) continue; // dropped meanwhile: it is cut out again
       utterance.queue.markAppended(chunk);
-      onAppended({ utterance, chunk });
+      onAppended({ utterance, offset, chunk });
       changed.notify();
     } else await delay(FULL_MS, signal); // full: playback makes room
   }

@@ -41,12 +41,24 @@ export class Run {
     this.#places.push({ utterance, offset: this.end });
   }
 
-  /** `utterance`, not reached yet, is not wanted any more; neither is what is behind it. */
+  has(utterance) {
+    return this.#indexOf(utterance) >= 0;
+  }
+
+  /**
+   * `utterance`, not reached yet, is not wanted any more, and what is behind it not here: those
+   * that leave.
+   */
   drop(utterance) {
-    const index = this.#places.findIndex((place) => place.utterance === utterance);
-    if (index <= this.#at) return;
-    const [{ offset }] = this.#places.splice(index);
-    this.#cutFrom = Math.min(this.#cutFrom ?? offset, offset);
+    const index = this.#indexOf(utterance);
+    if (index <= this.#at) return [];
+    const dropped = this.#places.splice(index);
+    this.#cutFrom = Math.min(this.#cutFrom ?? Infinity, dropped[0].offset);
+    return dropped.map((place) => place.utterance);
+  }
+
+  #indexOf(utterance) {
+    return this.#places.findIndex((place) => place.utterance === utterance);
   }
 
   /** From where on the source holds what is not wanted, once; null: nowhere. */

@@ -96,8 +96,7 @@ export class Talk {
       over.abort();
       this.#video.pause();
       await Promise.race([feeding, delay(FEED_END_MS)]);
-      // What was appended and not reached is to be played by the next source.
-      for (const utterance of run.ahead) utterance.queue.startFrom(utterance.from);
+      run.ahead.forEach(beginAfresh);
     }
   }
 
@@ -113,7 +112,7 @@ export class Talk {
   #watch(utterance, run, over) {
     const act = () => {
       if (run.current.utterance === utterance) over.abort();
-      else run.drop(utterance);
+      else run.drop(utterance).forEach(beginAfresh);
     };
     utterance.signal.addEventListener("abort", act, { signal: over.signal });
     if (utterance.signal.aborted) act();
@@ -131,9 +130,8 @@ export class Talk {
         this.#watch(utterance, run, over);
         this.#stage.unpark();
       },
-      onAppended: ({ utterance, chunk }) => {
+      onAppended: ({ utterance, offset, chunk }) => {
         this.#counters.appended += 1;
-        const { offset } = run.last;
         this.#onAppended({ utterance, index: chunk.index, offset, buffered: source.buffered });
       },
     });
@@ -286,6 +284,11 @@ export class Talk {
     if (utterance.error) return "error";
     return queue.appended > 0 ? "complete" : "empty";
   }
+}
+
+// What was appended and not reached is to be played by another source.
+function beginAfresh({ queue, from }) {
+  queue.startFrom(from);
 }
 
 function endWithoutSpeech(utterance) {

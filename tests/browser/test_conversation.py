@@ -202,7 +202,11 @@ async def test_one_is_cancelled_and_the_others_are_heard(open_player: OpenPlayer
     await player.until_heard(ids[2])
     await player.until("idle")
     await assert_heard_whole(player, ids[0], seconds=1.6)
-    await assert_heard_whole(player, ids[2], seconds=0.8)
+    over = await ended(player)
+    assert (over[ids[1]]["reason"], over[ids[1]]["played_ms"]) == ("cancelled", 0)
+    assert over[ids[2]]["reason"] == "complete"
+    assert over[ids[2]]["played_s"] == pytest.approx(0.8, abs=0.05)
+    assert (await player.read("counters"))["recoveries"] == 0
     shown = {f["request_id"] for f in await player.read("frames") if f["video"] == "talk"}
     assert shown == {ids[0], ids[2]}
 
@@ -245,6 +249,26 @@ async def assert_joined(player: PlayerPage, ids: list[str]) -> None:
     assert last == sorted(set(last))
     counters = await player.read("counters")
     assert counters["skipped"] == counters["jumps"] == counters["recoveries"] == 0
+
+
+async def test_a_player_that_is_taken_away_in_a_queue(open_player: OpenPlayer) -> None:
+    player = await open_player(init_script=APP)
+    ids = [await player.queue(tone(each)) for each in (1, 2, 0.8)]
+    await player.until_heard(ids[1], 0.5)
+    await player.page.evaluate(
+        """() => { const talk = document.getElementById("talk");
+                   talk.removeAttribute("src"); talk.load(); }"""
+    )
+    await player.until_heard(ids[2])
+    await player.until("idle")
+    over = await ended(player)
+    assert [over[each]["reason"] for each in ids] == ["complete"] * 3
+    assert over[ids[1]]["played_s"] == pytest.approx(2, abs=0.05)
+    frames = await player.frames(ids[1])
+    # It goes on where it was, not where it began.
+    assert all(later - earlier > -15 for earlier, later in pairwise(frames))
+    counters = await player.read("counters")
+    assert (counters["recoveries"], counters["utterances"]) == (1, 3)
 
 
 async def test_an_app_interrupts_without_http(open_player: OpenPlayer) -> None:

@@ -357,8 +357,8 @@ async def test_run_places_utterances_behind_one_another(page: Any) -> None:
             log.push([1.99, 1.9985, 2.59, 9].map((time) => run.placeAt(time).utterance.name));
             log.push(run.moveTo(1).length, run.moveTo(2.1).map(({ name }) => name));
             log.push(run.current.utterance.name, run.current.offset);
-            run.drop(a); // heard already
-            run.drop(c);
+            log.push(run.drop(a).length); // heard already
+            log.push(run.drop(c).length, run.has(c));
             log.push(run.takeCut(), run.takeCut(), run.last.utterance.name);
             run.add(d);
             log.push(run.moveTo(3).map(({ name }) => name), run.end);
@@ -367,7 +367,7 @@ async def test_run_places_utterances_behind_one_another(page: Any) -> None:
     )
     assert log == [
         *(2.6, ["b", "c"], ["a", "b", "b", "c"], 0, ["b"], "b", 2),
-        *(2.6, None, "b", ["d"], pytest.approx(3.6)),
+        *(0, 1, False, 2.6, None, "b", ["d"], pytest.approx(3.6)),
     ]
 
 
