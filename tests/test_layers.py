@@ -47,7 +47,8 @@ OWNERS = {
               "blend", "encode", "prepare", "renderers", "models"},
     "asyncio": {"cli", "web", "sessions", "conversation", "turn", "utterance", "speech",
                 "growing_file", "readying", "batcher", "store", "events", "workers", "jobs"},
-    "threading": {"sound", "growing_file", "speech", "batcher", "workers", "prepare"},
+    "threading": {"sound", "growing_file", "speech", "batcher", "workers", "prepare",
+                  "renderers"},
     "subprocess": {"prepare"},
 }  # fmt: skip
 RANK = {module: row for row, modules in enumerate(LAYERS) for module in modules}
