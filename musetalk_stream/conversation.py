@@ -32,6 +32,7 @@ from .sse import Event
 from .timeline import CyclePhase
 from .turn import Turn, mint_id
 from .utterance import may_begin, perform
+from .viewing import Viewing, got_chunk, moved_up
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +41,6 @@ _TRY_AGAIN_S = 1  # what whoever finds the queue full is told to wait
 _LOOK_AGAIN_S = 10.0  # whoever waits for sound does so, though nothing has told it to
 # How long a first chunk takes where none has been measured yet.
 _FIRST_CHUNK_GUESS_S = 0.1
-# From an interruption until the player shows the loop again: a message, a fade, a dissolve.
-_RETURN_S = 0.2
 # What is told of an utterance while it is spoken; of one that is stopped, no more.
 _OF_SPEECH = ("queued", "started", "first_frame", "chunk", "complete", "error")
 
@@ -79,8 +78,9 @@ class Conversation:
         self._events = events
         self._max_queue = max_queue
         manifest = avatar.manifest
-        self._phase = CyclePhase(0, time.monotonic(), manifest.fps, manifest.cycle_length)
-        self._free_s = 0.0  # when the player has returned from what was interrupted
+        self._viewing = Viewing(
+            CyclePhase(0, time.monotonic(), manifest.fps, manifest.cycle_length)
+        )
         # Bounded: max_queue + 1 that are active, and _KEPT that are over.
         self._turns: dict[str, Turn] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -156,7 +156,7 @@ class Conversation:
 
     def _enqueue(self, options: SpeechOptions, key: str | None) -> Turn:
         speech = Speech(options, self._engine.limits, self._engine.decoders)
-        delivery = Delivery(mint_id(), self.epoch, self._options.playback_fps, self._phase)
+        delivery = Delivery(mint_id(), self.epoch, self._options.playback_fps, self._viewing.phase)
         turn = Turn(speech, delivery, options, key)
         over = [each for each in self._turns.values() if not each.status.is_active]
         for each in over[: max(0, len(over) - _KEPT + 1)]:
@@ -220,8 +220,7 @@ class Conversation:
         try:
             spoken = await perform(utterance, self._engine, partial(self._tell, turn), delivery)
             turn.advance(Trigger.FINISH if spoken else Trigger.FAIL)
-            if (ends_s := delivery.viewers_run_dry_s) is not None:
-                self._phase = delivery.phase.moved_to(delivery.next_cycle_frame, ends_s)
+            self._viewing.ended(delivery)
         finally:
             delivery.has_ended = True
             self._ended_s[turn.request_id] = self.last_spoken_s = time.monotonic()
@@ -241,8 +240,7 @@ class Conversation:
         if before and before.status is TurnState.COMPLETE and _is_seen_at(before, visible_at_s):
             delivery.start_after(before.delivery)
         else:
-            visible_at_s = max(visible_at_s + delivery.prebuffer_s, self._free_s)
-            delivery.start(self._phase, visible_at_s)
+            self._viewing.begin(delivery, visible_at_s)
 
     def _before(self, turn: Turn) -> Turn | None:
         """The last one before it of which there was anything to be seen."""
@@ -284,7 +282,7 @@ class Conversation:
             {"event": "interrupted", "epoch": self.epoch, "request_ids": list(request_ids)}
         )
         self.epoch += 1
-        self._return_to_loop(turns, now_s)
+        self._viewing.stopped([turn.delivery for turn in turns], now_s)
         for turn in turns:
             self._stop(turn, Trigger.INTERRUPT)
             if turn is not heard:
@@ -299,32 +297,15 @@ class Conversation:
         if not _can_be_stopped(turn, now_s):
             return
         self._tell_cancelled(turn)
-        later = [d for d in self.deliveries if (d.watched_since_s or 0.0) > now_s]
-        left_s = (turn.delivery.watched_until_s or now_s) - now_s
-        for delivery in later if turn.delivery not in later else []:
-            delivery.watched_since_s = max(now_s, (delivery.watched_since_s or 0.0) - left_s)
-        if turn.delivery.watched_since_s is not None and turn.delivery not in later:
-            self._return_to_loop([turn], now_s)
+        its, known = turn.delivery, self.deliveries
+        if its.watched_since_s is not None and its.watched_since_s <= now_s:
+            self._viewing.stopped([its], now_s)
+            moved_up(known[known.index(its) + 1 :], its, now_s)
         self._stop(turn, Trigger.CANCEL)
 
     def _tell_cancelled(self, turn: Turn) -> None:
         event = {"event": "cancelled", "request_id": turn.request_id, "epoch": turn.epoch}
         self._tell(turn, event)
-
-    def _return_to_loop(self, turns: list[Turn], now_s: float) -> None:
-        """Where the placeholder goes on when these are stopped: where viewers were cut, or where it
-        was before if they had not begun to see them."""
-        begun = [turn.delivery for turn in turns if turn.delivery.chunks]
-        if not begun:
-            return
-        first = begun[0]
-        position_s = first.position_s(now_s)
-        if first.watched_since_s is not None and position_s:
-            frame = first.cycle_frame(int(position_s * first.fps))
-            self._phase = first.phase.moved_to(frame, now_s)
-            self._free_s = now_s + _RETURN_S
-        elif not first.follows:
-            self._phase = first.phase
 
     def _stop(self, turn: Turn, trigger: Trigger) -> None:
         was_speaking = turn.status is TurnState.SPEAKING
@@ -349,22 +330,12 @@ class Conversation:
 
     def placeholder_at(self, avatar_frame: int) -> None:
         """The player says which cycle frame its placeholder shows now."""
-        self._phase = self._phase.moved_to(avatar_frame, time.monotonic())
+        self._viewing.placeholder_at(avatar_frame, time.monotonic())
 
     def watched(self, event: Event) -> None:
-        """A subscriber gets a chunk: if it is the first of its utterance, viewers see it as soon
-        as they have seen the utterance before it."""
-        if event["event"] != "chunk":
-            return
-        now_s, busy_s = time.monotonic(), 0.0
-        for delivery in self.deliveries:
-            if delivery.request_id == event["request_id"]:
-                if delivery.watched_since_s is None:
-                    starts_s = now_s + PLAYER_DELAY_S
-                    starts_s += 0.0 if delivery.follows else delivery.prebuffer_s
-                    delivery.watched_since_s = max(starts_s, busy_s)
-                return
-            busy_s = max(busy_s, delivery.watched_until_s or 0.0)
+        """A subscriber gets an event."""
+        if event["event"] == "chunk":
+            got_chunk(self.deliveries, event["request_id"], time.monotonic())
 
     def playback_started(self, request_id: str, *, ago_s: float) -> None:
         """A player has shown its first frame; the first to say so counts. Raises

@@ -34,6 +34,8 @@ Tell = Callable[[Event], object]
 
 # Whoever waits for sound looks again after this long, though nothing has told it to.
 _LOOK_AGAIN_S = 10.0
+# Likewise whoever is far enough ahead: what was before may be cancelled.
+_LEAD_MAY_CHANGE_S = 0.25
 
 
 async def perform(utterance: Utterance, engine: Engine, tell: Tell, delivery: Delivery) -> bool:
@@ -82,7 +84,7 @@ async def run_utterance(
             began = time.monotonic()
             lead_s = (delivery.runs_dry_s or began) - began
             if lead_s > engine.max_lead_s:
-                await asyncio.sleep(lead_s - engine.max_lead_s)
+                await asyncio.sleep(min(lead_s - engine.max_lead_s, _LEAD_MAY_CHANGE_S))
                 continue
             wait_s = _patience_s(delivery, speed)
             count = next_chunk_frames(
