@@ -29,8 +29,8 @@ CAPACITY_SHARE = 0.9
 # And for this share of what the encoders were measured to take with every core to themselves, in
 # which mouths are put into pictures: the rest is for sound, muxing, serving, and a renderer that
 # works on the same cores. With the built-in one, which moves lips on these threads, 20 sessions of
-# 25 frames per second were held by two cores that take 800, and 24 were not.
-ENCODER_SHARE = 0.62
+# 25 frames per second were held by two cores that take 700, and 24 were not.
+ENCODER_SHARE = 0.7
 
 
 def next_chunk_frames(
