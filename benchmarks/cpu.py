@@ -64,7 +64,7 @@ def write_frames(path: Path, avatar: Avatar, samples: npt.NDArray[np.floating[An
 def ffmpeg_cpu_s(frames: Path, sound: Path, avatar: Avatar, settings: EncoderConfig) -> float:
     size = f"{avatar.manifest.width}x{avatar.manifest.height}"
     video = f"-f rawvideo -pix_fmt yuv420p -s {size} -r {FPS} -i {frames} -i {sound}"
-    x264 = "keyint=48:scenecut=0:threads=1:sliced-threads=0"
+    x264 = "keyint=48:scenecut=0:threads=1:sliced-threads=0:ipratio=2.8"
     coding = f"-c:v libx264 -preset {settings.preset} -crf {settings.crf} -tune zerolatency"
     audio = f"-c:a aac -aac_coder fast -b:a {settings.audio_kbps}k"
     command = f"ffmpeg -v error -y -threads 1 {video} {coding} -x264-params {x264} {audio}"

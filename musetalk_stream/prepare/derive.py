@@ -19,7 +19,7 @@ import numpy as np
 from ..avatar import Avatar, Manifest, open_avatar, read_manifest
 from ..blend import Picture, i420_planes
 from ..config import EncoderConfig
-from ..encode import write_placeholder
+from ..encode import X264_PARAMS, write_placeholder
 from ..errors import SetupError
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,10 @@ def _beside(folder: Path) -> Iterator[Path]:
 
 
 def _stamp(manifest: Manifest, settings: EncoderConfig) -> dict[str, Any]:
-    return {"manifest": manifest.to_json(), "encoder": f"{settings.preset} {settings.crf:g}"}
+    return {
+        "manifest": manifest.to_json(),
+        "encoder": f"{settings.preset} {settings.crf:g} {X264_PARAMS}",
+    }
 
 
 def _read_stamp(derived: Path) -> Any:
