@@ -332,10 +332,10 @@ class Conversation:
         """The player says which cycle frame its placeholder shows now."""
         self._viewing.placeholder_at(avatar_frame, time.monotonic())
 
-    def watched(self, event: Event) -> None:
-        """A subscriber gets an event."""
-        if event["event"] == "chunk":
-            got_chunk(self.deliveries, event["request_id"], time.monotonic())
+    def fetched(self, request_id: str) -> None:
+        """Somebody fetches a chunk of an utterance."""
+        if request_id in self._turns:
+            got_chunk(self.deliveries, request_id, time.monotonic())
 
     def playback_started(self, request_id: str, *, ago_s: float) -> None:
         """A player has shown its first frame; the first to say so counts. Raises

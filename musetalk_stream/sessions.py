@@ -129,6 +129,10 @@ class Session:
 
     # --- watching
 
+    def fetched(self, request_id: str) -> None:
+        """Somebody fetches a chunk: if it is of this session, that has a viewer."""
+        self._conversation.fetched(request_id)
+
     async def subscribe(
         self, last_event_id: int | None
     ) -> AsyncGenerator[tuple[int | None, Event], None]:
@@ -145,7 +149,6 @@ class Session:
                         async for entry in entries:
                             if self._conversation.is_dead(entry.event):
                                 continue
-                            self._conversation.watched(entry.event)
                             yield entry.id, entry.event
                 except Missed:
                     yield None, {"event": "reset"}
@@ -321,6 +324,11 @@ class SessionRegistry:
 
     def all(self) -> list[Session]:
         return list(self._sessions.values())
+
+    def fetched(self, request_id: str) -> None:
+        """Somebody fetches a chunk of an utterance."""
+        for session in self.all():
+            session.fetched(request_id)
 
     def showing(self, avatar_id: str) -> list[Session]:
         return [session for session in self.all() if session.avatar.id == avatar_id]

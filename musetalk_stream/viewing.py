@@ -48,8 +48,8 @@ class Viewing:
 
 
 def got_chunk(deliveries: Sequence[Delivery], request_id: str, now_s: float) -> None:
-    """A viewer gets a chunk: if it is the first of its utterance, viewers see it as soon as they
-    have seen the ones before it."""
+    """A chunk is fetched, which is what players do: if it is the first of its utterance, viewers
+    see it as soon as they have seen the ones before it."""
     busy_s = 0.0
     for delivery in deliveries:
         if delivery.request_id == request_id:

@@ -102,7 +102,9 @@ async def test_speech_keeps_a_share_until_it_has_been_seen(
     server = await serve(capacity_fps=60)
     session_id = await server.create()
     no_grace(monkeypatch)
-    assert (await server.speak(session_id, wav(tone(2.0))))[-1]["event"] == "complete"
+    heard = await server.speak(session_id, wav(tone(2.0)))
+    assert heard[-1]["event"] == "complete"
+    await server.chunks(heard)
 
     async def is_alone() -> bool:
         document = (await server.client.get(f"/sessions/{session_id}")).json()

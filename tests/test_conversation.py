@@ -230,10 +230,13 @@ async def test_nothing_to_interrupt(server: Server) -> None:
 
 async def test_what_nobody_has_watched_can_be_interrupted(server: Server) -> None:
     session_id = await server.create()
-    request_id = await say(server, session_id, 0.3)
-    await until_status(server, session_id, "complete")
-    said = await interrupt(server, session_id, wait=1)
-    assert said["request_ids"] == [request_id]
+    async with server.events(session_id) as agent:
+        await agent.next()
+        request_id = await say(server, session_id, 0.3)
+        await agent.until("complete")
+        await asyncio.sleep(0.6)  # more than it would take to be seen
+        said = await interrupt(server, session_id, wait=1)
+    assert (said["interrupted"], said["request_ids"]) == (True, [request_id])
     assert (said["request_id"], said["played_ms"]) == (None, None), "nobody heard it"
     assert (await utterance(server, session_id, request_id))["played_ms"] == 0
 

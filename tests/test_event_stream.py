@@ -154,9 +154,32 @@ async def test_what_nobody_has_watched_waits_for_its_first_viewer(server: Server
         assert (await events.until("complete"))[0]["event"] == "queued"
 
 
+async def test_who_reads_events_alone_is_no_viewer(server: Server) -> None:
+    """An agent follows a session before anybody has its page open."""
+    session_id = await server.create()
+    async with server.events(session_id) as agent:
+        await agent.next()
+        await server.upload(session_id, wav(tone(0.2)))
+        told = await agent.until("complete")
+        urls = [event["url"] for event in told if event["event"] == "chunk"]
+        assert (await server.client.head(urls[0])).status_code == 200
+        await asyncio.sleep(0.5)  # more than it would take to be seen
+        async with server.events(session_id) as late:
+            state = await late.next()
+            assert (state["request_id"], state["position"]) == (told[0]["request_id"], 0.0)
+        await server.chunks(told)
+
+        async def has_been_seen() -> bool:
+            async with server.events(session_id) as events:
+                return bool((await events.next())["position"] is None)
+
+        await server.until(has_been_seen)
+
+
 async def test_position_moves_with_time_and_ends(server: Server) -> None:
     session_id = await server.create()
     heard = await server.speak(session_id, wav(tone(1.0)))
+    await server.chunks(heard)
     positions = []
 
     async def it_is_over() -> bool:
@@ -196,6 +219,7 @@ async def test_a_failed_utterance_is_seen_to_its_end_only(serve: Serve) -> None:
     session_id = await server.create()
     heard = await server.speak(session_id, wav(tone(20.0)))
     assert [event["event"] for event in heard] == ["started", "chunk", "error"]
+    await server.chunks(heard)
 
     async def it_is_over() -> bool:
         async with server.events(session_id) as events:

@@ -11,10 +11,13 @@ _GONE = "this file is not there any more"
 
 
 async def chunk(request: web.Request) -> web.FileResponse:
-    """A chunk by its URL: ranges, validators and HEAD are FileResponse's."""
-    found = services(request).store.get(
-        request.match_info["request_id"], request.match_info["name"]
-    )
+    """A chunk by its URL: ranges, validators and HEAD are FileResponse's.
+
+    Agents follow events, too; who fetches chunks is a viewer."""
+    request_id = request.match_info["request_id"]
+    found = services(request).store.get(request_id, request.match_info["name"])
+    if request.method == hdrs.METH_GET:
+        services(request).registry.fetched(request_id)
     headers = {
         "Content-Type": found.mime,
         "Cache-Control": "private, max-age=3600, immutable",
