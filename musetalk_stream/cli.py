@@ -12,7 +12,7 @@ from dataclasses import MISSING
 from pathlib import Path
 
 from . import __version__
-from .config import ENV_PREFIX, Config, default_of, load, settings, without_effect
+from .config import ENV_PREFIX, Config, default_of, load, settings, webrtc_remarks
 from .doctor import Verdict, examine
 from .errors import InvalidParameter, MuseTalkStreamError, SetupError
 from .weights import HUB, files_for
@@ -157,7 +157,7 @@ def _check(config: Config) -> int:
         value = getattr(getattr(config, section), spec.name)
         mark = "" if value == default_of(spec) else "  (set)"
         print(f"{section}.{spec.name} = {value}{mark}")
-    for sentence in without_effect():
+    for sentence in webrtc_remarks():
         print(f"musetalk-stream: {sentence}", file=sys.stderr)
     missing = [finding for finding in examine(config) if finding.verdict is Verdict.MISSING]
     for finding in missing:
@@ -252,7 +252,7 @@ async def _serve(config: Config) -> int:
     logging.basicConfig(
         level=config.engine.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s"
     )
-    for sentence in without_effect():
+    for sentence in webrtc_remarks():
         log.warning("%s", sentence)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -8,6 +8,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ _WEBRTC_WITHOUT_EFFECT = {
     "WEBRTC_STUN_URLS": "everything is plain HTTP on one port, so there is no path to find",
     "WEBRTC_TURN_": "everything is plain HTTP on one port, so there is nothing to relay",
 }
+_LONGEST_PREBUFFER_S = 2
 PACKAGE = Path(__file__).parent
 
 
@@ -128,7 +130,7 @@ class SessionConfig(_Checked):
         "seconds by which playback of sound that is still arriving starts later, so that it does "
         "not stall; a session may ask for another value",
         minimum=0,
-        maximum=2,
+        maximum=_LONGEST_PREBUFFER_S,
     )
 
     def __post_init__(self) -> None:
@@ -312,25 +314,30 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> C
 def _webrtc_settings(environ: Mapping[str, str]) -> dict[str, str]:
     """What the WebRTC system's variables say about settings of ours, as ours would say it."""
     raw = environ.get(WEBRTC_PREBUFFER)
-    if raw is None:
+    if not raw:
         return {}
     spec = next(spec for spec in fields(SessionConfig) if spec.name == "prebuffer_s")
     try:
-        SessionConfig(prebuffer_s=_convert(spec, raw))
+        prebuffer_s = min(_convert(spec, raw), _LONGEST_PREBUFFER_S)
+        SessionConfig(prebuffer_s=prebuffer_s)
     except SetupError as exc:
         raise SetupError(f"{WEBRTC_PREBUFFER} sets prebuffer_s, and {exc}") from None
-    return {ENV_PREFIX + "PREBUFFER_S": raw}
+    return {ENV_PREFIX + "PREBUFFER_S": str(prebuffer_s)}
 
 
-def without_effect(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """A sentence for each variable of the WebRTC system that is set and changes nothing here.
-    Values are not repeated: one of them is a password."""
-    return [
+def webrtc_remarks(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """A sentence for each variable of the WebRTC system that is set and does not do here what it
+    does there. Values are not repeated: one of them is a password."""
+    remarks = [
         f"{name} has no effect here: {why}"
         for name in sorted(environ)
         for known, why in _WEBRTC_WITHOUT_EFFECT.items()
         if name == known or (known.endswith("_") and name.startswith(known))
     ]
+    with suppress(ValueError):  # empty, or no number: then ours is set, and wins
+        if float(environ.get(WEBRTC_PREBUFFER, "")) > _LONGEST_PREBUFFER_S:
+            remarks.append(f"{WEBRTC_PREBUFFER} counts as {_LONGEST_PREBUFFER_S}, the most here")
+    return remarks
 
 
 def _convert(spec: Field[Any], raw: str) -> Any:

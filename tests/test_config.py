@@ -14,7 +14,7 @@ from musetalk_stream.config import (
     default_of,
     load,
     settings,
-    without_effect,
+    webrtc_remarks,
 )
 from musetalk_stream.errors import SetupError
 
@@ -50,6 +50,8 @@ def test_a_misspelt_variable_is_named() -> None:
         ({}, "0.4", "much", 0.4),
         ({"prebuffer_s": "0.5"}, None, "0.15", 0.5),
         ({}, None, None, 0.2),
+        ({}, None, "", 0.2),
+        ({}, None, "2.5", 2),
     ],
 )
 def test_the_prebuffer_of_webrtc_is_ours_unless_ours_is_set(
@@ -60,7 +62,7 @@ def test_the_prebuffer_of_webrtc_is_ours_unless_ours_is_set(
     assert load(flags, environ=environ).session.prebuffer_s == expected
 
 
-@pytest.mark.parametrize("value", ["", "much", "-0.1", "2.5", "nan"])
+@pytest.mark.parametrize("value", ["much", "-0.1", "nan"])
 def test_a_wrong_prebuffer_of_webrtc_is_named(value: str) -> None:
     with pytest.raises(SetupError, match=f"{WEBRTC_PREBUFFER} sets prebuffer_s, and prebuffer_s"):
         load({}, environ={WEBRTC_PREBUFFER: value})
@@ -76,7 +78,7 @@ def test_what_webrtc_needed_and_we_do_not_is_named_without_its_value() -> None:
         "WEBRTC_LOGLEVEL": "9",
         WEBRTC_PREBUFFER: "0.15",
     }
-    said = without_effect(environ)
+    said = webrtc_remarks(environ)
     assert [sentence.split()[0] for sentence in said] == [
         "WEBRTC_AUDIO_MAX_LAG_SECONDS",
         "WEBRTC_AUDIO_MAX_LEAD_SECONDS",
@@ -86,7 +88,14 @@ def test_what_webrtc_needed_and_we_do_not_is_named_without_its_value() -> None:
     ]
     assert all(" has no effect here: " in sentence for sentence in said)
     assert "secret" not in " ".join(said)
-    assert without_effect({}) == []
+    assert webrtc_remarks({}) == webrtc_remarks({WEBRTC_PREBUFFER: ""}) == []
+
+
+def test_a_prebuffer_of_webrtc_above_ours_is_named() -> None:
+    assert webrtc_remarks({WEBRTC_PREBUFFER: "2.5"}) == [
+        f"{WEBRTC_PREBUFFER} counts as 2, the most here"
+    ]
+    assert webrtc_remarks({WEBRTC_PREBUFFER: "much", f"{ENV_PREFIX}PREBUFFER_S": "1"}) == []
 
 
 def test_check_names_what_has_no_effect(command: Command, avatar_store: Path) -> None:
