@@ -35,7 +35,9 @@ async def running(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
         await process.communicate()
 
 
-async def watched(process_server: ProcessServer, *command: str) -> list[str]:
+async def watched(
+    process_server: ProcessServer, *command: str, opened_after_s: float = 0
+) -> list[str]:
     """What a program says that makes a session, which somebody watches; it must end well."""
     async with process_server.client() as server, running(*command) as process:
         assert process.stdout is not None
@@ -43,6 +45,7 @@ async def watched(process_server: ProcessServer, *command: str) -> list[str]:
         first = (await process.stdout.readline()).decode()
         found = re.search(r"/player/session/(\S+)", first)
         assert found, first + (await process.stderr.read()).decode()
+        await asyncio.sleep(opened_after_s)
         page = Page(server, found[1], plays=True)
         page.connect()
         out, err = await asyncio.wait_for(process.communicate(), 40)
@@ -52,10 +55,13 @@ async def watched(process_server: ProcessServer, *command: str) -> list[str]:
         return out.decode().splitlines()
 
 
-async def test_the_python_agent(process_server: ProcessServer, tmp_path: Path) -> None:
+async def test_the_python_agent_waits_for_its_viewer(
+    process_server: ProcessServer, tmp_path: Path
+) -> None:
     path = tmp_path / "agent.py"
     path.write_text(program("python"))
-    said = await watched(process_server, sys.executable, str(path), process_server.url)
+    command = [sys.executable, str(path), process_server.url]
+    said = await watched(process_server, *command, opened_after_s=3)
     heard, cut, unheard = (line.removeprefix("history: ") for line in said)
     assert heard == "Of course I can help you."
     assert re.fullmatch(r"First, .*… \(interrupted\)", cut), cut
