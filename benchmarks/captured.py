@@ -11,6 +11,8 @@ from playwright.async_api import Page
 RATE = 48_000
 # What is quieter than this (-60 dBFS) is silence: AAC rings out a little after a tone.
 AUDIBLE = 1e-3
+# What one period of a tone is quiet for is no gap.
+_SHORTEST_GAP_S = 0.003
 
 # `window.sound` keeps blocks of 128 audio samples and the frame of the context's clock at which
 # each begins; `now()` is that clock now, in seconds.
@@ -55,6 +57,18 @@ class Captured:
     def audible_s(self) -> npt.NDArray[np.float64]:
         """The instants at which something was heard."""
         return self.instants_s[np.abs(self.samples) > AUDIBLE]
+
+    def gaps_s(self) -> list[float]:
+        """The silences between the first and the last sound."""
+        lengths = np.diff(self.audible_s)
+        return [float(length) for length in lengths if length > _SHORTEST_GAP_S]
+
+    def heard_s(self) -> float:
+        """How long something was heard, without the gaps: a player that waits plays nothing."""
+        audible_s = self.audible_s
+        if not len(audible_s):
+            return 0.0
+        return float(audible_s[-1] - audible_s[0]) - sum(self.gaps_s())
 
 
 async def capture(page: Page) -> None:

@@ -19,6 +19,7 @@ import httpx
 import numpy as np
 from websockets.asyncio.client import connect
 
+from .aims import Aims
 from .server import RATE as EAR_RATE
 from .server import babble, create, events, median_ms, running_server
 
@@ -143,12 +144,12 @@ async def listen(client: httpx.AsyncClient, way: str, feed: str, pcm: bytes) -> 
     return heard
 
 
-async def measure(count: int, seconds: float) -> bool:
-    """Prints what was heard; whether all of it was in time and whole."""
+async def measure(count: int, seconds: float) -> Aims:
+    """Prints what was heard."""
     samples = babble(seconds)[:: EAR_RATE // RATE]
     pcm = (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
     expected_s = math.ceil(len(samples) * FPS / RATE) / FPS
-    is_well = True
+    aims = Aims()
     with running_server() as server:
         async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
             await listen(client, *next(itertools.product(WAYS, FEEDS)), pcm[: 4 * RATE])
@@ -168,8 +169,12 @@ async def measure(count: int, seconds: float) -> bool:
                     f"  late chunks: {late} of {len(slack)}; least slack {slack[0] * 1e3:.0f} ms; "
                     f"silence filled in: {waited_s * 1e3:g} ms; off by {off_s * 1e3:.3g} ms"
                 )
-                is_well &= not late and not waited_s and not off_s
-    return is_well
+                first_ms = 1e3 * float(np.median([each.first_chunk_s for each in heard]))
+                aims.at_most(f"{way}, {feed}: first chunk", first_ms, 400, " ms")
+                aims.at_most(f"{way}, {feed}: late chunks", late, 0)
+                aims.at_most(f"{way}, {feed}: silence filled in", waited_s * 1e3, 0, " ms")
+                aims.at_most(f"{way}, {feed}: duration off by", off_s * 1e3, 0, " ms")
+    return aims
 
 
 def main() -> None:
@@ -177,8 +182,7 @@ def main() -> None:
     parser.add_argument("--utterances", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=10)
     args = parser.parse_args()
-    if not asyncio.run(measure(args.utterances, args.seconds)):
-        raise SystemExit(1)
+    asyncio.run(measure(args.utterances, args.seconds)).judge()
 
 
 if __name__ == "__main__":

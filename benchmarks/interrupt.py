@@ -15,8 +15,9 @@ import httpx
 import numpy as np
 from playwright.async_api import Page
 
+from .aims import Aims
 from .browser import SPEAK, player_page
-from .captured import capture, take
+from .captured import Captured, capture, take
 from .server import create, median_ms, running_server, tone, wav
 
 SPEECH_S = 20
@@ -72,11 +73,13 @@ async def measure(count: int, longest_s: float, seed: int) -> Figures:
                     captured = await take(page)
                     seen = await page.evaluate("window.musetalkPlayer.frames")
                     if index:  # the first round warms server and browser up
-                        add(figures, done, captured.audible_s, seen)
+                        add(figures, done, captured, seen)
     return figures
 
 
-def add(figures: Figures, done: dict[str, Any], audible_s: Any, seen: list[dict[str, Any]]) -> None:
+def add(
+    figures: Figures, done: dict[str, Any], captured: Captured, seen: list[dict[str, Any]]
+) -> None:
     said = done["said"]
     shown = [
         frame["at"]
@@ -86,14 +89,12 @@ def add(figures: Figures, done: dict[str, Any], audible_s: Any, seen: list[dict[
     figures.to_last_frame_s.append(max(0.0, (shown[-1] - done["at"]) / 1e3) if shown else 0.0)
     figures.to_answer_s.append((done["answered_at"] - done["at"]) / 1e3)
     figures.batches_after += done["batches_after"]
-    heard_s = 0.0
-    if len(audible_s):
+    if len(audible_s := captured.audible_s):
         figures.to_silence_s.append(max(0.0, float(audible_s[-1]) - done["sound_s"]))
-        heard_s = float(audible_s[-1] - audible_s[0])
     if said["played_ms"] is None:
         figures.unreported += 1
     else:
-        figures.played_off_s.append(said["played_ms"] / 1e3 - heard_s)
+        figures.played_off_s.append(said["played_ms"] / 1e3 - captured.heard_s())
 
 
 def percentile_ms(values_s: list[float], share: float) -> float:
@@ -118,8 +119,13 @@ def main() -> None:
             print(f"{what}: {median_ms(values_s)}, p95 {percentile_ms(values_s, 0.95):.0f} ms")
     print(f"answers without played_ms: {figures.unreported}")
     print(f"batches begun after the answer: {figures.batches_after}")
-    if figures.batches_after or figures.unreported:
-        raise SystemExit(1)
+    aims = Aims()
+    silence_s = figures.to_silence_s
+    aims.at_most("request to silence, median", percentile_ms(silence_s, 0.5), 150, " ms")
+    aims.at_most("request to silence, p95", percentile_ms(silence_s, 0.95), 250, " ms")
+    aims.at_most("answers without played_ms", figures.unreported, 0)
+    aims.at_most("batches begun after the answer", figures.batches_after, 0)
+    aims.judge()
 
 
 if __name__ == "__main__":

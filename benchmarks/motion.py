@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
+from .aims import Aims
 from .server import Server, babble, create, events, running_server, speak, wav
 
 Pictures = npt.NDArray[np.float32]
@@ -74,7 +75,9 @@ def looked_up(pictures: Pictures, loop: Pictures, expected: list[int]) -> list[i
     return found
 
 
-async def measure(server: Server, fps: float, playback_fps: float, seconds: float) -> None:
+async def measure(
+    server: Server, fps: float, playback_fps: float, seconds: float, aims: Aims
+) -> None:
     async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
         avatar = (await client.get("/avatars/demo")).json()
         loop = upper_parts((await client.get("/avatars/demo/video")).content)
@@ -91,7 +94,12 @@ async def measure(server: Server, fps: float, playback_fps: float, seconds: floa
     print(f"  frames for the renderer: {made}; {seconds * fps:g} at fps")
     told = ", ".join(f"{offset}: {count}" for offset, count in sorted(off.items()))
     print(f"  frames of the loop off from where the body should be: {told}")
-    print(f"  pictures that stand still while the loop moves: {still(steps, loop, expected)}")
+    stand_still = still(steps, loop, expected)
+    print(f"  pictures that stand still while the loop moves: {stand_still}")
+    rates = f"at {fps:g}/{playback_fps:g} fps"
+    aims.at_most(f"frames for the renderer {rates}", made, math.ceil(seconds * fps))
+    aims.at_most(f"pictures off their place in the loop {rates}", len(pictures) - off[0], 0)
+    aims.at_most(f"pictures that stand still {rates}", stand_still, 0)
 
 
 def still(steps: npt.NDArray[np.floating[Any]], loop: Pictures, expected: list[int]) -> int:
@@ -107,9 +115,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=8)
     args = parser.parse_args()
+    aims = Aims()
     with running_server() as server:
         for fps, playback_fps in ((25, 25), (12.5, 25), (10, 15)):
-            asyncio.run(measure(server, fps, playback_fps, args.seconds))
+            asyncio.run(measure(server, fps, playback_fps, args.seconds, aims))
+    aims.judge()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from musetalk_stream import audio
 from musetalk_stream.renderers.presence import Presence
 from musetalk_stream.sound import Sound
 
+from .aims import Aims
 from .server import RATE, wav
 
 PHRASES = (
@@ -52,6 +53,9 @@ def main() -> None:
     made = int(np.count_nonzero(Presence().levels(sound, fps, 0, count)))
     print(f"{sound.num_ear / RATE:.1f} s, half of it silence, {args.fps:g} fps")
     print(f"frames for the model: {made} of {count}, {made / count:.0%}")
+    aims = Aims()
+    aims.at_most("share of the frames", made / count, 0.6)
+    aims.judge()
 
 
 if __name__ == "__main__":
