@@ -47,6 +47,7 @@ class Session:
         self.options = options
         self.user_id = user_id
         self.subscribers = 0
+        self.connections = 0  # over which somebody may speak at any time
         self.holds_share = True  # of what the server can make; the registry takes it and gives it
         self.last_used_s = time.monotonic()
         self.events = MemoryEventLog()
@@ -187,7 +188,7 @@ class Session:
             raise SessionGone("this session has ended; create another")
 
     def is_idle_since(self, instant_s: float) -> bool:
-        busy = self.subscribers or self.state is not State.IDLE
+        busy = self.subscribers or self.connections or self.state is not State.IDLE
         return not busy and max(self.last_used_s, self._conversation.last_spoken_s) < instant_s
 
     def needs_share(self, now_s: float) -> bool:
