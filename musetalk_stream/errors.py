@@ -53,7 +53,8 @@
         └── WeightsError           500  weights_error
 
 `status` and `code` are the HTTP face of an error (RFC 9457); `code` is stable and is what a client
-switches on. `retryable` says whether the same request may succeed later without being changed.
+switches on. `retryable` says whether the same request may succeed later without being changed, and
+without doing twice what was done in part.
 """
 
 from typing import ClassVar
@@ -65,7 +66,7 @@ class MuseTalkStreamError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal error"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     @property
     def detail(self) -> str:

@@ -19,22 +19,17 @@ class GrowingFile:
 
     What came can be read again: the file is kept whole, in memory or, if it is long, on the disk.
 
-    max_pending_bytes  more than this is not waiting to be read, where whoever writes asks `room`;
-                       None: it never waits
-    size               bytes so far
+    size  bytes so far
     """
 
-    def __init__(self, *, max_pending_bytes: int | None = None) -> None:
-        self.max_pending_bytes = max_pending_bytes
+    def __init__(self) -> None:
         self.size = 0
         self._spool = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 (closed by __exit__)
         self._read = 0
-        self._wanted = 0  # a reader waits until so many bytes are there
         self._has_ended = False
         self._broken_off: MuseTalkStreamError | None = None
         self._refused: BaseException | None = None
         self._changed = threading.Condition()
-        self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
 
     def __enter__(self) -> Self:
@@ -68,17 +63,6 @@ class GrowingFile:
             self._spool.write(data)
             self.size += len(data)
             self._changed.notify_all()
-
-    async def room(self) -> None:
-        """Wait until whoever reads has use for more. Raises what `refuse` was told."""
-        while not self._has_room():
-            await self._news.wait()
-        self.raise_if_refused()
-
-    def _has_room(self) -> bool:
-        if self.max_pending_bytes is None or self._refused or self._has_ended:
-            return True
-        return self.size < max(self._read + self.max_pending_bytes, self._wanted)
 
     def finish(self) -> None:
         """That was all."""
@@ -123,8 +107,6 @@ class GrowingFile:
         return cast(BinaryIO, self._spool)
 
     async def _until(self, size: int) -> None:
-        self._wanted = max(self._wanted, size)
-        self._tell()
         while self.size < size and not self._has_ended and not self._refused:
             await self._news.wait()
         self.raise_if_refused()
@@ -136,8 +118,7 @@ class GrowingFile:
             self._wait_for(self._read + 1)
             data = self._stretch(self._read, min(size, self.size - self._read))
             self._read += len(data)
-        self._tell_from_thread()
-        return data
+            return data
 
     def read_at(self, place: int, size: int) -> bytes:
         """Bytes from some place on, fewer only at the end; `read` goes on where it was."""
@@ -161,9 +142,6 @@ class GrowingFile:
             raise anew(self._refused)
 
     def _wait_for(self, size: int) -> None:
-        if self.size < size and not self._has_ended:
-            self._wanted = max(self._wanted, size)
-            self._tell_from_thread()
         while self.size < size and not self._has_ended and not self._refused:
             self._changed.wait()
         self.raise_if_refused()
@@ -177,10 +155,6 @@ class GrowingFile:
     def _tell(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
-
-    def _tell_from_thread(self) -> None:
-        if self.max_pending_bytes is not None:  # else nobody waits for what is read
-            self._loop.call_soon_threadsafe(self._tell)
 
 
 def anew(error: E) -> E:

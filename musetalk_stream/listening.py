@@ -234,7 +234,7 @@ class _Promise:
         if self._promised_s is not None and heard_s < self._promised_s - _MISSING_S:
             raise DamagedAudio(
                 f"the file ends after {heard_s:.2f} s of {self._promised_s:.2f} s: "
-                "it was cut off; send it again"
+                "it was cut off"
             )
 
 
@@ -294,6 +294,6 @@ def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFra
     except av.FFmpegError as exc:
         if not decoded:
             raise
-        raise DamagedAudio("the file is cut off or corrupt; send it again") from exc
+        raise DamagedAudio("the file is cut off or corrupt") from exc
     if refused and not decoded:
         raise UnsupportedAudio(f"nothing in the file can be decoded: send {ACCEPTED}")

@@ -175,14 +175,15 @@ def speech_options(raw: Mapping[str, object], session: SessionOptions) -> Speech
     return SpeechOptions(
         on_busy=on_busy(raw.get("on_busy", session.on_busy)),
         trailing_silence_s=float(TRAILING_SILENCE.read(raw.get("trailing_silence", 0))),
-        trim_leading_silence=_flag(raw, "trim_leading_silence"),
+        trim_leading_silence=flag(raw, "trim_leading_silence"),
         prebuffer_s=float(PREBUFFER.read(raw.get("prebuffer", session.prebuffer_s))),
     )
 
 
-def _flag(raw: Mapping[str, object], name: str) -> bool:
-    value = raw.get(name, "false")
-    if value not in ("true", "false", True, False):
+def flag(raw: Mapping[str, object], name: str) -> bool:
+    """`true` or `false`; absent or empty is false. Raises InvalidParameter."""
+    value = raw.get(name) or "false"
+    if value not in ("true", "false", True):
         raise InvalidParameter(name, "must be true or false")
     return value in ("true", True)
 

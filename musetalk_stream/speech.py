@@ -5,9 +5,9 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from fractions import Fraction
 from functools import partial
 from typing import BinaryIO
@@ -16,7 +16,14 @@ import numpy as np
 
 from .audio import decode
 from .config import UploadConfig
-from .errors import AudioTooLong, DamagedAudio, EmptyAudio, MuseTalkStreamError, UtteranceEnded
+from .errors import (
+    AudioTooLong,
+    DamagedAudio,
+    EmptyAudio,
+    MuseTalkStreamError,
+    UploadStalled,
+    UtteranceEnded,
+)
 from .growing_file import GrowingFile, anew
 from .listening import BEGINNING, PcmFormat, PcmListener, decoded_while_arriving, may_stream
 from .onset import LeadingSilence
@@ -36,6 +43,12 @@ _KEPT_S = 40.0
 # decoded when all of it has come.
 MAX_LISTENERS = 16
 _listeners = threading.BoundedSemaphore(MAX_LISTENERS)
+# With this much it can be spoken at any frame rate: 8 frames at 5 per second, and what lies ahead.
+_BEGINS_S = 2.0
+# Until then a sender may keep us waiting for so many times `audio_stall_timeout_s` in all; what it
+# sends earns it more. No codec of speech has fewer bytes per second.
+_PATIENCE = 3
+_LEAST_BYTES_PER_S = 500
 # What is there at once is handed on in stretches of so much, so that a long file is no burden.
 _HANDED_ON = EAR_RATE
 _NOBODY = "the utterance was interrupted or cancelled: begin another"
@@ -67,6 +80,8 @@ class Speech:
         self._num_received = 0  # audio samples at 48 kHz, with those that are left out
         self._num_listened = 0  # likewise at 16 kHz
         self._spoken_s = 0.0
+        self._awaited_s = 0.0  # that its sender kept us waiting
+        self._awaiting: asyncio.Timeout | None = None
         self._is_closed = False
         self._news = asyncio.Event()
 
@@ -75,6 +90,38 @@ class Speech:
         return f"<Speech {self.sound.duration_s if self.sound else 0:.2f} s, {state}>"
 
     # --- who sends
+
+    @asynccontextmanager
+    async def awaiting(self) -> AsyncIterator[None]:
+        """Around each wait for the sender's next sound; it ends when no more is wanted.
+
+        Raises UtteranceEnded; what ended it early; and UploadStalled, after `audio_stall_timeout_s`
+        or when so little comes that it can't be spoken.
+        """
+        self._check_wanted()
+        began_s, longest_s = time.monotonic(), self._limits.audio_stall_timeout_s
+        left_s = min(longest_s, self._left_to_begin_s())
+        try:
+            async with asyncio.timeout(left_s) as self._awaiting:
+                yield
+        except TimeoutError:
+            self._check_wanted()
+            if left_s < longest_s:
+                raise UploadStalled("the sound came so slowly that it could not begin") from None
+            raise UploadStalled(f"no more of the sound came for {longest_s:g} s") from None
+        finally:
+            self._awaiting = None
+            self._awaited_s += time.monotonic() - began_s
+
+    def _left_to_begin_s(self) -> float:
+        """How long its sender may still keep us waiting."""
+        if self.has_ended or (self.sound is not None and self.sound.duration_s >= _BEGINS_S):
+            return math.inf
+        earned_s = self._num_received / EAR_RATE
+        if self._file is not None:
+            earned_s += self._file.size / _LEAST_BYTES_PER_S
+        allowed_s = _PATIENCE * self._limits.audio_stall_timeout_s + earned_s
+        return max(0.0, allowed_s - self._awaited_s)
 
     async def hear_file(self, file: BinaryIO) -> None:
         """A complete file, at its beginning; nothing is spoken unless all of it can be.
@@ -127,7 +174,7 @@ class Speech:
             if rest and error is None:
                 error = DamagedAudio(
                     f"the sound stops within an audio sample: {rest} of "
-                    f"{self._pcm.form.bytes_per_sample} bytes; what came before is spoken"
+                    f"{self._pcm.form.bytes_per_sample} bytes"
                 )
             try:
                 self._take(ear, model)
@@ -144,9 +191,8 @@ class Speech:
     async def hear_growing(self, file: GrowingFile) -> None:
         """A container, while it arrives or when it is there, to its end.
 
-        Where the file has a bound, no more than 10 s are decoded ahead of what is spoken while it
-        arrives. If it is damaged, too long or breaks off, what came is spoken; this is raised all
-        the same. Also raises what `audio.decode` raises, and UtteranceEnded.
+        If it is damaged, too long or breaks off, what came is spoken; this is raised all the same.
+        Also raises what `audio.decode` raises, and UtteranceEnded.
         """
         self._check_arriving()
         self._file = file
@@ -166,7 +212,7 @@ class Speech:
         loop = asyncio.get_running_loop()
 
         def hand_on(ear: Samples, model: Samples) -> None:
-            asyncio.run_coroutine_threadsafe(self._take_in_turn(file, ear, model), loop).result()
+            asyncio.run_coroutine_threadsafe(self._take_from(file, ear, model), loop).result()
 
         outcome: Future[None] = Future()
         listen = partial(_listen, file, self._limits.max_audio_s, hand_on)
@@ -196,16 +242,13 @@ class Speech:
             # An exception refers to the frames it went through, and these to its future.
             del listened, outcome, listen, hand_on
 
-    async def _take_in_turn(self, file: GrowingFile, ear: Samples, model: Samples) -> None:
-        # Once all of a file is there, who sent it need not wait for what is left of it.
-        if file.max_pending_bytes is not None:
-            await self._room(until=lambda: file.has_ended)
+    async def _take_from(self, file: GrowingFile, ear: Samples, model: Samples) -> None:
         file.raise_if_refused()
         self._check_arriving()
         self._take(ear, model)
 
-    async def _room(self, until: Callable[[], bool] = lambda: False) -> None:
-        while self._ahead_s() > MAX_AHEAD_S and not self._is_closed and not until():
+    async def _room(self) -> None:
+        while self._ahead_s() > MAX_AHEAD_S and not self._is_closed and not self.has_ended:
             await self._news.wait()
 
     def _ahead_s(self) -> float:
@@ -224,12 +267,7 @@ class Speech:
             ear, model = self._leading.feed(ear, model)
         self._add(ear, model)
         if is_too_long:
-            self._finish(
-                AudioTooLong(
-                    f"the audio is longer than the limit of {limit_s:g} s; "
-                    "what came before is spoken"
-                )
-            )
+            self._finish(AudioTooLong(f"the audio is longer than the limit of {limit_s:g} s"))
             raise self._why_it_ended()
 
     def _model_room(self) -> int:
@@ -255,9 +293,16 @@ class Speech:
             self.sound.end()
         self.has_ended = True
         self._pcm = None
-        if error is not None and self._file is not None:
-            self._file.refuse(anew(error))
+        if error is not None:
+            self._send_away(error)
         self._tell()
+
+    def _send_away(self, error: MuseTalkStreamError) -> None:
+        """Nobody wants what its sender still has: who waits for it does so no longer."""
+        if self._file is not None:
+            self._file.refuse(anew(error))
+        if self._awaiting is not None and not self._awaiting.expired():
+            self._awaiting.reschedule(asyncio.get_running_loop().time())
 
     def _why_it_ended(self) -> MuseTalkStreamError:
         """To be raised; what is kept must not refer to the frames that an error has left."""
@@ -268,10 +313,13 @@ class Speech:
         if self._is_closed:
             raise UtteranceEnded(_NOBODY)
 
-    def _check_arriving(self) -> None:
+    def _check_wanted(self) -> None:
         self._check_open()
         if self.ended_early is not None:
             raise self._why_it_ended()
+
+    def _check_arriving(self) -> None:
+        self._check_wanted()
         assert not self.has_ended, "sound came after its end"
 
     # --- who speaks
@@ -309,19 +357,26 @@ class Speech:
 
     def fill(self, num_ear: int) -> None:
         """Silence for a while (48 kHz samples, rounded up to whole ones at 16 kHz), as no sound
-        comes: what came fades out, what comes fades in. Nothing if no more is to come."""
+        comes: what came fades out, what comes fades in. Nothing if no more is to come.
+
+        A sender of which a little comes now and then is not waited for without an end: after
+        silence as long as an utterance may be, this one ends early.
+        """
         if self.sound is None or self.has_ended or self._is_closed:
             return
         num_model = math.ceil(num_ear * MODEL_RATE / EAR_RATE)
         self.sound.pause(num_model)
         self.waited_s += num_model / MODEL_RATE
+        longest_s = self._limits.max_audio_s
+        if self.waited_s > longest_s:
+            slow = f"the sound came so slowly that {longest_s:g} s of silence are in it"
+            self._finish(UploadStalled(slow))
         self._tell()
 
     def close(self) -> None:
         """It was interrupted or cancelled: who sends gets UtteranceEnded, who waits at once."""
         self._is_closed = True
-        if self._file is not None:
-            self._file.refuse(UtteranceEnded(_NOBODY))
+        self._send_away(UtteranceEnded(_NOBODY))
         self._pcm = None
         self._tell()
 

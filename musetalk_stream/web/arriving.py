@@ -1,26 +1,45 @@
 """How sound gets from a request into an utterance while it arrives."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 
 from aiohttp import web
 
-from ..errors import MuseTalkStreamError, UploadStalled
-from ..growing_file import GrowingFile
+from ..errors import MuseTalkStreamError, UploadAborted, UploadStalled
+from ..growing_file import GrowingFile, anew
 from ..listening import PcmFormat
 from ..options import SpeechOptions
+from ..session_state import TurnState
 from ..sessions import Session
 from ..speech import Speech
 from ..turn import Turn
-from .context import CONFIG, services
+from .context import services
 from .uploads import aborted, storage_errors
 
 # A file of which all has come by then is looked at as a whole before it is spoken, so that a
 # damaged one is an error and not half an utterance. Longer would be heard; most uploads of a few
 # seconds, and all that a neighbour sends, take less.
 _AT_ONCE_S = 0.1
+
+# What was lost on its way: who sends it again sends what is missing.
+LOST = (UploadAborted, UploadStalled)
+
+
+@asynccontextmanager
+async def begun(
+    pieces: AsyncGenerator[bytes, None],
+) -> AsyncIterator[AsyncGenerator[bytes, None]]:
+    """All of them, once the first is there: what brings no sound must interrupt nothing."""
+    async with aclosing(pieces):
+        first = await anext(pieces)
+
+        async def all_of_them() -> AsyncGenerator[bytes, None]:
+            yield first
+            async for data in pieces:
+                yield data
+
+        yield all_of_them()
 
 
 @contextmanager
@@ -33,43 +52,59 @@ def admitted(
     Raises SessionGone, StreamActive, QueueFull, RendererLost, AtCapacity, and what the block does.
     """
     services(request).registry.renew_share(its)  # first: what it refuses must interrupt nothing
-    with its.admit(options, key=key) as turn:
-        yield turn
+    turn: Turn | None = None
+    try:
+        with its.admit(options, key=key) as turn:
+            yield turn
+    except MuseTalkStreamError as exc:
+        raise (as_told(exc, turn) if turn else exc) from exc.__cause__
 
 
-def described(its: Session, request_id: str) -> dict[str, Any]:
-    """An utterance as clients see it. Raises UtteranceNotFound."""
-    its.turn(request_id)
-    return next(each for each in its.utterances() if each["request_id"] == request_id)
+def as_told(error: MuseTalkStreamError, turn: Turn) -> MuseTalkStreamError:
+    """Why the sound of a turn ended early, to its sender, and what to do: of what was spoken in
+    part, to send all of it again would say the beginning twice."""
+    told = anew(error)
+    if turn.ended_early and turn.ended_early.code == error.code and turn.has_sound:
+        told.args = (f"{error}; what came before is spoken",)
+        told.retryable = False
+    elif isinstance(error, LOST):
+        told.args = (f"{error}: send it again",)
+    return told
 
 
-def require_pace(request: web.Request, speech: Speech) -> None:
-    """A sender of which a little comes now and then is waited for with silence, but not for ever:
-    for no longer in all than an utterance may be. Raises UploadStalled."""
-    longest_s = request.app[CONFIG].upload.max_audio_s
-    if speech.waited_s > longest_s:
-        raise UploadStalled(f"the sound came so slowly that {longest_s:g} s of silence are in it")
+def status(its: Session, turn: Turn) -> str:
+    """An utterance that nothing is before is as good as spoken."""
+    if turn.status is not TurnState.QUEUED:
+        return turn.status.value
+    active = [each for each in its.utterances() if each["status"] in ("queued", "speaking")]
+    is_first = active[0]["request_id"] == turn.request_id
+    return (TurnState.SPEAKING if is_first else TurnState.QUEUED).value
 
 
-async def hear_pcm(
-    request: web.Request, pieces: AsyncGenerator[bytes, None], form: PcmFormat, speech: Speech
-) -> None:
-    """Whoever sends faster than it is spoken waits. Raises what `pieces` and `speech` do, and
-    UploadStalled."""
-    async with aclosing(pieces):
-        async for data in pieces:
-            require_pace(request, speech)
-            await speech.hear_pcm(data, form)
+async def _while_wanted(
+    pieces: AsyncGenerator[bytes, None], speech: Speech
+) -> AsyncGenerator[bytes, None]:
+    """Likewise; raises what `speech.awaiting` does, too."""
+    while True:
+        async with speech.awaiting():
+            data = await anext(pieces, None)
+        if data is None:
+            return
+        yield data
+
+
+async def hear_pcm(pieces: AsyncGenerator[bytes, None], form: PcmFormat, speech: Speech) -> None:
+    """Whoever sends faster than it is spoken waits. Raises what `pieces` and `speech` do."""
+    async for data in _while_wanted(pieces, speech):
+        await speech.hear_pcm(data, form)
     speech.end()
 
 
-async def hear_container(
-    request: web.Request, pieces: AsyncGenerator[bytes, None], speech: Speech
-) -> None:
+async def hear_container(pieces: AsyncGenerator[bytes, None], speech: Speech) -> None:
     """Hear a file while it arrives, if that takes longer than a moment. Nobody is held back: its
     size is limited, and clients that send files give up on servers that do not read. Likewise."""
     with GrowingFile() as file:
-        receiving = asyncio.create_task(_receive(request, pieces, file, speech), name="receiving")
+        receiving = asyncio.create_task(_receive(pieces, file, speech), name="receiving")
         hearing: asyncio.Task[None] | None = None
         try:
             await asyncio.wait([receiving], timeout=_AT_ONCE_S)
@@ -94,15 +129,11 @@ async def hear_container(
             await _end(receiving, hearing)
 
 
-async def _receive(
-    request: web.Request, pieces: AsyncGenerator[bytes, None], file: GrowingFile, speech: Speech
-) -> None:
+async def _receive(pieces: AsyncGenerator[bytes, None], file: GrowingFile, speech: Speech) -> None:
     try:
         with storage_errors():
-            async with aclosing(pieces):
-                async for data in pieces:
-                    require_pace(request, speech)
-                    await file.write(data)
+            async for data in _while_wanted(pieces, speech):
+                await file.write(data)
         file.finish()
     except MuseTalkStreamError as exc:
         file.abort(exc)

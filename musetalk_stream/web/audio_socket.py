@@ -2,17 +2,18 @@
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from enum import Enum
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from ..errors import (
     BadRequest,
+    EmptyAudio,
     MuseTalkStreamError,
-    UploadStalled,
     UploadTooLarge,
     UtteranceNotFound,
 )
@@ -22,11 +23,13 @@ from ..options import SpeechOptions, speech_options
 from ..sessions import Session
 from ..sse import PING_S
 from ..turn import Turn
-from .arriving import admitted, described, require_pace
-from .context import CONFIG, session
+from .arriving import admitted, status
+from .context import session
 from .event_stream import give_up_on_silence
 from .parameters import pcm_format
 from .uploads import aborted
+
+log = logging.getLogger(__name__)
 
 # Ten seconds of the usual sound; a client that wants to send a file has other ways.
 MAX_MESSAGE_BYTES = 1 << 20
@@ -39,6 +42,7 @@ _FAREWELL_S = 1.0  # that a client has for its side of the closing handshake
 class Word(Enum):
     """What a client says besides sound."""
 
+    START = "start"  # of another utterance, whatever became of the one before
     END = "end"  # of the utterance
     CANCEL = "cancel"
 
@@ -72,9 +76,12 @@ async def _closed_with(its: Session, socket: web.WebSocketResponse) -> AsyncIter
         await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the session has ended")
 
     closing = asyncio.create_task(close_when_over(), name=f"socket-of-{its.id[:8]}")
+    its.connections += 1
     try:
         yield
     finally:
+        its.connections -= 1
+        its.last_used_s = time.monotonic()
         if not is_over.is_set():
             closing.cancel()
         await asyncio.wait([closing])
@@ -121,7 +128,6 @@ class _AudioSocket:
         self._session = its
         self._form = form
         self._options = options
-        self._stall_timeout_s = request.app[CONFIG].upload.audio_stall_timeout_s
         self._latest: str | None = None  # request id of the utterance that came last
 
     async def serve(self) -> None:
@@ -131,12 +137,26 @@ class _AudioSocket:
                 if isinstance(said, bytes):
                     await self._utterance(said)
                 elif said is Word.CANCEL:
-                    await self._cancel_latest()
+                    await self._cancel(self._latest)
+                elif said is Word.END:
+                    await self._tell(
+                        EmptyAudio("there is no sound: nothing came to be ended"), None
+                    )
         except _Mistake as mistake:
-            await self._tell(mistake.error, mistake.request_id)
-            await self._socket.close(code=mistake.code, message=str(mistake).encode()[:120])
+            await self._close(mistake.code, mistake.error, mistake.request_id)
         except (ConnectionError, TimeoutError):
             pass  # the client has gone, or does not read: there is nobody to tell
+        except Exception:  # which would otherwise be answered as HTTP, within the WebSocket
+            log.exception("a WebSocket ends")
+            error = MuseTalkStreamError("the server made a mistake; its log says which")
+            await self._close(WSCloseCode.INTERNAL_ERROR, error, None)
+
+    async def _close(
+        self, code: WSCloseCode, error: MuseTalkStreamError, request_id: str | None
+    ) -> None:
+        with suppress(ConnectionError, TimeoutError):
+            await self._tell(error, request_id)
+            await self._socket.close(code=code, message=error.code.encode())
 
     async def _utterance(self, first: bytes) -> None:
         """From its first sound to its end. What goes wrong with it is told once, and the rest of it
@@ -147,31 +167,35 @@ class _AudioSocket:
             with admitted(self._request, self._session, self._options) as turn:
                 request_id = self._latest = turn.request_id
                 await self._say("accepted", request_id=request_id, epoch=turn.epoch)
-                if await self._hear(turn, first) is Word.CANCEL:
-                    await self._cancel_latest()
-                    return
+                said = await self._hear(turn, first)
                 is_over = True
+                if said is Word.CANCEL:
+                    await self._cancel(request_id)
+                    return
                 turn.speech.end()
         except MuseTalkStreamError as exc:
             if isinstance(exc.__cause__, _Mistake):
                 raise exc.__cause__ from None
             await self._tell(exc, request_id)
-            if not is_over:
-                await self._pass_over()
+            if not is_over and await self._pass_over() is Word.CANCEL:
+                await self._say("cancelled", request_id=request_id)
             return
-        its = described(self._session, turn.request_id)
         await self._say(
-            "ended", request_id=request_id, duration=its["duration"], status=its["status"]
+            "ended",
+            request_id=request_id,
+            duration=turn.describe()["duration"],
+            status=status(self._session, turn),
         )
 
     async def _hear(self, turn: Turn, first: bytes) -> Word:
         """How it ended. Not to read is how a client is told to wait."""
         said: bytes | Word | None = first
+        speech = turn.speech
         while isinstance(said, bytes):
-            require_pace(self._request, turn.speech)
-            await turn.speech.hear_pcm(said, self._form)
+            await speech.hear_pcm(said, self._form)
             try:
-                said = await self._next(self._stall_timeout_s)
+                async with speech.awaiting():
+                    said = await self._next()
             except _Mistake as mistake:
                 mistake.request_id = turn.request_id
                 raise mistake.error from mistake  # which ends the utterance
@@ -179,42 +203,30 @@ class _AudioSocket:
             raise aborted()
         return said
 
-    async def _pass_over(self) -> None:
-        """What still comes of an utterance that is not heard any more."""
-        while isinstance(await self._next(), bytes):
+    async def _pass_over(self) -> Word | None:
+        """What still comes of an utterance that is not heard any more; the word that ends it."""
+        while isinstance(said := await self._next(), bytes):
             pass
+        return said
 
-    async def _cancel_latest(self) -> None:
-        if self._latest is None:
-            await self._tell(UtteranceNotFound("nothing was said on this connection yet"), None)
-            return
-        try:
-            self._session.cancel(self._latest)
-        except MuseTalkStreamError as exc:
-            await self._tell(exc, self._latest)
-        else:
-            await self._say("cancelled", request_id=self._latest)
+    async def _cancel(self, request_id: str | None) -> None:
+        """Always answered, so that a client may wait for it."""
+        if request_id is not None:
+            with suppress(UtteranceNotFound):  # it was over long ago
+                self._session.cancel(request_id)
+        await self._say("cancelled", request_id=request_id)
 
     # --- the wire
 
-    async def _next(self, timeout_s: float | None = None) -> bytes | Word | None:
-        """Sound, or a word; None when the connection is over. Without a limit the client may be
-        silent for as long as it likes, and is asked now and then whether it is there.
-
-        Raises UploadStalled, _Mistake.
-        """
+    async def _next(self) -> bytes | Word | None:
+        """Sound, or a word; None when the connection is over. A client that is silent is asked now
+        and then whether it is there. Raises _Mistake."""
         while True:
             try:
-                message = await self._socket.receive(timeout_s or PING_S)
+                message = await self._socket.receive(PING_S)
             except TimeoutError:
-                if timeout_s is not None:
-                    raise UploadStalled(
-                        f"no sound and no end of the utterance came for {timeout_s:g} s: "
-                        "it ends here, and what follows is passed over until its end is said"
-                    ) from None
                 await self._socket.ping()
                 continue
-            self._session.last_used_s = time.monotonic()
             if message.type is WSMsgType.BINARY:
                 _check_size(message.data)
                 if message.data:

@@ -11,10 +11,11 @@ from aiohttp import hdrs, web
 from ..avatar import Avatar
 from ..errors import AvatarInUse, AvatarNotFound, NotFound
 from ..jobs import Wanted
+from ..options import flag
 from ..prepare.work import PREPARING, throw_away
 from .context import CONFIG, Services, services
 from .pages import avatar_document, avatars_page
-from .parameters import flag, wanted
+from .parameters import wanted
 from .uploads import received_media, storage_errors
 
 

@@ -13,7 +13,7 @@ from ..avatar import is_avatar_id
 from ..errors import InvalidParameter
 from ..jobs import Wanted
 from ..listening import PcmFormat
-from ..options import PCM_CHANNELS, PCM_RATE
+from ..options import PCM_CHANNELS, PCM_RATE, flag
 from ..prepare.request import LONGEST_TEXT, FaceHint, Loop, in_one_line, read_hint
 
 
@@ -35,14 +35,6 @@ def text(raw: Mapping[str, Any], name: str) -> str | None:
     if value is not None and not (isinstance(value, str) and len(value) <= LONGEST_TEXT):
         raise InvalidParameter(name, f"must be a string of at most {LONGEST_TEXT} characters")
     return value
-
-
-def flag(raw: Mapping[str, Any], name: str) -> bool:
-    """`true` or `false`; absent or empty is false."""
-    value = raw.get(name) or "false"
-    if value not in ("true", "false", True):
-        raise InvalidParameter(name, "must be true or false")
-    return value in ("true", True)
 
 
 # Headerless 16-bit samples. RFC 2586 and 3551 say that those of audio/L16 are big-endian; what is

@@ -30,7 +30,7 @@ _FRAMEWORK_CODES = {
 def without_bad_bytes(record: logging.LogRecord) -> bool:
     """A log filter: what is not HTTP is the client's mistake, not an error of ours to trace."""
     exc = record.exc_info[1] if record.exc_info else None
-    if isinstance(exc, HttpProcessingError):
+    if isinstance(exc, HttpProcessingError | web.RequestPayloadError):
         record.exc_info = None
         record.levelno, record.levelname = logging.INFO, "INFO"
         record.msg = f"{record.msg}: not HTTP ({type(exc).__name__})"
@@ -43,12 +43,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         return await handler(request)
     except MuseTalkStreamError as exc:
-        if exc.status >= 500 and not isinstance(exc, Busy):  # whose reason is logged once, if any
-            log.error("%s %s: %s", request.method, _route(request), exc)
-        retry_after_s = exc.retry_after_s if isinstance(exc, Busy) else None
-        return _answer(
-            request, exc.status, exc.title, exc.detail, exc.code, exc.retryable, retry_after_s
-        )
+        return problem(request, exc)
     except web.HTTPException as exc:
         if exc.status < 400:
             raise
@@ -61,9 +56,20 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except (ConnectionError, asyncio.CancelledError):
         raise  # the client has gone: there is nobody to answer
     except Exception:
+        if request.writer.output_size:
+            raise  # an answer has begun, and no other can be put into it: the connection ends
         log.exception("%s %s", request.method, _route(request))
         detail = "the server made a mistake; its log says which"
         return _answer(request, 500, "Internal error", detail, "internal_error", False, None)
+
+
+def problem(request: web.Request, exc: MuseTalkStreamError) -> web.Response:
+    if exc.status >= 500 and not isinstance(exc, Busy):  # whose reason is logged once, if any
+        log.error("%s %s: %s", request.method, _route(request), exc)
+    retry_after_s = exc.retry_after_s if isinstance(exc, Busy) else None
+    return _answer(
+        request, exc.status, exc.title, exc.detail, exc.code, exc.retryable, retry_after_s
+    )
 
 
 async def expectations(request: web.Request) -> web.Response | None:

@@ -2,20 +2,21 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from aiohttp import hdrs, web
 
-from ..errors import InvalidParameter, StreamActive, UnsupportedAudio
-from ..options import AGO_MS, INTERRUPT_WAIT, PLAYED_MS, Option, speech_options
-from ..session_state import TurnState
+from ..errors import InvalidParameter, StreamActive, UnsupportedAudio, UtteranceEnded
+from ..options import AGO_MS, INTERRUPT_WAIT, PLAYED_MS, Option, flag, speech_options
 from ..sessions import Session
 from ..turn import Turn
-from .arriving import admitted, described, hear_container, hear_pcm
+from .arriving import LOST, admitted, as_told, begun, hear_container, hear_pcm, status
 from .context import CONFIG, session
-from .parameters import PCM_TYPES, flag, parameters, pcm_of_content_type
-from .uploads import audio_body, audio_form, require_audio_form, require_size, throw_away
+from .parameters import PCM_TYPES, parameters, pcm_of_content_type
+from .problems import problem
+from .uploads import audio_body, audio_form, require_audio_form, require_size
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 IDEMPOTENCY_REPLAYED = "Idempotency-Replayed"
@@ -32,10 +33,10 @@ async def upload(request: web.Request) -> web.Response:
     require_audio_form(request, limits.max_upload_bytes)
     pieces = audio_form(request, limits.max_upload_bytes, limits.audio_stall_timeout_s)
     if said := _said(its, key):
-        await throw_away(pieces)
-        return _accepted(its, said, is_replayed=True)
-    with admitted(request, its, options, key) as turn:
-        await hear_container(request, pieces, turn.speech)
+        return await _replay(request, its, said, pieces)
+    async with begun(pieces) as sound:
+        with admitted(request, its, options, key) as turn:
+            await hear_container(sound, turn.speech)
     return _accepted(its, turn)
 
 
@@ -53,13 +54,13 @@ async def stream_audio(request: web.Request) -> web.Response:
         max_bytes = math.ceil(limits.max_audio_s + 1) * form.bytes_per_second
     pieces = audio_body(request, max_bytes, limits.audio_stall_timeout_s)
     if said := _said(its, key):
-        await throw_away(pieces)
-        return _accepted(its, said, is_replayed=True)
-    with admitted(request, its, options, key) as turn:
-        if form:
-            await hear_pcm(request, pieces, form, turn.speech)
-        else:
-            await hear_container(request, pieces, turn.speech)
+        return await _replay(request, its, said, pieces)
+    async with begun(pieces) as sound:
+        with admitted(request, its, options, key) as turn:
+            if form:
+                await hear_pcm(sound, form, turn.speech)
+            else:
+                await hear_container(sound, turn.speech)
     return _accepted(its, turn)
 
 
@@ -83,35 +84,43 @@ def _key(request: web.Request) -> str | None:
 
 
 def _said(its: Session, key: str | None) -> Turn | None:
-    """The utterance that an earlier request of this key has made. Raises StreamActive while that
-    one is still arriving."""
+    """The utterance that an earlier request of this key has made; none if it was lost on its way:
+    then this one carries what is missing, and is spoken from its beginning. Raises StreamActive
+    while that one is still arriving."""
     turn = its.said(key) if key is not None else None
     if turn is not None and turn.is_arriving:
         raise StreamActive(f"the upload of this {IDEMPOTENCY_KEY} is still arriving")
+    if turn is not None and isinstance(turn.ended_early, LOST):
+        turn.key = None
+        return None
     return turn
 
 
-def _accepted(its: Session, turn: Turn, *, is_replayed: bool = False) -> web.Response:
+async def _replay(
+    request: web.Request, its: Session, turn: Turn, pieces: AsyncGenerator[bytes, None]
+) -> web.Response:
+    """What the first request was told. A client that is still sending reads no answer, so all of
+    it is read first, within its limits."""
+    async with aclosing(pieces):
+        async for _ in pieces:
+            pass
+    cut = UtteranceEnded(f"the utterance is {turn.status.value}") if turn.was_cut else None
+    error = turn.ended_early or cut
+    answer = problem(request, as_told(error, turn)) if error else _accepted(its, turn)
+    answer.headers[IDEMPOTENCY_REPLAYED] = "true"
+    return answer
+
+
+def _accepted(its: Session, turn: Turn) -> web.Response:
     document = {
         "request_id": turn.request_id,
         "session_id": its.id,
-        "status": _status(its, turn),
-        "duration": described(its, turn.request_id)["duration"],
+        "status": status(its, turn),
+        "duration": turn.describe()["duration"],
         "epoch": turn.epoch,
     }
-    headers: dict[str, str] = {hdrs.LOCATION: f"/sessions/{its.id}/utterances/{turn.request_id}"}
-    if is_replayed:
-        headers[IDEMPOTENCY_REPLAYED] = "true"
+    headers = {hdrs.LOCATION: f"/sessions/{its.id}/utterances/{turn.request_id}"}
     return web.json_response(document, status=202, headers=headers)
-
-
-def _status(its: Session, turn: Turn) -> str:
-    """An utterance that nothing is before is as good as spoken."""
-    if turn.status is not TurnState.QUEUED:
-        return turn.status.value
-    active = [each for each in its.utterances() if each["status"] in ("queued", "speaking")]
-    is_first = active[0]["request_id"] == turn.request_id
-    return (TurnState.SPEAKING if is_first else TurnState.QUEUED).value
 
 
 async def interrupt(request: web.Request) -> web.Response:
@@ -135,7 +144,7 @@ async def list_utterances(request: web.Request) -> web.Response:
 
 
 async def get_utterance(request: web.Request) -> web.Response:
-    return web.json_response(described(session(request), request.match_info["request_id"]))
+    return web.json_response(session(request).turn(request.match_info["request_id"]).describe())
 
 
 async def cancel_utterance(request: web.Request) -> web.Response:

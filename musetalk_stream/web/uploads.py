@@ -111,13 +111,6 @@ async def audio_body(
         raise EmptyAudio("the body is empty: 0 bytes")
 
 
-async def throw_away(pieces: AsyncGenerator[bytes, None]) -> None:
-    """Read what nobody needs, within its limits: a client that is still sending reads no answer."""
-    async with aclosing(pieces):
-        async for _ in pieces:
-            pass
-
-
 async def _pieces(
     request: web.Request,
     read: Callable[[int], Awaitable[bytes]],
@@ -143,9 +136,7 @@ def _reading(request: web.Request, silence_s: float) -> Iterator[None]:
     try:
         yield
     except TimeoutError as exc:
-        raise UploadStalled(
-            f"nothing more of the upload came for {silence_s:g} s: send it again"
-        ) from exc
+        raise UploadStalled(f"nothing more of the upload came for {silence_s:g} s") from exc
     except ConnectionError as exc:
         raise aborted() from exc
     except (ValueError, RuntimeError, HttpProcessingError, web.RequestPayloadError) as exc:
@@ -156,7 +147,7 @@ def _reading(request: web.Request, silence_s: float) -> Iterator[None]:
 
 
 def aborted() -> UploadAborted:
-    return UploadAborted("the connection was lost before the sound was complete: send it again")
+    return UploadAborted("the connection was lost before the sound was complete")
 
 
 @dataclass(frozen=True, slots=True)
