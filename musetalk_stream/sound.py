@@ -44,15 +44,18 @@ class Sound:
         self._ear.append(ear)
         self._model.append(model)
 
-    def pause(self, num_model: int) -> None:
-        """Silence of so many audio samples at 16 kHz, and three times as many at 48 kHz.
+    def pause(self, num_model: int) -> int:
+        """Silence of so many audio samples at 16 kHz, and three times as many at 48 kHz; no less
+        than the fade below takes. Gives how many it has become.
 
         What came is left as it is, as it may have been heard: it fades out backwards (from its last
         audio sample, as in a mirror), which has no step. What comes next fades in.
         """
         assert not self.has_ended, "sound was paused after its end"
+        num_model = max(num_model, round(_FADE_S * MODEL_RATE))
         self._ear.pause(num_model * EAR_RATE // MODEL_RATE, round(_FADE_S * EAR_RATE))
         self._model.pause(num_model, round(_FADE_S * MODEL_RATE))
+        return num_model
 
     def end(self) -> None:
         """No more comes; the lengths are made to fit each other."""

@@ -126,6 +126,7 @@ class Number:
     """A mouth that shows a number; between two, that of the nearer one."""
 
     number: int
+    openness: float = 1.0
 
     def on(self, picture: int) -> MouthRegion | None:
         return marker(self.number)

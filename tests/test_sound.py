@@ -42,3 +42,17 @@ def test_the_lengths_fit_at_the_end() -> None:
         assert sound.num_model == 334
         assert not sound.listened(334, 400).any()
         assert len(sound.listened(300, 400)) == 100
+
+
+@pytest.mark.parametrize("num_model", [1, 2, 10, 50, 100, 159, 160, 161, 200])
+def test_the_shortest_pause_does_not_click(num_model: int) -> None:
+    whole = tone(1.0)
+    sound = Sound(is_live=True)
+    for place in (0, 20_001):
+        if place:
+            assert sound.pause(num_model) == max(num_model, 160)
+        ear = whole[place : 20_001 if not place else None]
+        sound.add(ear, ear[::3].copy())
+    sound.end()
+    assert np.abs(np.diff(sound.heard(0, sound.num_ear))).max() <= np.abs(np.diff(whole)).max()
+    assert sound.num_ear == EAR_RATE + 3 * max(num_model, 160)

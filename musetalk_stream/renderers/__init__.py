@@ -46,6 +46,11 @@ class Mouth(Protocol):
     """A rendered mouth, which goes on any picture of its avatar. On any thread, any number of
     times: what is costly about a picture is done in `on`, by those who encode it."""
 
+    @property
+    def openness(self) -> float:
+        """How far it is open, or how much of it shows: 0 is the source face."""
+        ...
+
     def on(self, picture: int) -> Region | None:
         """The part of a picture that it changes; None where the picture shows no face."""
         ...
@@ -60,7 +65,13 @@ Mouths = list[Mouth | None]
 
 
 def between(one: Mouth | None, other: Mouth | None, share: float) -> Mouth | None:
-    """From `one` at share 0 to `other` at 1; None is the source face."""
+    """From `one` at share 0 to `other` at 1; None is the source face.
+
+    A mouth that closes does so evenly. One that opens stays as it is for the first half, so that it
+    is not open long before it is heard.
+    """
+    if (other.openness if other else 0) > (one.openness if one else 0):
+        share = max(0.0, 2 * share - 1)
     if share == 0:
         return one
     if one is not None:

@@ -102,6 +102,10 @@ class Lips:
     row: Floats
     turn: threading.Lock
 
+    @property
+    def openness(self) -> float:
+        return float(self.row[OPEN])
+
     def on(self, picture: int) -> MouthRegion | None:
         place = self.face.place(picture)
         if place is None:

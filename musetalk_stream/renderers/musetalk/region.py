@@ -99,6 +99,10 @@ class FaceMouth:
     face: Bytes
     strength: float
 
+    @property
+    def openness(self) -> float:
+        return self.strength
+
     def on(self, picture: int) -> FaceRegion | None:
         placement = self.placements[picture]
         return FaceRegion(placement, self.face, self.strength) if placement else None

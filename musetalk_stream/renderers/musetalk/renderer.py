@@ -194,7 +194,8 @@ def _on(stream: torch.cuda.Stream | None) -> AbstractContextManager[Any]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Batch:
-    """A batch on the device. Its faces are one array, which lives until the last is pasted.
+    """A batch on the device. Its faces are one array: a mouth has a copy of its own, as it may be
+    kept for frames to come.
 
     shown      which requests show a generated face, and whose
     strengths  of all requests
@@ -210,5 +211,5 @@ class _Batch:
             raise ValueError("a face that is not made of numbers")
         mouths: Mouths = [None] * len(self.strengths)
         for (index, avatar), face in zip(self.shown, faces, strict=True):
-            mouths[index] = FaceMouth(avatar.placements, face, self.strengths[index])
+            mouths[index] = FaceMouth(avatar.placements, face.copy(), self.strengths[index])
         return mouths
