@@ -9,7 +9,7 @@ export function takeCommands(act) {
     // An app's own messages come from nowhere, or from this window.
     const isFromApp = source === null ? Boolean(window.ReactNativeWebView) : source === window.parent;
     const command = isFromApp ? parse(data) : null;
-    if (command?.target !== "musetalk-player" || !(command.type in COMMANDS)) return;
+    if (command?.target !== "musetalk-player" || !Object.hasOwn(COMMANDS, command.type)) return;
     act[command.type]();
   };
   window.addEventListener("message", take);

@@ -2,6 +2,8 @@
 
 import { delay } from "./signals.js";
 
+/** How long it takes at most, unless the machine is very busy. */
+export const FADE_S = 0.05;
 const FADE_MS = 30;
 const STEP_MS = 5;
 

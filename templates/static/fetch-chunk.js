@@ -10,7 +10,7 @@ export async function fetchChunk(url, { signal, onRetry }) {
   for (let attempt = 0; !signal.aborted; attempt += 1) {
     const bytes = await attemptFetch(url, signal, attempt);
     if (bytes !== null) return bytes;
-    if (attempt === RETRY_AFTER_MS.length) return null;
+    if (signal.aborted || attempt === RETRY_AFTER_MS.length) return null;
     onRetry();
     await delay(RETRY_AFTER_MS[attempt], signal);
   }

@@ -86,7 +86,8 @@ export class Lineup {
     if (!(epoch > this.#deadEpoch)) return;
     this.#deadEpoch = epoch;
     this.#joining = null;
-    for (const utterance of this.#all) {
+    // From the back, so that the one that is heard is not followed by one that goes next.
+    for (const utterance of [...this.#all].reverse()) {
       if (utterance.epoch <= epoch) utterance.interrupt();
     }
   }

@@ -1,22 +1,24 @@
-// What this viewer has seen, told to the server: speech began, speech ended.
+// What this viewer has seen, told to the server: speech began, speech ended. Each once.
 
-import { delay } from "./signals.js";
+import { Wakeup } from "./signals.js";
 
-const RETRY_AFTER_MS = 500;
+const RETRY_AFTER_MS = [500, 1000, 2000, 4000, 8000];
+const MAX_WAITING = 20; // reports that could not be told yet; more of them are left out
+const TOLD_KEPT = 100;
 
 export class PlaybackReports {
   #url;
+  #told = [];
+  #waiting = 0;
+  #connected = new Wakeup();
 
-  /** `url` null: the server doesn't want to know. */
   constructor(url) {
-    this.#url = url ?? null;
+    this.#url = url;
   }
 
   /** Its first frame was shown at `shownAt` (ms, on the clock of `performance.now()`). */
   started(requestId, shownAt) {
-    void this.#send(() => ({
-      request_id: requestId,
-      event: "started",
+    this.#report(requestId, "started", () => ({
       ago_ms: Math.max(0, Math.round(performance.now() - shownAt)),
     }));
   }
@@ -24,25 +26,43 @@ export class PlaybackReports {
   /** `playedS` of it were heard; `interrupted`: it was not let finish. */
   finished(requestId, { playedS, interrupted }) {
     const played = { played_ms: Math.round(playedS * 1000), interrupted };
-    void this.#send(() => ({ request_id: requestId, event: "finished", ...played }));
+    this.#report(requestId, "finished", () => played);
   }
 
-  // Only a report: without it the server goes by its own clock. It survives the page.
+  /** The server can be reached again: what could not be told is told now. */
+  retry() {
+    this.#connected.notify();
+  }
+
+  #report(requestId, event, fields) {
+    const key = `${event} ${requestId}`;
+    if (this.#told.includes(key) || this.#waiting === MAX_WAITING) return;
+    this.#told.push(key);
+    if (this.#told.length > TOLD_KEPT) this.#told.shift();
+    void this.#send(() => ({ request_id: requestId, event, ...fields() }));
+  }
+
+  // Without a report the server goes by its own clock.
   async #send(report) {
-    if (this.#url === null) return;
-    for (const pauseMs of [RETRY_AFTER_MS, 0]) {
-      try {
-        const response = await fetch(this.#url, {
-          method: "POST",
-          keepalive: true,
-          headers: { "Content-Type": "application/json" },
-          body: JSON.stringify(report()),
-        });
-        if (response.status < 500) return;
-      } catch {
-        // unreachable for now
-      }
-      await delay(pauseMs);
+    this.#waiting += 1;
+    for (const pauseMs of [...RETRY_AFTER_MS, 0]) {
+      if (await this.#isSent(report())) break;
+      await this.#connected.wait(null, pauseMs);
+    }
+    this.#waiting -= 1;
+  }
+
+  async #isSent(report) {
+    try {
+      const response = await fetch(this.#url, {
+        method: "POST",
+        keepalive: true, // it survives the page
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify(report),
+      });
+      return response.status < 500;
+    } catch {
+      return false; // unreachable for now
     }
   }
 }

@@ -19,6 +19,7 @@ import { sentence } from "./words.js";
 const REPORT_EVERY_MS = 5000;
 const OFFLINE_AFTER_MS = 3000;
 const ATTEMPTS = 2;
+const CUT_SHORT = ["interrupted", "cancelled", "lost"];
 const RELOAD_HELPS = ["playback_failed", "placeholder_failed"];
 
 const OVER_TEXT = {
@@ -196,7 +197,7 @@ async function playOnce(utterance) {
 async function onSpeechShown(utterance, { appendedAt, paintedAt, muted }) {
   setState("speaking");
   const shownAt = await nextDisplay();
-  reportStarted(utterance, shownAt);
+  reports.started(utterance.requestId, shownAt);
   const since = utterance.firstChunkAt;
   const requestId = utterance.requestId;
   debug.logStart({
@@ -212,17 +213,9 @@ async function onSpeechShown(utterance, { appendedAt, paintedAt, muted }) {
 
 // ---- what viewer, app and server are told ----
 
-// Each once, however often the browser has to be asked to play it.
-function reportStarted(utterance, shownAt) {
-  if (!utterance.isReportedStarted) reports.started(utterance.requestId, shownAt);
-  utterance.isReportedStarted = true;
-}
-
-function reportFinished(utterance, reason) {
-  if (utterance.isReportedFinished) return;
-  utterance.isReportedFinished = true;
-  const interrupted = reason === "interrupted" || reason === "cancelled";
-  reports.finished(utterance.requestId, { playedS: utterance.position, interrupted });
+function reportFinished({ requestId, position }, reason) {
+  const interrupted = CUT_SHORT.includes(reason);
+  reports.finished(requestId, { playedS: position, interrupted });
 }
 
 function takeFrame(frame) {
@@ -252,8 +245,10 @@ function onTap() {
 
 function setConnected(isConnected) {
   clearTimeout(offlineTimer);
-  if (isConnected) notice.setOffline(false);
-  else offlineTimer = setTimeout(() => notice.setOffline(true), OFFLINE_AFTER_MS);
+  if (isConnected) {
+    notice.setOffline(false);
+    reports.retry();
+  } else offlineTimer = setTimeout(() => notice.setOffline(true), OFFLINE_AFTER_MS);
   post("connection", { connected: isConnected });
 }
 
@@ -269,11 +264,17 @@ function report({ code = "error", message, request_id: requestId = null }) {
 
 // Asked for by the app around us; the server's answer comes as an event.
 async function interrupt() {
+  if ((await isInterrupted()) || isOver || (await isInterrupted())) return;
+  const message = "The avatar could not be interrupted.";
+  report({ code: "interrupt_failed", message });
+}
+
+async function isInterrupted() {
   try {
     const response = await fetch(config.interrupt_url, { method: "POST" });
-    if (!response.ok) debug.logError(`interrupt: ${response.status}`);
-  } catch (error) {
-    debug.logError(error);
+    return response.ok;
+  } catch {
+    return false; // unreachable for now
   }
 }
 

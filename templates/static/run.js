@@ -16,6 +16,11 @@ export class Run {
     return this.#places[this.#at];
   }
 
+  /** The place behind the current one, or null. */
+  get next() {
+    return this.#places[this.#at + 1] ?? null;
+  }
+
   get last() {
     return this.#places[this.#places.length - 1];
   }
@@ -73,13 +78,19 @@ export class Run {
     return this.#places.findLast(({ offset }) => offset <= time + BORDER_S) ?? this.#places[0];
   }
 
-  /** Playback has come to `time`: the utterances entered since the last call, in order. */
+  /**
+   * Playback has come to `time`: the utterances entered since the last call, in order. Of those
+   * left, the last one is kept: pictures of it are still told of.
+   */
   moveTo(time) {
     const entered = [];
-    while (this.#at + 1 < this.#places.length) {
-      if (this.#places[this.#at + 1].offset > time + BORDER_S) break;
+    while (this.next !== null && this.next.offset <= time + BORDER_S) {
       this.#at += 1;
       entered.push(this.current.utterance);
+    }
+    while (this.#at > 1) {
+      this.#places.shift();
+      this.#at -= 1;
     }
     return entered;
   }

@@ -8,12 +8,11 @@ const FIRST_PAINT_TIMEOUT_MS = 10_000;
 const PAINT_TIMEOUT_MS = 250;
 const SUDDEN_END_MS = 50;
 const WAIT_MS = 400;
-const NEXT_PAINT_MS = 100;
-const DISSOLVE_MS = 90; // as long as player.css says, and a moment
+const DISSOLVE_MS = 110; // as long as player.css says, and a moment
 const MAX_STEP = 2; // cycle frames; a larger one is seen as a jump
 // The loop may be a picture late, and timers are: what is added to a hold before it is given up.
 const HOLD_SLACK_S = 0.08;
-// Nothing dissolves where motion is unwelcome.
+// Nothing dissolves where motion is unwelcome, and a loop that was covered is not drawn at once.
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Stage {
@@ -125,15 +124,13 @@ export class Stage {
     signal.addEventListener("abort", () => this.#onIdleFrame.delete(look), { once: true });
   }
 
-  /** Show speech, whose current frame has been painted and is cycle frame `frame`, or is unknown. */
-  showSpeech(frame) {
-    const { cycle_length: length } = this.#avatar;
-    const step = frame === null ? length : framesAhead(this.idleFrame, frame, length);
-    // Where the loop could not be waited for, the pictures differ.
-    if (step > MAX_STEP && step < length - MAX_STEP) void this.#dissolve();
+  /** Show speech, whose current frame has been painted. The loop goes on until it is covered. */
+  showSpeech() {
     this.talk.classList.remove("ending");
     this.talk.classList.add("shown");
-    this.idle.pause();
+    void delay(DISSOLVE_MS).then(() => {
+      if (this.isSpeechShown) this.idle.pause();
+    });
   }
 
   /** There is more speech, after all: the loop is not needed yet. */
@@ -156,26 +153,19 @@ export class Stage {
 
   /** Swap back to the loop, on `frame` if it is known, else where the loop was left. */
   async showIdle(frame) {
-    let swapped = null;
+    let dissolved = null;
     if (this.isSpeechShown) {
       const isSudden = !this.talk.classList.contains("ending");
       if (frame !== null) this.park(frame);
       else this.talk.classList.add("ending");
       await this.#parked?.painted;
       if (isSudden && STILL.matches) await delay(SUDDEN_END_MS);
-      swapped = isSudden ? this.#dissolve() : nextFrame(this.idle, NEXT_PAINT_MS);
+      dissolved = delay(DISSOLVE_MS);
     }
     this.talk.classList.remove("shown", "ending");
     this.#parked = null;
     await Promise.race([this.playIdle(), delay(PAINT_TIMEOUT_MS)]);
-    await swapped; // speech shows its last picture until then
-  }
-
-  // The swap that comes now takes a moment.
-  async #dissolve() {
-    this.talk.classList.add("dissolving");
-    await delay(DISSOLVE_MS);
-    this.talk.classList.remove("dissolving");
+    await dissolved; // speech shows its last picture until then
   }
 
   /**

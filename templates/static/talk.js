@@ -1,6 +1,6 @@
 // Speech played from its first chunk to its last frame: one utterance, and those right behind it.
 
-import { fadeOut } from "./fade.js";
+import { FADE_S, fadeOut } from "./fade.js";
 import { feed } from "./feed.js";
 import { speechFrame } from "./phase.js";
 import { END_SLACK_S, Playback } from "./playback.js";
@@ -111,10 +111,13 @@ export class Talk {
   // The current utterance's end is the end of it all; another's only that of what is behind it.
   #watch(utterance, run, over) {
     const act = () => {
-      if (run.current.utterance === utterance) over.abort();
-      else run.drop(utterance).forEach(beginAfresh);
+      if (over.signal.aborted) return;
+      if (this.#run === run) this.#moveTo(run, this.#video.currentTime);
+      if (run.current.utterance !== utterance) run.drop(utterance).forEach(beginAfresh);
+      // What is over before it could fade ends by itself, for the next one to go on.
+      else if (run.next === null || run.next.offset > this.#video.currentTime + FADE_S) over.abort();
     };
-    utterance.signal.addEventListener("abort", act, { signal: over.signal });
+    utterance.signal.addEventListener("abort", act, { once: true });
     if (utterance.signal.aborted) act();
   }
 
@@ -161,7 +164,9 @@ export class Talk {
       this.#onNext(utterance, { muted: this.#video.muted });
     }
     const { utterance, offset } = run.current;
-    utterance.position = Math.max(utterance.position, time - offset);
+    // Sound goes on for a moment after the last frame.
+    const played = Math.min(time - offset, utterance.queue.appendedEnd);
+    utterance.position = Math.max(utterance.position, played);
   }
 
   /** The cycle frame to go on with after what was played. */
@@ -219,7 +224,7 @@ export class Talk {
     // Some browsers paint nothing before they play; a hidden page paints nothing at all.
     else if (!isPainted) await this.#stage.speechPainted(PAINT_AFTER_PLAY_MS, signal);
     if (signal.aborted) return;
-    this.#stage.showSpeech(this.#cycleFrame(utterance, video.currentTime));
+    this.#stage.showSpeech();
     onShown({ appendedAt, paintedAt, muted: video.muted });
   }
 
@@ -272,14 +277,13 @@ export class Talk {
   }
 
   #verdict(source, run, failure) {
-    const { utterance, offset } = run.current;
+    if (!source.isLost) this.#moveTo(run, this.#video.currentTime);
+    const { utterance } = run.current;
     const { queue } = utterance;
-    const played = this.#video.currentTime - offset;
-    if (!source.isLost) utterance.position = Math.max(played, 0);
     if (utterance.signal.aborted) return utterance.stoppedBy ?? "cancelled";
     if (failure instanceof MediaFailure || source.isLost) return "lost";
     // Not the end of what is buffered: the browser may have taken some of that away.
-    const isPlayedOut = queue.isDrained && played >= queue.appendedEnd - END_SLACK_S;
+    const isPlayedOut = queue.isDrained && utterance.position >= queue.appendedEnd - END_SLACK_S;
     if (!isPlayedOut) return "lost";
     if (utterance.error) return "error";
     return queue.appended > 0 ? "complete" : "empty";

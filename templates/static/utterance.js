@@ -32,8 +32,6 @@ export class Utterance {
     this.stoppedBy = null; // "interrupted" or "cancelled"
     this.firstChunkAt = null; // ms
     this.appendedAt = null; // ms, its first chunk
-    this.isReportedStarted = false;
-    this.isReportedFinished = false;
     this.position = from; // s, played so far
     this.#counters = counters;
     if (from > 0) this.queue.startFrom(from);
