@@ -7,42 +7,33 @@ stopped gives way at once, while what was begun for it ends in the background.
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from .avatar import Avatar
 from .delivery import PLAYER_DELAY_S, Delivery
 from .engine import Engine, Utterance
-from .errors import (
-    MuseTalkStreamError,
-    QueueFull,
-    StreamActive,
-    UploadAborted,
-    UtteranceNotFound,
-)
+from .errors import MuseTalkStreamError, QueueFull, StreamActive, UploadAborted
 from .events import EventLog
 from .options import OnBusy, SessionOptions, SpeechOptions
-from .session_state import State, Trigger, TurnState, session_state
+from .session_state import State, Trigger, TurnState
 from .speech import Speech
 from .sse import Event
 from .timeline import CyclePhase
 from .turn import Turn, mint_id
-from .utterance import may_begin, perform
-from .viewing import Viewing, got_chunk, moved_up
+from .turns import Turns
+from .utterance import LOOK_AGAIN_S, may_begin, perform
+from .viewing import Viewing, got_chunk, line_up
 
 log = logging.getLogger(__name__)
 
-_KEPT = 16  # turns that are over and still told about; the oldest go
 _TRY_AGAIN_S = 1  # what whoever finds the queue full is told to wait
-_LOOK_AGAIN_S = 10.0  # whoever waits for sound does so, though nothing has told it to
 # How long a first chunk takes where none has been measured yet.
 _FIRST_CHUNK_GUESS_S = 0.1
-# What is told of an utterance while it is spoken; of one that is stopped, no more.
-_OF_SPEECH = ("queued", "started", "first_frame", "chunk", "complete", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +47,10 @@ class Interruption:
 
 
 class Conversation:
-    """The turns of one session. `epoch` grows by one with every interruption."""
+    """The turns of one session. `epoch` grows by one with every interruption.
+
+    subscribers  who read events now; players do
+    """
 
     def __init__(
         self,
@@ -69,6 +63,8 @@ class Conversation:
         max_queue: int,
     ) -> None:
         self.epoch = 0
+        self.subscribers = 0
+        self.turns = Turns()
         self.num_spoken = 0
         self.last_spoken_s = time.monotonic()
         self._session_id = session_id
@@ -81,8 +77,6 @@ class Conversation:
         self._viewing = Viewing(
             CyclePhase(0, time.monotonic(), manifest.fps, manifest.cycle_length)
         )
-        # Bounded: max_queue + 1 that are active, and _KEPT that are over.
-        self._turns: dict[str, Turn] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended_s: dict[str, float] = {}  # of those whose chunks are kept
         self._moved = asyncio.Event()
@@ -92,20 +86,7 @@ class Conversation:
 
     @property
     def state(self) -> State:
-        return session_state((turn.status, not turn.is_arriving) for turn in self._turns.values())
-
-    @property
-    def deliveries(self) -> list[Delivery]:
-        """Of everything that may be seen, in order: playback may be some turns behind."""
-        return [turn.delivery for turn in self._turns.values() if not turn.status.is_stopped]
-
-    @property
-    def _active(self) -> list[Turn]:
-        return [turn for turn in self._turns.values() if turn.status.is_active]
-
-    @property
-    def _queued(self) -> list[Turn]:
-        return [turn for turn in self._turns.values() if turn.status is TurnState.QUEUED]
+        return self.turns.state
 
     # --- being admitted
 
@@ -116,6 +97,7 @@ class Conversation:
 
         Raises StreamActive, QueueFull, RendererLost; and UtteranceEnded, DamagedAudio, EmptyAudio
         where the end of the speech, which is the block's unless it was said before, shows that.
+        Speech that gets QueueFull while it waits has never been, either.
         """
         self._engine.batcher.raise_if_lost()
         self._make_way(options.on_busy)
@@ -127,14 +109,15 @@ class Conversation:
         except BaseException as exc:
             if turn.is_arriving:
                 turn.speech.end(_as_error(exc))
+            if isinstance(exc, QueueFull) and turn.status is TurnState.QUEUED:
+                self._drop(turn)
             raise
         finally:
             if turn.status is TurnState.QUEUED and not turn.has_sound:
-                self._stop(turn, Trigger.DROP)
-                del self._turns[turn.request_id]
+                self._drop(turn)
 
     def _make_way(self, on_busy: OnBusy) -> None:
-        active = self._active
+        active = self.turns.active
         if on_busy is OnBusy.REPLACE:
             self.interrupt()
         elif on_busy is OnBusy.QUEUE and len(active) > self._max_queue:
@@ -158,16 +141,27 @@ class Conversation:
         speech = Speech(options, self._engine.limits, self._engine.decoders)
         delivery = Delivery(mint_id(), self.epoch, self._options.playback_fps, self._viewing.phase)
         turn = Turn(speech, delivery, options, key)
-        over = [each for each in self._turns.values() if not each.status.is_active]
-        for each in over[: max(0, len(over) - _KEPT + 1)]:
-            del self._turns[each.request_id]
-        self._turns[turn.request_id] = turn
+        speech.room_s = partial(self._room_s, turn)
+        self.turns.add(turn, time.monotonic())
         name = f"utterance-{turn.request_id[:8]}"
         turn.task = asyncio.create_task(self._take_turn(turn), name=name)
         self._tasks.add(turn.task)
         turn.task.add_done_callback(partial(self._let_go, turn))
         self._notify()
         return turn
+
+    def _room_s(self, turn: Turn) -> float:
+        """Seconds of sound that one that waits may still take in; the first of them all has a limit
+        of its own."""
+        if turn in self.turns.active[:1]:
+            return math.inf
+        return self._engine.limits.max_audio_s - self.turns.waiting_s()
+
+    def _drop(self, turn: Turn) -> None:
+        if turn.delivery.first_event_id is not None:
+            self._publish(turn, turn.delivery.cancelled_event())
+        self._stop(turn, Trigger.DROP)
+        self.turns.forget(turn.request_id)
 
     def _let_go(self, turn: Turn, task: asyncio.Task[None]) -> None:
         """A task's CancelledError refers to frames that refer to the sound: a cycle of up to
@@ -182,20 +176,20 @@ class Conversation:
         while not turn.has_sound:
             if speech.has_ended:
                 return  # it is about to be dropped
-            await speech.more(_LOOK_AGAIN_S)
+            await speech.more(LOOK_AGAIN_S)
         queued = turn.delivery.queued_event(turn.position)
-        turn.delivery.first_event_id = self._tell(turn, queued)
-        while self._active[0] is not turn:
+        turn.delivery.first_event_id = self._publish(turn, queued)
+        while self.turns.active[0] is not turn:
             await self._moved.wait()
         await asyncio.sleep(self._too_early_s(turn))
         while not may_begin(speech, self._options):
-            await speech.more(_LOOK_AGAIN_S)
+            await speech.more(LOOK_AGAIN_S)
         await self._speak(turn, speech)
 
     def _too_early_s(self, turn: Turn) -> float:
         """Seconds until an utterance may begin. The first chunk of one that follows is made at
         once; but a thousand short ones must not be made hours before they are seen."""
-        before = self._before(turn)
+        before = self.turns.before(turn)
         if before is None:
             return 0.0
         left_s = (before.delivery.runs_dry_s or 0.0) - time.monotonic()
@@ -218,7 +212,7 @@ class Conversation:
         )
         self._notify()
         try:
-            spoken = await perform(utterance, self._engine, partial(self._tell, turn), delivery)
+            spoken = await perform(utterance, self._engine, partial(self._publish, turn), delivery)
             turn.advance(Trigger.FINISH if spoken else Trigger.FAIL)
             self._viewing.ended(delivery)
         finally:
@@ -236,35 +230,25 @@ class Conversation:
         delivery.is_live = speech.sound.is_live
         if not speech.has_ended:
             delivery.prebuffer_s = turn.options.prebuffer_s
-        before = self._before(turn)
+        before = self.turns.before(turn)
         if before and before.status is TurnState.COMPLETE and _is_seen_at(before, visible_at_s):
             delivery.start_after(before.delivery)
         else:
             self._viewing.begin(delivery, visible_at_s)
 
-    def _before(self, turn: Turn) -> Turn | None:
-        """The last one before it of which there was anything to be seen."""
-        seen = [each for each in self._turns.values() if each.delivery.chunks and each is not turn]
-        return seen[-1] if seen else None
-
-    def _tell(self, turn: Turn, event: Event) -> int | None:
-        """Publish what goes on with a turn, unless it has been stopped."""
+    def _publish(self, turn: Turn, event: Event) -> int | None:
+        """Say what goes on with a turn, unless it has been stopped."""
         return None if turn.status.is_stopped else self._events.publish(event)
 
     def _notify(self) -> None:
         """Something has moved: wake everyone who waits for a place."""
-        for position, turn in enumerate(self._queued):
-            turn.position = position
+        self.turns.place()
         self._moved.set()
         self._moved = asyncio.Event()
 
     def is_dead(self, event: Event) -> bool:
         """Whether an event of the log is about speech that has been stopped since."""
-        if event["event"] not in _OF_SPEECH:
-            return False
-        turn = self._turns.get(event["request_id"])
-        is_stopped = turn is not None and turn.status.is_stopped
-        return is_stopped or event["epoch"] < self.epoch
+        return self.turns.is_dead(event, self.epoch)
 
     # --- stopping
 
@@ -272,11 +256,11 @@ class Conversation:
         """End the epoch: nothing of what is arriving, queued, generated or not yet seen will be
         seen or heard after this. What was begun ends in the background."""
         now_s = time.monotonic()
-        turns = [turn for turn in self._turns.values() if _can_be_stopped(turn, now_s)]
+        turns = self._stoppable(now_s)
         if not turns:
             return Interruption(self.epoch)
         request_ids = tuple(turn.request_id for turn in turns)
-        heard = next((t for t in turns if (t.delivery.watched_since_s or now_s) < now_s), None)
+        heard = next((turn for turn in turns if turn.is_heard_at(now_s)), None)
         ended = Interruption(self.epoch, request_ids, heard.request_id if heard else None)
         self._events.publish(
             {"event": "interrupted", "epoch": self.epoch, "request_ids": list(request_ids)}
@@ -285,43 +269,54 @@ class Conversation:
         self._viewing.stopped([turn.delivery for turn in turns], now_s)
         for turn in turns:
             self._stop(turn, Trigger.INTERRUPT)
-            if turn is not heard:
-                turn.played_ms = 0
-                turn.was_finished.set()
+            self._expect_report(turn, is_heard=turn is heard)
         log.info("session %s: interrupted epoch %d", self._session_id[:8], ended.epoch)
         return ended
 
     def cancel(self, request_id: str) -> None:
         """Stop one; others go on. No change if it is over. Raises UtteranceNotFound."""
-        turn, now_s = self.turn(request_id), time.monotonic()
-        if not _can_be_stopped(turn, now_s):
+        turn, now_s = self.turns.get(request_id), time.monotonic()
+        if turn not in self._stoppable(now_s):
             return
-        self._tell_cancelled(turn)
-        its, known = turn.delivery, self.deliveries
-        if its.watched_since_s is not None and its.watched_since_s <= now_s:
-            self._viewing.stopped([its], now_s)
-            moved_up(known[known.index(its) + 1 :], its, now_s)
+        self._publish(turn, turn.delivery.cancelled_event())
+        self._expect_report(turn, is_heard=turn.is_heard_at(now_s))
         self._stop(turn, Trigger.CANCEL)
+        others = self.turns.deliveries
+        line_up(others, now_s)
+        self._viewing.stopped([turn.delivery], now_s, others)
 
-    def _tell_cancelled(self, turn: Turn) -> None:
-        event = {"event": "cancelled", "request_id": turn.request_id, "epoch": turn.epoch}
-        self._tell(turn, event)
+    def _stoppable(self, now_s: float) -> list[Turn]:
+        """A player that has not said that an utterance is over may be behind what is likely."""
+        return self.turns.stoppable(
+            now_s, late_s=self._engine.max_lead_s if self.subscribers else 0.0
+        )
+
+    def _expect_report(self, turn: Turn, *, is_heard: bool) -> None:
+        """Of one that is being stopped: the player says now how much of it was heard, if any."""
+        if is_heard:
+            turn.was_finished.clear()
+        elif not turn.has_report:
+            turn.played_ms = 0
+            turn.was_finished.set()
 
     def _stop(self, turn: Turn, trigger: Trigger) -> None:
         was_speaking = turn.status is TurnState.SPEAKING
         self._engine.stats.cancelled += was_speaking
         turn.advance(trigger)
+        if trigger is not Trigger.INTERRUPT:
+            log_ids = {"first_id": self._events.first_id, "last_id": self._events.last_id}
+            self.turns.cancelled(turn, **log_ids)
         if turn.task is not None:
             turn.task.cancel()
         self._notify()
 
     async def close(self) -> None:
         """Stop everything, and wait for the end of what was begun."""
-        for turn in self._active:
+        for turn in self.turns.active:
             if turn.has_sound:
-                self._tell_cancelled(turn)
+                self._publish(turn, turn.delivery.cancelled_event())
             self._stop(turn, Trigger.CANCEL)
-        for turn in self._turns.values():
+        for turn in self.turns:
             turn.was_finished.set()
         if self._tasks:
             await asyncio.wait(list(self._tasks))
@@ -334,45 +329,46 @@ class Conversation:
 
     def fetched(self, request_id: str) -> None:
         """Somebody fetches a chunk of an utterance."""
-        if request_id in self._turns:
-            got_chunk(self.deliveries, request_id, time.monotonic())
+        if request_id in self.turns:
+            got_chunk(self.turns.deliveries, request_id, time.monotonic())
 
     def playback_started(self, request_id: str, *, ago_s: float) -> None:
         """A player has shown its first frame; the first to say so counts. Raises
         UtteranceNotFound."""
-        turn, now_s = self.turn(request_id), time.monotonic()
+        turn, now_s = self.turns.get(request_id), time.monotonic()
         delivery = turn.delivery
         if delivery.painted_s is not None or delivery.first_announced_s is None:
             return
         delivery.painted_s = max(delivery.first_announced_s, now_s - ago_s)
         delivery.watched_since_s = delivery.painted_s
+        line_up(self.turns.deliveries, now_s)
         if turn.begun_s is not None and not delivery.follows:
             self._engine.stats.first_painted(delivery.painted_s - turn.begun_s)
-        self._tell(turn, {"event": "playback_started", "request_id": request_id})
+        self._publish(turn, delivery.playback_started_event())
 
     def playback_finished(self, request_id: str, *, played_ms: int, interrupted: bool) -> None:
-        """A player has come to the end of it, or to where it was stopped; the first to say so
-        counts. Raises UtteranceNotFound."""
-        turn = self.turn(request_id)
-        if turn.has_report:
+        """A player has come to the end of it, or to where it was stopped; of several the longest
+        counts, as one of them may have failed. Raises UtteranceNotFound."""
+        turn = self.turns.get(request_id)
+        if turn.delivery.first_announced_s is None:
+            return
+        played_ms = min(played_ms, round(turn.delivery.seconds * 1000))
+        is_expected = not turn.was_finished.is_set()
+        if turn.has_report and not is_expected and played_ms <= (turn.played_ms or 0):
             return
         turn.has_report = True
-        turn.played_ms = min(played_ms, round(turn.delivery.seconds * 1000))
+        turn.played_ms = max(played_ms, turn.played_ms or 0)
         turn.was_finished.set()
         self._events.publish(
-            {
-                "event": "playback_finished",
-                "request_id": request_id,
-                "played_ms": turn.played_ms,
-                "interrupted": interrupted,
-            }
+            turn.delivery.playback_finished_event(played_ms=turn.played_ms, interrupted=interrupted)
         )
 
     async def played_ms(self, interruption: Interruption, timeout_s: float) -> int | None:
-        """What viewers heard of what was interrupted; None if no player says so in time."""
-        turn = self._turns.get(interruption.heard or "")
-        if turn is None:
+        """What viewers heard of what was interrupted; None if no player says so in time.
+        None at once if nobody is there to say it."""
+        if interruption.heard is None or not self.subscribers:
             return None
+        turn = self.turns.get(interruption.heard)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await turn.was_finished.wait()
@@ -380,34 +376,12 @@ class Conversation:
 
     # --- what is remembered
 
-    def turn(self, request_id: str) -> Turn:
-        """Raises UtteranceNotFound."""
-        try:
-            return self._turns[request_id]
-        except KeyError:
-            raise UtteranceNotFound(
-                "there is no such utterance in this session, or it was long ago"
-            ) from None
-
-    def said(self, key: str) -> Turn | None:
-        """The utterance that was sent with a key."""
-        return next((turn for turn in self._turns.values() if turn.key == key), None)
-
-    def utterances(self) -> list[dict[str, Any]]:
-        """The latest, oldest first."""
-        return [turn.describe() for turn in self._turns.values()]
-
-    @property
-    def latest(self) -> Delivery | None:
-        known = [turn.delivery for turn in self._turns.values() if turn.has_sound]
-        return known[-1] if known else None
-
     async def forget_chunks_before(self, instant_s: float) -> None:
         """Delete the chunks of utterances that ended before an instant."""
         for request_id in [r for r, ended_s in self._ended_s.items() if ended_s < instant_s]:
             await self._engine.store.delete(request_id)
             self._ended_s.pop(request_id, None)
-            self._turns.pop(request_id, None)
+            self.turns.forget(request_id)
 
     async def forget_all_chunks(self) -> None:
         for request_id in list(self._ended_s):  # housekeeping may be at it, too
@@ -418,14 +392,6 @@ def _as_error(exc: BaseException) -> MuseTalkStreamError:
     if isinstance(exc, MuseTalkStreamError):
         return exc
     return UploadAborted("the connection broke off before the end of the sound")
-
-
-def _can_be_stopped(turn: Turn, now_s: float) -> bool:
-    """Whether there is anything of it that is still to be made, seen or heard."""
-    if turn.status.is_active:
-        return True
-    is_there = turn.status in (TurnState.COMPLETE, TurnState.FAILED) and turn.delivery.chunks > 0
-    return is_there and not turn.was_heard_out and turn.delivery.position_s(now_s) is not None
 
 
 def _is_seen_at(turn: Turn, instant_s: float) -> bool:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
+from .errors import MuseTalkStreamError
 from .options import number
 from .sse import Event
 from .timeline import CyclePhase, cycle_frame, seconds, share_of_speaking
@@ -42,6 +43,7 @@ class Delivery:
     first_event_id: int | None = None
     first_batch_s: float | None = None
     first_announced_s: float | None = None
+    loaded_s: float | None = None  # when players can show it
     watched_since_s: float | None = None  # what a player said, or what is likely
     painted_s: float | None = None  # what a player said
     has_ended: bool = False  # complete, failed, interrupted or cancelled
@@ -183,4 +185,28 @@ class Delivery:
             "avatar_frame": self.next_cycle_frame,
             "ended_early": ended_early,
             "waited": round(waited_s, 3),
+        }
+
+    def error_event(self, error: MuseTalkStreamError) -> Event:
+        return {
+            "event": "error",
+            "message": error.detail,
+            "code": error.code,
+            "retryable": error.retryable,
+            "request_id": self.request_id,
+            "epoch": self.epoch,
+        }
+
+    def cancelled_event(self) -> Event:
+        return {"event": "cancelled", "request_id": self.request_id, "epoch": self.epoch}
+
+    def playback_started_event(self) -> Event:
+        return {"event": "playback_started", "request_id": self.request_id}
+
+    def playback_finished_event(self, *, played_ms: int, interrupted: bool) -> Event:
+        return {
+            "event": "playback_finished",
+            "request_id": self.request_id,
+            "played_ms": played_ms,
+            "interrupted": interrupted,
         }

@@ -46,7 +46,6 @@ class Session:
         self.avatar = avatar
         self.options = options
         self.user_id = user_id
-        self.subscribers = 0
         self.connections = 0  # over which somebody may speak at any time
         self.holds_share = True  # of what the server can make; the registry takes it and gives it
         self.last_used_s = time.monotonic()
@@ -63,6 +62,11 @@ class Session:
     @property
     def state(self) -> State:
         return State.CLOSED if self._is_closed else self._conversation.state
+
+    @property
+    def subscribers(self) -> int:
+        """Who read its events now."""
+        return self._conversation.subscribers
 
     @property
     def epoch(self) -> int:
@@ -90,15 +94,15 @@ class Session:
 
     def said(self, key: str) -> Turn | None:
         """The utterance that was sent with an Idempotency-Key."""
-        return self._conversation.said(key)
+        return self._conversation.turns.said(key)
 
     def turn(self, request_id: str) -> Turn:
         """Raises UtteranceNotFound."""
-        return self._conversation.turn(request_id)
+        return self._conversation.turns.get(request_id)
 
     def utterances(self) -> list[dict[str, Any]]:
         """The latest, oldest first."""
-        return self._conversation.utterances()
+        return [turn.describe() for turn in self._conversation.turns]
 
     def interrupt(self) -> Interruption:
         """Stop everything that is being said, or is still to be."""
@@ -106,8 +110,6 @@ class Session:
 
     async def played_ms(self, interruption: Interruption, timeout_s: float) -> int | None:
         """What viewers heard of what was interrupted; None if no player says so in time."""
-        if not self.subscribers:
-            return None
         return await self._conversation.played_ms(interruption, timeout_s)
 
     def cancel(self, request_id: str) -> None:
@@ -138,7 +140,7 @@ class Session:
         self, last_event_id: int | None
     ) -> AsyncGenerator[tuple[int | None, Event], None]:
         """Events with their ids (None: not in the log), until the session is closed."""
-        self.subscribers += 1
+        self._conversation.subscribers += 1
         after = last_event_id
         try:
             while True:
@@ -158,20 +160,23 @@ class Session:
                 yield None, {"event": "closed", "reason": self._close_reason}
                 return
         finally:
-            self.subscribers -= 1
+            self._conversation.subscribers -= 1
             self.last_used_s = time.monotonic()
 
     def _join(self) -> tuple[int, Event]:
         """Where a new subscriber begins: with the utterance that viewers see now, if any."""
         now_s = time.monotonic()
         after, request_id, position = self.events.last_id, None, None
-        for delivery in self._conversation.deliveries:
-            position = delivery.position_s(now_s)
-            if position is not None and delivery.first_event_id is not None:
-                request_id = delivery.request_id
+        for delivery in self._conversation.turns.deliveries:
+            seen_s = delivery.position_s(now_s)
+            if seen_s is None:
+                continue
+            # Of one whose sound is still to come, everything is.
+            if delivery.first_event_id is not None:
+                request_id, position = delivery.request_id, seen_s
                 # A very long utterance may have outgrown the log: then from where the log begins.
                 after = max(delivery.first_event_id, self.events.first_id) - 1
-                break
+            break
         state = {
             "event": "state",
             "state": self.state.value,
@@ -194,7 +199,7 @@ class Session:
     def needs_share(self, now_s: float) -> bool:
         """Whether somebody watches it, it speaks or is about to, viewers have not seen all of it,
         or any of this was so a moment ago."""
-        deliveries = self._conversation.deliveries
+        deliveries = self._conversation.turns.deliveries
         if any((delivery.watched_until_s or 0.0) > now_s for delivery in deliveries):
             return True
         return not self.is_idle_since(now_s - SHARE_GRACE_S)
@@ -217,7 +222,7 @@ class Session:
     # --- describing
 
     def describe(self) -> dict[str, Any]:
-        latest = self._conversation.latest
+        shown = self._conversation.turns.shown
         return {
             "session_id": self.id,
             "state": self.state.value,
@@ -226,13 +231,14 @@ class Session:
             "user_id": self.user_id,
             "config": self.options.to_json(),
             "subscribers": self.subscribers,
-            "utterance": latest
+            "utterance": shown
             and {
-                "request_id": latest.request_id,
-                "duration": latest.duration_s,
-                "chunks": latest.chunks,
-                "frames": latest.frames,
-                "seconds": latest.seconds,
+                "request_id": shown.request_id,
+                "duration": shown.duration_s,
+                "chunks": shown.delivery.chunks,
+                "frames": shown.delivery.frames,
+                "seconds": shown.delivery.seconds,
+                "timings_ms": shown.timings_ms(),
             },
             "counters": {
                 "utterances": self._conversation.num_spoken,

@@ -21,6 +21,7 @@ from .errors import (
     DamagedAudio,
     EmptyAudio,
     MuseTalkStreamError,
+    QueueFull,
     UploadStalled,
     UtteranceEnded,
 )
@@ -49,6 +50,8 @@ _BEGINS_S = 2.0
 # sends earns it more. No codec of speech has fewer bytes per second.
 _PATIENCE = 3
 _LEAST_BYTES_PER_S = 500
+# Raw samples are heard in stretches of a tenth of a second.
+_STEPS_PER_S = 10
 # What is there at once is handed on in stretches of so much, so that a long file is no burden.
 _HANDED_ON = EAR_RATE
 _NOBODY = "the utterance was interrupted or cancelled: begin another"
@@ -62,6 +65,7 @@ class Speech:
     received_s, decoded_s  instants of the monotonic clock: made, and first sound there
     waited_s     silence that `fill` added
     has_ended    no more comes
+    room_s       seconds of sound that it may still take in, beside what waits with it
     """
 
     def __init__(self, options: SpeechOptions, limits: UploadConfig, decoders: Workers) -> None:
@@ -71,6 +75,7 @@ class Speech:
         self.decoded_s: float | None = None
         self.waited_s = 0.0
         self.has_ended = False
+        self.room_s: Callable[[], float] = lambda: math.inf
         self._options = options
         self._limits = limits
         self._decoders = decoders
@@ -138,6 +143,7 @@ class Speech:
         )
         sound = await self._decoders.run(decode_it, deadline_s=time.monotonic())
         self._check_arriving()
+        self._require_room(sound.num_ear)
         self.sound, self.has_ended = sound, True
         self.decoded_s = time.monotonic()
         self._tell()
@@ -149,14 +155,13 @@ class Speech:
         if self._pcm is None:
             self._pcm = PcmListener(form)
         assert self._pcm.form == form, "the format of audio samples changed within an utterance"
-        for start in range(0, len(data), form.bytes_per_second):
-            second = data[start : start + form.bytes_per_second]
+        # A fraction of a millisecond each: less than to wait for a decoder, which may have a file.
+        step = max(1, form.bytes_per_second // _STEPS_PER_S)
+        for start in range(0, len(data), step):
             await self._room()
+            await asyncio.sleep(0)  # others, too
             self._check_arriving()
-            hear_it = partial(self._pcm.hear, second)
-            ear, model = await self._decoders.run(hear_it, deadline_s=time.monotonic())
-            self._check_arriving()
-            self._take(ear, model)
+            self._take(*self._pcm.hear(data[start : start + step]))
 
     def end(self, early: MuseTalkStreamError | None = None) -> None:
         """No more comes; `early`: though it should have. Once is enough.
@@ -255,7 +260,21 @@ class Speech:
         held_s = self._leading.held_s if self._leading else 0.0
         return held_s + (self.sound.duration_s if self.sound else 0.0) - self._spoken_s
 
+    def _require_room(self, num_ear: int) -> None:
+        """Raises QueueFull."""
+        if num_ear > self.room_s() * EAR_RATE:
+            raise QueueFull(
+                f"utterances with {self._limits.max_audio_s:g} s of sound in all may wait in a "
+                "session: wait for one of them to be spoken, or interrupt",
+                retry_after_s=1,
+            )
+
     def _take(self, ear: Samples, model: Samples) -> None:
+        try:
+            self._require_room(len(ear))
+        except QueueFull as exc:
+            self._finish(exc)
+            raise self._why_it_ended() from None
         limit_s = self._limits.max_audio_s
         room = round(limit_s * EAR_RATE) - self._num_received
         is_too_long = len(ear) > room
@@ -364,8 +383,7 @@ class Speech:
         """
         if self.sound is None or self.has_ended or self._is_closed:
             return
-        num_model = math.ceil(num_ear * MODEL_RATE / EAR_RATE)
-        self.sound.pause(num_model)
+        num_model = self.sound.pause(math.ceil(num_ear * MODEL_RATE / EAR_RATE))
         self.waited_s += num_model / MODEL_RATE
         longest_s = self._limits.max_audio_s
         if self.waited_s > longest_s:

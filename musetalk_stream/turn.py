@@ -125,6 +125,11 @@ class Turn:
         is_made = self.status in (TurnState.COMPLETE, TurnState.FAILED) and self.delivery.chunks > 0
         return self.status.is_active or (is_made and not self.was_heard_out)
 
+    def is_heard_at(self, instant_s: float) -> bool:
+        """Whether viewers have begun to hear it by then, as far as one can know."""
+        since_s = self.delivery.watched_since_s
+        return since_s is not None and since_s < instant_s
+
     def is_seen_at(self, instant_s: float, *, late_s: float = 0.0) -> bool:
         """Whether viewers have not seen all of it by then. Whoever has said that it began may be
         late, by `late_s` at most, until it has said that it is over."""

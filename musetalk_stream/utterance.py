@@ -30,54 +30,47 @@ from .timeline import (
 
 log = logging.getLogger(__name__)
 
-Tell = Callable[[Event], object]
+Publish = Callable[[Event], object]
 
 # Whoever waits for sound looks again after this long, though nothing has told it to.
-_LOOK_AGAIN_S = 10.0
+LOOK_AGAIN_S = 10.0
 # Likewise whoever is far enough ahead: what was before may be cancelled.
 _LEAD_MAY_CHANGE_S = 0.25
 
 
-async def perform(utterance: Utterance, engine: Engine, tell: Tell, delivery: Delivery) -> bool:
+async def perform(
+    utterance: Utterance, engine: Engine, publish: Publish, delivery: Delivery
+) -> bool:
     """Run an utterance to its end and say how it ended; whether all of it was spoken."""
     engine.stats.utterances += 1
     try:
-        await run_utterance(utterance, engine, tell, delivery)
+        await run_utterance(utterance, engine, publish, delivery)
     except Exception as exc:
         engine.stats.failed += 1
-        tell(_failure(utterance, exc))
+        publish(delivery.error_event(_failure(utterance, exc)))
         return False
     log.info("%r: %.2f s spoken", utterance, delivery.seconds)
     return True
 
 
-def _failure(utterance: Utterance, exc: Exception) -> Event:
-    """Log why an utterance failed; the event that says so. Records get texts only: what keeps
-    records (an error tracker) must not keep the utterance's sound."""
+def _failure(utterance: Utterance, exc: Exception) -> MuseTalkStreamError:
+    """Log why an utterance failed, and say it. Records get texts only: what keeps records (an error
+    tracker) must not keep the utterance's sound."""
     if isinstance(exc, MuseTalkStreamError):
-        error = exc
-        log.error("%s failed: %s", repr(utterance), error.detail)
-    else:
-        error = RenderFailed("the server failed to make this video; its log says why")
-        log.error("%s failed", repr(utterance), exc_info=exc)
-    return {
-        "event": "error",
-        "message": error.detail,
-        "code": error.code,
-        "retryable": error.retryable,
-        "request_id": utterance.request_id,
-        "epoch": utterance.epoch,
-    }
+        log.error("%s failed: %s", repr(utterance), exc.detail)
+        return exc
+    log.error("%s failed", repr(utterance), exc_info=exc)
+    return RenderFailed("the server failed to make this video; its log says why")
 
 
 async def run_utterance(
-    utterance: Utterance, engine: Engine, tell: Tell, delivery: Delivery
+    utterance: Utterance, engine: Engine, publish: Publish, delivery: Delivery
 ) -> None:
     """Speak what there is, and what comes, until its end."""
     speech = utterance.speech
     async with _open_encoder(utterance, engine) as encoder:
         delivery.num_frames = speech.total_frames(delivery.fps)
-        tell(delivery.started_event(encoder.mime))
+        publish(delivery.started_event(encoder.mime))
 
         speed, held = 0.0, list[Event]()
         while not _is_whole(utterance, delivery):
@@ -98,11 +91,11 @@ async def run_utterance(
             )
             if not count:
                 if wait_s > 0:
-                    await speech.more(min(wait_s, _LOOK_AGAIN_S))
+                    await speech.more(min(wait_s, LOOK_AGAIN_S))
                 else:
                     speech.fill(_silence_for_a_part(utterance, delivery))
                 continue
-            body = await _make_chunk(utterance, engine, encoder, delivery, count, tell)
+            body = await _make_chunk(utterance, engine, encoder, delivery, count, publish)
             file = await engine.store.put(utterance.request_id, delivery.chunks, body, encoder.mime)
             now = time.monotonic()
             late = now > (_needed_s(utterance, delivery) or now)
@@ -118,9 +111,9 @@ async def run_utterance(
                 delivery.first_announced_s = now
                 engine.stats.first_chunk(now - utterance.begun_s)
             while held:
-                tell(held.pop(0))
+                publish(held.pop(0))
         early = speech.ended_early.code if speech.ended_early else None
-        tell(delivery.complete_event(ended_early=early, waited_s=speech.waited_s))
+        publish(delivery.complete_event(ended_early=early, waited_s=speech.waited_s))
 
 
 def _is_whole(utterance: Utterance, delivery: Delivery) -> bool:
@@ -200,7 +193,7 @@ async def _make_chunk(
     encoder: UtteranceEncoder,
     delivery: Delivery,
     count: int,
-    tell: Tell,
+    publish: Publish,
 ) -> bytes:
     """Render, compose and encode the next `count` frames, part by part."""
     first, last = delivery.frames, delivery.frames + count
@@ -210,5 +203,5 @@ async def _make_chunk(
         await make_frames(utterance, engine, encoder, delivery, frames, deadline_s=deadline_s)
         if delivery.first_batch_s is None:
             delivery.first_batch_s = time.monotonic()
-            tell(delivery.first_frame_event())
+            publish(delivery.first_frame_event())
     return await engine.workers.run(encoder.cut, deadline_s=deadline_s)

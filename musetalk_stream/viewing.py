@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from .delivery import PLAYER_DELAY_S, Delivery
 from .timeline import CyclePhase
 
-# From an interruption until the player shows the loop again: a message, a fade, a dissolve.
-_RETURN_S = 0.2
+# From an interruption until the player shows the loop again: a message and a dissolve.
+_RETURN_S = 0.1
 
 
 class Viewing:
@@ -31,10 +31,13 @@ class Viewing:
         if (ends_s := delivery.viewers_run_dry_s) is not None:
             self.phase = delivery.phase.moved_to(delivery.next_cycle_frame, ends_s)
 
-    def stopped(self, deliveries: Sequence[Delivery], now_s: float) -> None:
-        """The placeholder goes on where viewers were cut, or where it was before if they had not
-        begun to see any of these."""
-        begun = [delivery for delivery in deliveries if delivery.chunks]
+    def stopped(
+        self, gone: Sequence[Delivery], now_s: float, others: Sequence[Delivery] = ()
+    ) -> None:
+        """The placeholder goes on after the last of those `others` that are made and not seen yet;
+        else where viewers were cut, or where it was before if they had not begun to see any of
+        those that are gone."""
+        begun = [delivery for delivery in gone if delivery.chunks]
         if not begun:
             return
         first = begun[0]
@@ -45,26 +48,31 @@ class Viewing:
             self._free_s = now_s + _RETURN_S
         elif not first.follows:
             self.phase = first.phase
+        for delivery in others:
+            if delivery.has_ended and (delivery.viewers_run_dry_s or 0.0) > now_s:
+                self.ended(delivery)
 
 
 def got_chunk(deliveries: Sequence[Delivery], request_id: str, now_s: float) -> None:
-    """A chunk is fetched, which is what players do: if it is the first of its utterance, viewers
-    see it as soon as they have seen the ones before it."""
-    busy_s = 0.0
+    """A chunk is fetched, which is what players do: with the first of an utterance they can show
+    it."""
     for delivery in deliveries:
-        if delivery.request_id == request_id:
-            if delivery.watched_since_s is None:
-                starts_s = now_s + PLAYER_DELAY_S
-                starts_s += 0.0 if delivery.follows else delivery.prebuffer_s
-                delivery.watched_since_s = max(starts_s, busy_s)
-            return
-        busy_s = max(busy_s, delivery.watched_until_s or 0.0)
+        if delivery.request_id == request_id and delivery.loaded_s is None:
+            prebuffer_s = 0.0 if delivery.follows else delivery.prebuffer_s
+            delivery.loaded_s = now_s + PLAYER_DELAY_S + prebuffer_s
+            line_up(deliveries, now_s)
 
 
-def moved_up(deliveries: Sequence[Delivery], gone: Delivery, now_s: float) -> None:
-    """One that viewers were watching has gone: those behind it are seen as much earlier."""
-    left_s = (gone.watched_until_s or now_s) - now_s
+def line_up(deliveries: Sequence[Delivery], now_s: float) -> None:
+    """Each of them, in order, is seen as soon as players have it and viewers have seen those before
+    it, unless a player has said since when. What has not begun by now, as something was before it
+    that has gone, begins now and not earlier."""
+    seen_s = made_s = 0.0
     for delivery in deliveries:
-        delivery.not_before_s = min(delivery.not_before_s, now_s)
-        if (delivery.watched_since_s or 0.0) > now_s:
-            delivery.watched_since_s = max(now_s, (delivery.watched_since_s or 0.0) - left_s)
+        if delivery.follows:
+            delivery.not_before_s = max(made_s, min(delivery.not_before_s, now_s))
+        if delivery.loaded_s is not None and delivery.painted_s is None:
+            known_s = min(delivery.watched_since_s or 0.0, now_s)
+            delivery.watched_since_s = max(delivery.loaded_s, seen_s, known_s)
+        seen_s = max(seen_s, delivery.watched_until_s or 0.0)
+        made_s = max(made_s, delivery.watched_until_s or delivery.runs_dry_s or 0.0)

@@ -17,7 +17,7 @@ LAYERS = [
      "avatars_command"},
     {"web"},
     {"sessions", "conversation", "jobs"},
-    {"utterance", "turn", "frames", "engine", "speech", "readying"},
+    {"utterance", "turn", "turns", "frames", "engine", "speech", "readying"},
     {"batcher", "store", "events", "stats", "workers"},
     {"renderers", "prepare"},
     {"encode", "blend"},

@@ -255,11 +255,13 @@ async def test_delete_while_an_upload_arrives(server: Server) -> None:
     deleted = asyncio.Event()
 
     async def slowly() -> AsyncIterator[bytes]:
+        sound = wav(tone(0.5))
         yield b'--X\r\nContent-Disposition: form-data; name="audio_file"; filename="a"\r\n\r\n'
+        yield sound[:20_000]
         await server.until_state(session_id, "receiving")
         await server.client.delete(f"/sessions/{session_id}")
         deleted.set()
-        yield wav(tone(0.5)) + b"\r\n--X--\r\n"
+        yield sound[20_000:] + b"\r\n--X--\r\n"
 
     answer = await server.client.post(
         f"/sessions/{session_id}/stream",
