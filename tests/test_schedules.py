@@ -65,6 +65,8 @@ async def test_random_conversations(
         except AssertionError as exc:
             raise AssertionError(f"{schedule}\n{_heard(schedule)}") from exc
 
+    if not _ASKED:
+        _check_enough_was_seen(schedules)
     await _check_nothing_is_left(server, tasks, threads)
     loud = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert not loud, [record.getMessage() for record in loud]
@@ -87,6 +89,13 @@ def _heard(schedule: Schedule) -> str:
 
 
 _TOLD = ("epoch", "index", "follows", "request_ids", "ended_early", "code")
+
+
+def _check_enough_was_seen(schedules: list[Schedule]) -> None:
+    """What never happens is never wrong."""
+    seen = Counter(event["event"] for each in schedules for _, event in each.all_pages[0].events)
+    for name in ("chunk", "complete", "interrupted", "playback_finished"):
+        assert seen[name], f"there was no {name} in {len(schedules)} schedules"
 
 
 # --- one session
