@@ -177,8 +177,27 @@ async def test_a_sender_that_stalls(serve: Serve) -> None:
         assert (ended["event"], ended["ended_early"]) == ("complete", "upload_stalled")
         body.let_go()
         with contextlib.suppress(httpx.TransportError):
-            check_problem(await sending, 408, "upload_stalled", "0.3 s")
+            told = check_problem(await sending, 408, "upload_stalled", "0.3 s", "is spoken")
+            assert not told["retryable"], "it would be heard twice"
+            assert "send it again" not in told["detail"]
     await check_usable(server, session_id)
+
+
+@pytest.mark.parametrize("way", ["raw samples", "a file"])
+@pytest.mark.parametrize("end", ["interrupted", "cancelled"])
+async def test_a_sender_that_pauses_is_told_at_once(server: Server, way: str, end: str) -> None:
+    session_id = await server.create()
+    sound = wav(speech_like(1.0, RATE), RATE, data_size=2 * RATE * 5)
+    kind, body = {"raw samples": (L16, pcm(1.0)), "a file": ("audio/wav", sound)}[way]
+    raw = await Raw.post(server, f"/sessions/{session_id}/audio", kind, body)
+    request_id = await until_arriving(server, session_id)
+    if end == "interrupted":
+        await server.client.post(f"/sessions/{session_id}/interrupt")
+    else:
+        await server.client.delete(f"/sessions/{session_id}/utterances/{request_id}")
+    async with asyncio.timeout(5):  # and not after audio_stall_timeout_s
+        assert b" 409 " in await raw.reader.readline()
+    raw.leave()
 
 
 async def test_a_sender_that_dribbles(serve: Serve) -> None:
@@ -205,7 +224,7 @@ async def test_a_sender_that_dribbles(serve: Serve) -> None:
 
 @pytest.mark.parametrize("kind", [L16, "audio/wav"])
 async def test_a_sender_that_sends_nothing(serve: Serve, kind: str) -> None:
-    server = await serve(audio_stall_timeout_s=0.3)
+    server = await serve(audio_stall_timeout_s=0.2)
     session_id = await server.create()
     raw = await Raw.post(server, f"/sessions/{session_id}/audio", kind, b"\0")
     assert b" 408 " in await raw.reader.readline()
@@ -262,7 +281,7 @@ async def test_a_sender_in_a_hurry_is_held_back(server: Server) -> None:
     before_s = -1
     while before_s < sent_s or not sent_s:
         before_s = sent_s
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.3)
     assert not sending.done()
     assert sent_s < 40
     stopped = (await server.client.post(f"/sessions/{session_id}/interrupt")).json()
@@ -401,6 +420,11 @@ async def test_what_can_not_be_taken_interrupts_nothing(server: Server) -> None:
     path = f"/sessions/{session_id}/stream?on_busy=replace"
     answer = await server.client.post(path, content=b"x", headers={"Content-Type": "text/plain"})
     check_problem(answer, 422, "no_audio_file")
+    for files, code in [({"other": b"x"}, "no_audio_file"), ({"audio_file": b""}, "empty_audio")]:
+        check_problem(await server.client.post(path, files=files), 422, code)
+    for kind in (L16, "audio/wav"):
+        answer = await send(server, session_id, b"", kind, query={"on_busy": "replace"})
+        check_problem(answer, 422, "empty_audio")
     body.let_go()
     assert (await sending).status_code == 202
 
@@ -447,6 +471,45 @@ async def test_a_request_that_is_sent_again_too_early(server: Server) -> None:
     check_problem(answer, 409, "stream_active", "Idempotency-Key")
     body.let_go()
     assert (await sending).status_code == 202
+
+
+async def test_a_request_that_is_sent_again_is_told_the_same(server: Server) -> None:
+    session_id, key = await server.create(), {"Idempotency-Key": "odd"}
+    first = await send(server, session_id, pcm(0.6)[:-1], headers=key)
+    again = await send(server, session_id, pcm(0.6)[:-1], headers=key)
+    told = check_problem(first, 422, "damaged_audio", "what came before is spoken")
+    assert check_problem(again, 422, "damaged_audio") == told
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert len(await utterances(server, session_id)) == 1
+
+
+async def test_an_interrupted_request_that_is_sent_again_stays_interrupted(server: Server) -> None:
+    session_id, key = await server.create(), {"Idempotency-Key": "1"}
+    raw = asyncio.create_task(send(server, session_id, Held(pcm(0.6)), headers=key))
+    await until_arriving(server, session_id)
+    await server.client.post(f"/sessions/{session_id}/interrupt")
+    again = await send(server, session_id, pcm(0.6), headers=key)
+    check_problem(again, 409, "utterance_ended", "interrupted")
+    assert again.headers["Idempotency-Replayed"] == "true"
+    raw.cancel()
+
+
+async def test_a_request_that_was_lost_on_its_way_is_spoken_when_it_is_sent_again(
+    server: Server,
+) -> None:
+    session_id, key = await server.create(on_busy="queue"), {"Idempotency-Key": "1"}
+    sending = asyncio.create_task(send(server, session_id, Held(pcm(0.6)), headers=key))
+    await until_arriving(server, session_id)
+    sending.cancel()
+    await until_status(server, session_id, "complete")
+    again = await send(server, session_id, pcm(0.8), headers=key)
+    assert (again.status_code, again.json()["duration"]) == (202, 0.8)
+    assert "Idempotency-Replayed" not in again.headers
+    again = await send(server, session_id, pcm(0.8), headers=key)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert [its["ended_early"] for its in await utterances(server, session_id)] == [
+        "upload_aborted", None,
+    ]  # fmt: skip
 
 
 async def test_the_key_of_what_was_refused_is_free(server: Server) -> None:

@@ -24,7 +24,7 @@ from musetalk_stream.web.audio_socket import Word
 
 PROTOCOL = Path(__file__).parents[1] / "docs/protocol.md"
 
-END, CANCEL = json.dumps({"event": "end"}), json.dumps({"event": "cancel"})
+START, END, CANCEL = (json.dumps({"event": word}) for word in ("start", "end", "cancel"))
 
 
 class Socket:
@@ -130,14 +130,14 @@ async def test_other_forms_and_odd_pieces(server: Server) -> None:
 
 
 async def test_words_without_sound(server: Server) -> None:
-    """An end of nothing is nothing; there is nothing to cancel either."""
+    """Each is answered, but for a start."""
     session_id = await server.create()
     async with opened(server, session_id) as socket:
-        await socket.say(END, END, CANCEL)
-        error = await socket.hear()
-        assert (error["event"], error["code"], error["status"]) == (
-            "error", "utterance_not_found", 404,
-        )  # fmt: skip
+        await socket.say(START, END, b"", END, CANCEL)
+        for _ in range(2):
+            error = await socket.hear()
+            assert (error["event"], error["code"], error["status"]) == ("error", "empty_audio", 422)
+        assert await socket.hear() == {"event": "cancelled", "request_id": None}
         assert (await socket.utterance(pcm(0.3)))["event"] == "ended"
 
 
@@ -183,8 +183,7 @@ async def test_text_that_is_no_word(server: Server, text: str, when: str) -> Non
             False,
         )
         assert '{"event": "end"}' in error["message"]
-        code, _ = await socket.until_closed()
-    assert code == 1003
+        assert await socket.until_closed() == (1003, "bad_request")
     if when == "within":
         assert error["request_id"] == request_id
         (its,) = await utterances(server, session_id)
@@ -199,7 +198,7 @@ async def test_messages_that_are_too_large(server: Server) -> None:
         await socket.say(bytes((1 << 20) + 1))
         error = await socket.hear()
         assert (error["code"], error["status"]) == ("upload_too_large", 413)
-        assert (await socket.until_closed())[0] == 1009
+        assert await socket.until_closed() == (1009, "upload_too_large")
     async with opened(server, session_id) as socket:
         with contextlib.suppress(ConnectionClosed):  # it is not read to its end
             await socket.say(bytes(5 << 20))
@@ -259,12 +258,95 @@ async def test_an_interruption_is_told_once(server: Server) -> None:
         await until_arriving(server, session_id)
         answer = await server.client.post(f"/sessions/{session_id}/interrupt")
         assert answer.json()["request_ids"] == [request_id]
-        await socket.say(pcm(0.1), pcm(0.1), END)
-        error = await socket.hear()
+        error = await socket.hear()  # at once, though it is silent
         assert (error["code"], error["request_id"]) == ("utterance_ended", request_id)
+        assert not error["retryable"]
+        await socket.say(pcm(0.1), pcm(0.1), END)
         await socket.say(pcm(0.4), END)
         accepted = await socket.hear()
         assert (accepted["event"], accepted["epoch"]) == ("accepted", 1)
+
+
+@pytest.mark.parametrize("word", [START, END, CANCEL])
+async def test_after_an_interruption_the_next_utterance_begins(server: Server, word: str) -> None:
+    """With a start, an agent need not know whether the one before was ended."""
+    session_id = await server.create()
+    async with opened(server, session_id) as socket:
+        await socket.say(pcm(0.6))
+        request_id = (await socket.hear())["request_id"]
+        await server.client.post(f"/sessions/{session_id}/interrupt")
+        await socket.say(pcm(0.2), word)
+        assert (await socket.hear())["code"] == "utterance_ended"
+        if word is CANCEL:
+            assert await socket.hear() == {"event": "cancelled", "request_id": request_id}
+        ended = await socket.utterance(pcm(0.4))
+        assert (ended["event"], ended["duration"]) == ("ended", 0.4)
+
+
+async def test_a_start_within_an_utterance_ends_it(server: Server) -> None:
+    session_id = await server.create(on_busy="queue")
+    async with opened(server, session_id) as socket:
+        await socket.say(pcm(0.4), START, pcm(0.6), END)
+        heard = [await socket.hear() for _ in range(4)]
+        assert [each["event"] for each in heard] == ["accepted", "ended"] * 2
+        assert [each.get("duration") for each in heard] == [None, 0.4, None, 0.6]
+
+
+async def test_a_refused_utterance_is_cancelled_and_no_other(server: Server) -> None:
+    session_id, body = await server.create(), Held(pcm(0.6))
+    sending = asyncio.create_task(send(server, session_id, body))
+    await until_arriving(server, session_id)
+    async with opened(server, session_id) as socket:
+        await socket.say(pcm(0.1), CANCEL)
+        assert (await socket.hear())["code"] == "stream_active"
+        assert await socket.hear() == {"event": "cancelled", "request_id": None}
+    body.let_go()
+    assert (await sending).status_code == 202
+
+
+async def test_an_open_connection_keeps_its_session(serve: Serve) -> None:
+    server = await serve(session_idle_s=1)
+    session_id = await server.create()
+    async with opened(server, session_id) as socket:
+        await asyncio.sleep(2.2)  # the house is kept once a second
+        assert (await socket.utterance(pcm(0.3)))["event"] == "ended"
+
+
+async def test_a_mistake_of_ours_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> None:
+        raise ValueError("as nobody foresaw")
+
+    monkeypatch.setattr("musetalk_stream.resample.Graph", fails)
+    session_id = await server.create()
+    async with opened(server, session_id) as socket:
+        await socket.say(pcm(0.3))
+        assert (await socket.hear())["event"] == "accepted"
+        error = await socket.hear()
+        assert (error["code"], error["status"]) == ("internal_error", 500)
+        assert await socket.until_closed() == (1011, "internal_error")
+    monkeypatch.undo()
+    await check_usable(server, session_id)
+
+
+@pytest.mark.parametrize("meanwhile", ["pings", "empty messages"])
+async def test_what_is_no_sound_is_a_stall(serve: Serve, meanwhile: str) -> None:
+    server = await serve(audio_stall_timeout_s=0.3)
+    async with opened(server, await server.create()) as socket:
+
+        async def chatter() -> None:
+            while True:
+                if meanwhile == "pings":
+                    await socket.connection.ping()
+                else:
+                    await socket.say(b"")
+                await asyncio.sleep(0.05)
+
+        await socket.say(pcm(0.6))
+        chattering = asyncio.create_task(chatter())
+        assert (await socket.hear())["event"] == "accepted"
+        assert (await socket.hear())["code"] == "upload_stalled"
+        chattering.cancel()
+        await asyncio.wait([chattering])
 
 
 async def test_an_agent_that_stalls(serve: Serve) -> None:
@@ -276,6 +358,8 @@ async def test_an_agent_that_stalls(serve: Serve) -> None:
         request_id = (await socket.hear())["request_id"]
         error = await socket.hear()
         assert (error["code"], error["request_id"]) == ("upload_stalled", request_id)
+        assert not error["retryable"], "it would be heard twice"
+        assert "send it again" not in error["message"]
         ended = (await events.until_end())[-1]
         assert (ended["event"], ended["ended_early"]) == ("complete", "upload_stalled")
         await socket.say(pcm(0.3), END)  # of which nothing is spoken
@@ -283,9 +367,9 @@ async def test_an_agent_that_stalls(serve: Serve) -> None:
 
 
 async def test_an_agent_that_is_silent_between_utterances(serve: Serve) -> None:
-    server = await serve(audio_stall_timeout_s=0.2)
+    server = await serve(audio_stall_timeout_s=0.1)
     async with opened(server, await server.create()) as socket:
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.2)
         assert (await socket.utterance(pcm(0.3)))["event"] == "ended"
 
 
@@ -361,7 +445,7 @@ async def test_a_sender_in_a_hurry_is_held_back(server: Server) -> None:
         before_s = -1.0
         while before_s < sent_s:
             before_s = sent_s
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.3)
         assert not sending.done()
         assert sent_s < 45
         assert (await server.client.post(f"/sessions/{session_id}/interrupt")).json()["interrupted"]

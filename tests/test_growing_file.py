@@ -72,34 +72,7 @@ async def test_the_beginning_is_looked_at_without_being_read() -> None:
         assert view.read(100) == b"ef"
 
 
-async def test_who_writes_waits_where_there_is_a_bound() -> None:
-    with GrowingFile(max_pending_bytes=10) as file:
-        await file.room()
-        await file.write(bytes(10))
-        waiting = asyncio.create_task(file.room())
-        await asyncio.sleep(0.01)
-        assert not waiting.done()
-        await asyncio.to_thread(file.read, 1)
-        await asyncio.wait_for(waiting, 5)
-        # Who waits for more than the bound gets it.
-        await file.write(bytes(10))
-        far = on_thread(lambda: file.read_at(90, 10))
-        for _ in range(8):
-            await asyncio.wait_for(file.room(), 5)
-            await file.write(bytes(10))
-        assert await far == bytes(10)
-        # And whoever waits for all of it.
-        whole = asyncio.create_task(file.whole())
-        await asyncio.sleep(0)
-        for _ in range(5):
-            await asyncio.wait_for(file.room(), 5)
-            await file.write(bytes(100))
-        file.finish()
-        assert len((await whole).read()) == 600
-
-
 WAITING: dict[str, Callable[[GrowingFile], Awaitable[object]]] = {
-    "to write": lambda file: file.room(),
     "for the beginning": lambda file: file.beginning(100),
     "for all of it": lambda file: file.whole(),
     "on a thread": lambda file: on_thread(lambda: file.read_at(0, 100)),
@@ -108,7 +81,7 @@ WAITING: dict[str, Callable[[GrowingFile], Awaitable[object]]] = {
 
 @pytest.mark.parametrize("who", WAITING)
 async def test_who_waits_is_told_when_nobody_wants_it(who: str) -> None:
-    with GrowingFile(max_pending_bytes=1) as file:
+    with GrowingFile() as file:
         await file.write(b"ab")
         waiting = asyncio.ensure_future(WAITING[who](file))
         await asyncio.sleep(0.02)
