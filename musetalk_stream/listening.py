@@ -233,8 +233,7 @@ class _Promise:
         heard_s = self.num_ear / EAR_RATE
         if self._promised_s is not None and heard_s < self._promised_s - _MISSING_S:
             raise DamagedAudio(
-                f"the file ends after {heard_s:.2f} s of {self._promised_s:.2f} s: "
-                "it was cut off"
+                f"the file ends after {heard_s:.2f} s of {self._promised_s:.2f} s: it was cut off"
             )
 
 
