@@ -1,16 +1,18 @@
 // The list of events, as they come: the server's own, and what the player says.
 
+import { counted } from "./words.js";
+
 const MAX_ROWS = 300;
 const OWN_WORDS = {
   started: (e) =>
     `${e.duration === null ? "still arriving," : seconds(e.duration)} at ${e.fps} fps, from avatar frame ${e.avatar_frame}${e.follows ? ", without a pause" : ""}`,
   chunk: (e) => `${seconds(e.start)} + ${seconds(e.duration)}`,
-  complete: (e) => `${e.total_chunks} chunks, ${seconds(e.duration)}`,
+  complete: (e) => `${counted(e.total_chunks, "chunk")}, ${seconds(e.duration)}`,
   error: (e) => `${e.message} (${e.code})`,
   cancelled: () => "",
-  queued: (e) => (e.position === 0 ? "next" : `after ${e.position} others`),
+  queued: (e) => (e.position === 0 ? "next" : `after ${counted(e.position, "other")}`),
   first_frame: () => "",
-  interrupted: (e) => `${e.request_ids.length} utterances of epoch ${e.epoch}`,
+  interrupted: (e) => `${counted(e.request_ids.length, "utterance")} of epoch ${e.epoch}`,
   playback_started: () => "",
   playback_finished: (e) => `${seconds(e.played_ms / 1000)} heard${e.interrupted ? ", interrupted" : ""}`,
   accepted: () => "",

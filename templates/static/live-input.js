@@ -5,7 +5,16 @@ import { microphoneProblem } from "./sound-input.js";
 import { sentence } from "./words.js";
 
 const WORKLET = "/static/microphone-worklet.js";
-const MAX_BEHIND_BYTES = 1 << 20; // a connection that is ten seconds behind is none
+const MAX_BEHIND_BYTES = 1 << 20; // some ten seconds
+const FAREWELL_MS = 5000; // that the server has to say what became of it
+
+const CUT_OFF = { detail: "The microphone was cut off.", code: "microphone_ended" };
+const LOST = { detail: "The connection was lost: press Live again.", code: "disconnected" };
+const BEHIND = {
+  detail:
+    "The avatar is more than ten seconds behind: wait until it has spoken, or press Interrupt.",
+  code: "too_far_behind",
+};
 
 export class LiveInput {
   #button;
@@ -56,16 +65,26 @@ export class LiveInput {
       return;
     }
     const socket = await opened(url);
+    let hasSent = false;
+    until(() => {
+      this.#show(null);
+      if (hasSent) sayEnd(socket);
+      else socket.close();
+    });
+    const fail = (why) => this.#fail(over, why);
     socket.onmessage = ({ data }) => this.#take(JSON.parse(data), socket, over);
-    socket.onclose = () => over.abort();
-    until(() => this.#show(null));
-    until(() => socket.readyState === WebSocket.OPEN && socket.send('{"event": "end"}'));
+    // The session's end is told by others.
+    socket.onclose = ({ code }) => (code === 1001 ? over.abort() : fail(LOST));
+    for (const track of stream.getTracks()) track.onended = () => fail(CUT_OFF);
 
     const microphone = new AudioWorkletNode(context, "microphone", { numberOfOutputs: 0 });
     microphone.port.onmessage = ({ data }) => {
       if (over.signal.aborted || socket.readyState !== WebSocket.OPEN) return;
-      if (socket.bufferedAmount > MAX_BEHIND_BYTES) over.abort();
-      else socket.send(data);
+      if (socket.bufferedAmount > MAX_BEHIND_BYTES) fail(BEHIND);
+      else {
+        socket.send(data);
+        hasSent = true;
+      }
     };
     context.createMediaStreamSource(stream).connect(microphone);
     this.#show(() => over.abort());
@@ -74,19 +93,36 @@ export class LiveInput {
   #take(event, socket, over) {
     this.#parts.onEvent(event);
     if (event.event === "accepted") return;
-    over.abort();
-    socket.close();
     // To be interrupted is no failure.
     if (event.event === "error" && event.code !== "utterance_ended") {
-      const detail = sentence(event.message);
-      this.#parts.onProblem(new Problem({ title: "Not heard.", detail, code: event.code }));
+      this.#parts.onProblem(notHeard({ detail: sentence(event.message), code: event.code }));
     }
+    over.abort();
+    socket.close();
+  }
+
+  /** It ends, though nobody wanted that. */
+  #fail(over, why) {
+    if (over.signal.aborted) return;
+    over.abort();
+    this.#parts.onProblem(notHeard(why));
   }
 
   #show(stop) {
     this.#stop = stop;
     this.#button.setAttribute("aria-pressed", String(stop !== null));
   }
+}
+
+function notHeard(why) {
+  return new Problem({ title: "Not heard.", ...why });
+}
+
+// All that was sent comes before the farewell.
+function sayEnd(socket) {
+  if (socket.readyState !== WebSocket.OPEN) return;
+  socket.send('{"event": "end"}');
+  setTimeout(() => socket.close(), FAREWELL_MS);
 }
 
 /** Resolves to an open socket; rejects with a Problem. */

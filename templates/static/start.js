@@ -5,6 +5,7 @@ import { EventLog } from "./event-log.js";
 import { EventConnection } from "./events.js";
 import { LiveInput } from "./live-input.js";
 import { Problem } from "./problem.js";
+import { Said, figures } from "./said.js";
 import {
   createSession,
   deleteSession,
@@ -40,8 +41,8 @@ let session = null;
 let settings = null; // those that it was created with
 let opening = null; // the promise of the session that is being opened
 let events = null; // this page's own connection; the player has another
-let lastSound = null;
-let uploadedAt = null;
+let said = new Said();
+let heard = null; // request id of the one that is heard, or was last
 
 // ---- the session ----
 
@@ -78,6 +79,7 @@ async function closeSession() {
   events?.close();
   const closing = session;
   session = null;
+  part("interrupt").disabled = true;
   if (!closing) return;
   try {
     await deleteSession(closing.session_id);
@@ -89,7 +91,9 @@ async function closeSession() {
 
 function follow() {
   log.clear();
-  resetFigures();
+  said = new Said();
+  heard = null;
+  showFiguresOf(heard);
   events = new EventConnection({
     url: session.events_url,
     sessionUrl: `/sessions/${session.session_id}`,
@@ -106,12 +110,18 @@ function follow() {
 function take(event) {
   if (event.event === "ping") return;
   log.add("server", event.event, event);
-  if (event.event === "started") {
-    resetFigures();
-    if (event.duration !== null) part("figure-duration").textContent = seconds(event.duration);
+  if (event.request_id) learn(event);
+}
+
+function learn(event) {
+  const its = said.of(event.request_id);
+  if (event.event === "started" || event.event === "complete") its.durationS = event.duration;
+  else if (event.event === "chunk") its.chunks = event.index + 1;
+  else if (event.type === "speech_started") {
+    its.shownAt = performance.now();
+    heard = event.request_id;
   }
-  if (event.event === "complete") part("figure-duration").textContent = seconds(event.duration);
-  if (event.event === "chunk") part("figure-chunks").textContent = String(event.index + 1);
+  showFiguresOf(heard);
 }
 
 function onSessionOver(reason) {
@@ -142,7 +152,6 @@ function showNoSession(text) {
 // ---- speaking ----
 
 async function speak(file) {
-  lastSound = file;
   showProblem(null);
   const limit = config.limits.max_upload_bytes;
   if (file.size > limit) {
@@ -153,13 +162,14 @@ async function speak(file) {
   if (session === null) await openSession();
   if (session === null) return;
   const url = `${session.stream_url}?${form.uploadQuery}`;
-  uploadedAt = performance.now();
+  const uploadedAt = performance.now();
   showProgress(0);
   try {
     const accepted = await uploadSound(url, file, showProgress);
+    Object.assign(said.of(accepted.request_id), { file, uploadedAt });
+    showFiguresOf(heard);
     log.add("page", "uploaded", { ...accepted, name: file.name, bytes: file.size });
   } catch (problem) {
-    uploadedAt = null;
     log.add("page", "problem", { ...problem });
     showProblem(problem, problem.retryable ? () => speak(file) : null);
   }
@@ -178,6 +188,7 @@ async function liveUrl(rate) {
 }
 
 async function interrupt() {
+  if (session === null) return;
   try {
     log.add("page", "interrupt", await interruptSession(session));
   } catch (problem) {
@@ -186,16 +197,22 @@ async function interrupt() {
   }
 }
 
+function sayAgain(requestId) {
+  const { file } = said.of(requestId);
+  if (file !== null) void speak(file);
+  else {
+    const detail = "Live sound is not kept: say it again.";
+    showProblem(new Problem({ title: "Can't be repeated.", detail, code: "not_kept" }));
+  }
+}
+
 window.addEventListener("message", ({ data, source }) => {
   if (source !== frame.contentWindow || data?.source !== "musetalk-player") return;
   log.add("player", data.type, data);
-  if (data.type === "speech_started" && uploadedAt !== null) {
-    part("figure-delay").textContent = `${Math.round(performance.now() - uploadedAt)} ms`;
-    uploadedAt = null;
-  }
+  if (data.type === "speech_started") learn(data);
   if (data.type === "state") setState(data.state);
   if (data.type === "closed" && data.session_id === session?.session_id) onSessionOver(data.reason);
-  if (data.type === "retry" && lastSound) void speak(lastSound);
+  if (data.type === "retry") sayAgain(data.request_id);
 });
 
 // ---- what is shown ----
@@ -223,8 +240,10 @@ function setState(state) {
   part("interrupt").disabled = !SPEAKING.includes(state);
 }
 
-function resetFigures() {
-  for (const id of ["figure-delay", "figure-chunks", "figure-duration"]) part(id).textContent = "–";
+/** The figures of one utterance; null: of none. */
+function showFiguresOf(requestId) {
+  const shown = requestId === null ? figures({}) : figures(said.of(requestId));
+  for (const [name, words] of Object.entries(shown)) part(`figure-${name}`).textContent = words;
 }
 
 /** `fraction` of the upload that is done; null hides the bar. */
@@ -247,10 +266,6 @@ function showProblem(problem, onRetry = null) {
     onRetry();
   };
   part("problem").scrollIntoView({ block: "nearest" });
-}
-
-function seconds(value) {
-  return `${value.toFixed(1)} s`;
 }
 
 function megabytes(bytes) {
