@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -99,6 +100,10 @@ class Session:
     def turn(self, request_id: str) -> Turn:
         """Raises UtteranceNotFound."""
         return self._conversation.turns.get(request_id)
+
+    def is_next(self, turn: Turn) -> bool:
+        """Whether nothing is to be spoken before it."""
+        return turn in self._conversation.turns.active[:1]
 
     def utterances(self) -> list[dict[str, Any]]:
         """The latest, oldest first."""
@@ -287,11 +292,12 @@ class SessionRegistry:
         self._free_shares()
         most, reserved = self._engine.batcher.capacity, self.reserved
         if not admits(most, reserved, _rates(options)):
+            lips = f" and lips for {most.lips:.0f}" if math.isfinite(most.lips) else ""
             raise AtCapacity(
-                f"this server makes {most.output:.0f} frames per second and lips for "
-                f"{most.lips:.0f}; its sessions play {reserved.output:g} with lips for "
-                f"{reserved.lips:g}, and {number(options.playback_fps)} more with lips for "
-                f"{number(options.fps)} would make them stall: "
+                f"this server makes {most.output:.0f} frames per second{lips}; its sessions play "
+                f"{reserved.output:g} with lips for {reserved.lips:g}, and "
+                f"{number(options.playback_fps)} more with lips for {number(options.fps)} would "
+                "make them stall: "
                 "delete one, ask for less or try again later",
                 retry_after_s=_TRY_AGAIN_S,
             )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator
 
 import httpx
@@ -11,7 +12,13 @@ import pytest
 from fakes import TINY_FRAMES, TINY_SIZE, NumberRenderer, read_marker, tone, wav
 from media import decoded
 from servers import Events, Json, Serve, Server, needed
-from talking import Held, pcm, send, until_arriving, until_status, utterances
+from talking import RATE, Held, pcm, send, until_arriving, until_status, utterances
+
+from musetalk_stream.config import UploadConfig
+from musetalk_stream.listening import PcmFormat
+from musetalk_stream.options import SpeechOptions
+from musetalk_stream.speech import Speech
+from musetalk_stream.workers import Workers
 
 SHOWING = ("queued", "started", "first_frame", "chunk", "complete", "error")
 
@@ -132,6 +139,51 @@ async def test_a_thousand_short_ones_are_not_made_hours_ahead(serve: Serve) -> N
     await asyncio.sleep(0.5)
     made = [each["seconds"] for each in await utterances(server, session_id)]
     assert sum(made) < 3, "what has been seen, twice the lead and one more"
+
+
+async def test_seconds_that_wait_have_a_bound(serve: Serve) -> None:
+    server = await serve(NumberRenderer(delay_s=0.02), max_queue=20, max_audio_s=6)
+    session_id = await server.create(on_busy="queue")
+    ids = [await say(server, session_id, seconds) for seconds in (6.0, 3.0, 2.0)]
+    for content in (wav(tone(1.5)), pcm(1.5)):  # 6.5 s would wait
+        if content.startswith(b"RIFF"):
+            refused = await server.upload(session_id, content)
+        else:
+            refused = await send(server, session_id, content)
+        assert (refused.status_code, refused.json()["code"]) == (429, "queue_full")
+        assert (refused.json()["retryable"], refused.headers["Retry-After"]) == (True, "1")
+    ids.append(await say(server, session_id, 0.5))
+    assert [each["request_id"] for each in await utterances(server, session_id)] == ids
+
+
+async def test_what_stands_behind_a_cancelled_one_follows_the_one_before(slow: Server) -> None:
+    session_id = await slow.create(on_busy="queue")
+    async with slow.events(session_id) as events:
+        await events.next()
+        first, second = await say(slow, session_id, 0.5), await say(slow, session_id, 5.0)
+        while (await events.until("chunk"))[-1]["request_id"] != second:
+            pass
+        third = await say(slow, session_id, 0.3)
+        await slow.client.delete(f"/sessions/{session_id}/utterances/{second}")
+        told = await events.until("complete")
+    started = next(event for event in told if event["event"] == "started")
+    assert (started["request_id"], started["follows"]) == (third, first)
+
+
+async def test_sound_that_arrives_does_not_wait_for_decoders() -> None:
+    """The files of others may take long."""
+    decoders, is_free = Workers(1, "decoder"), threading.Event()
+    with decoders.running():
+        others = asyncio.create_task(decoders.run(is_free.wait, deadline_s=0))
+        try:
+            speech = Speech(SpeechOptions(), UploadConfig(), decoders)
+            async with asyncio.timeout(10):
+                await speech.hear_pcm(pcm(0.5), PcmFormat(RATE, 1, big_endian=False))
+            assert speech.sound is not None
+            assert speech.sound.duration_s > 0.4
+        finally:
+            is_free.set()
+            await others
 
 
 async def test_replacing(slow: Server) -> None:
@@ -299,6 +351,48 @@ async def test_a_page_that_joins_a_queue_sees_what_is_on_the_screen(slow: Server
     assert [event["request_id"] for event in told if event["event"] == "started"] == ids
 
 
+async def test_what_was_cancelled_stays_so_when_it_is_forgotten(server: Server) -> None:
+    session_id = await server.create(on_busy="queue")
+    gone = await say(server, session_id, 0.5)
+    await until_status(server, session_id, "complete")
+    await server.client.delete(f"/sessions/{session_id}/utterances/{gone}")
+    for _ in range(20):
+        request_id = await say(server, session_id, 0.1)
+        await server.client.delete(f"/sessions/{session_id}/utterances/{request_id}")
+    assert gone not in [each["request_id"] for each in await utterances(server, session_id)]
+    told = [event for event in await all_events(server, session_id) if event["event"] in SHOWING]
+    assert gone not in {event["request_id"] for event in told}
+
+
+async def test_what_nobody_has_seen_yet_is_not_forgotten(serve: Serve) -> None:
+    server = await serve(max_queue=30)
+    session_id = await server.create(on_busy="queue")
+    ids = [await say(server, session_id, 0.1) for _ in range(25)]
+    await until_status(server, session_id, "complete")
+    assert [each["request_id"] for each in await utterances(server, session_id)] == ids
+    assert (await interrupt(server, session_id))["request_ids"] == ids
+
+
+async def test_a_page_is_told_of_one_whose_sound_is_still_to_come(slow: Server) -> None:
+    """Not of the one behind it as if that were on the screen."""
+    sound = pcm(0.5)
+    session_id, body = await slow.create(on_busy="queue"), Held(sound[:1], sound[1:])
+    sending = asyncio.create_task(send(slow, session_id, body))
+
+    async def is_admitted() -> bool:
+        return bool(await utterances(slow, session_id))
+
+    await slow.until(is_admitted)
+    behind = await say(slow, session_id, 0.3)
+    async with slow.events(session_id) as late:
+        state = await late.next()
+        assert (state["request_id"], state["position"]) == (None, None)
+        body.let_go()
+        first = (await sending).json()["request_id"]
+        told = [*await late.until("complete"), *await late.until("complete")]
+    assert [e["request_id"] for e in told if e["event"] == "started"] == [first, behind]
+
+
 async def test_sessions_are_interrupted_alone(slow: Server) -> None:
     one, other = await slow.create(), await slow.create()
     speeches = [asyncio.create_task(slow.speak(each, wav(tone(1.0)))) for each in (one, other)]
@@ -339,6 +433,68 @@ async def test_reports_of_a_player(server: Server) -> None:
     assert [timings[name] for name in order] == sorted(timings.values())
     engine = (await server.client.get("/sessions/stats")).json()["engine"]
     assert engine["first_painted_p50_ms"] >= engine["first_chunk_p50_ms"] > 0
+
+
+async def test_of_several_players_the_one_that_heard_most_counts(server: Server) -> None:
+    """One may have failed, or been closed, while the other plays on."""
+    session_id = await server.create()
+    async with server.events(session_id) as events:
+        await events.next()
+        request_id = await say(server, session_id, 3.0)
+        await events.until("complete")
+        await report(server, session_id, request_id, event="started", ago_ms=0)
+        for played_ms in (200, 100):
+            await report(server, session_id, request_id, event="finished",
+                         played_ms=played_ms, interrupted=True)  # fmt: skip
+        waiting = asyncio.create_task(interrupt(server, session_id, wait=10))
+        await events.until("interrupted")
+        assert not waiting.done(), "the other is still to say it"
+        await report(server, session_id, request_id, event="finished",
+                     played_ms=700, interrupted=True)  # fmt: skip
+        assert (await waiting)["played_ms"] == 700
+    told = await all_events(server, session_id)
+    assert [e["played_ms"] for e in told if e["event"] == "playback_finished"] == [200, 700]
+
+
+async def test_a_player_that_is_late_can_be_interrupted(server: Server) -> None:
+    """It has said that it began, and not that it is over."""
+    session_id = await server.create(on_busy="queue")
+    async with server.events(session_id) as player:
+        await player.next()
+        first, second = await say(server, session_id, 0.3), await say(server, session_id, 0.3)
+        await player.until("complete")
+        await server.chunks(await player.until("complete"))
+        await report(server, session_id, first, event="started", ago_ms=0)
+        await asyncio.sleep(0.8)  # both would have been seen
+        said = await interrupt(server, session_id)
+        assert (said["request_ids"], said["request_id"]) == ([first, second], first)
+
+
+async def test_reports_before_anything_was_to_be_seen(server: Server) -> None:
+    session_id, body = await server.create(), Held(pcm(0.1))
+    sending = asyncio.create_task(send(server, session_id, body))
+    request_id = await until_arriving(server, session_id)
+    await report(server, session_id, request_id, event="finished", played_ms=0, interrupted=False)
+    assert (await utterance(server, session_id, request_id))["played_ms"] is None
+    await server.client.delete(f"/sessions/{session_id}/utterances/{request_id}")
+    assert (await utterance(server, session_id, request_id))["played_ms"] == 0
+    body.let_go()
+    await sending
+
+
+async def test_a_session_shows_the_one_that_speaks(slow: Server) -> None:
+    session_id = await slow.create(on_busy="queue")
+    async with slow.events(session_id) as events:
+        await events.next()
+        ids = [await say(slow, session_id, 2.0), await say(slow, session_id, 0.3)]
+        await events.until("chunk")
+        shown = (await slow.client.get(f"/sessions/{session_id}")).json()["utterance"]
+        assert (shown["request_id"], shown["duration"]) == (ids[0], 2.0)
+        assert shown["timings_ms"]["first_chunk"] >= 0
+        await events.until("complete")
+        await events.until("complete")
+        shown = (await slow.client.get(f"/sessions/{session_id}")).json()["utterance"]
+        assert shown["request_id"] == ids[1]
 
 
 async def test_a_player_that_says_nothing_is_not_waited_for_long(slow: Server) -> None:

@@ -64,7 +64,8 @@ def as_told(error: MuseTalkStreamError, turn: Turn) -> MuseTalkStreamError:
     """Why the sound of a turn ended early, to its sender, and what to do: of what was spoken in
     part, to send all of it again would say the beginning twice."""
     told = anew(error)
-    if turn.ended_early and turn.ended_early.code == error.code and turn.has_sound:
+    was_begun = turn.has_sound and turn.status is not TurnState.DROPPED
+    if turn.ended_early and turn.ended_early.code == error.code and was_begun:
         told.args = (f"{error}; what came before is spoken",)
         told.retryable = False
     elif isinstance(error, LOST):
@@ -76,9 +77,7 @@ def status(its: Session, turn: Turn) -> str:
     """An utterance that nothing is before is as good as spoken."""
     if turn.status is not TurnState.QUEUED:
         return turn.status.value
-    active = [each for each in its.utterances() if each["status"] in ("queued", "speaking")]
-    is_first = active[0]["request_id"] == turn.request_id
-    return (TurnState.SPEAKING if is_first else TurnState.QUEUED).value
+    return (TurnState.SPEAKING if its.is_next(turn) else TurnState.QUEUED).value
 
 
 async def _while_wanted(
