@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -61,7 +62,7 @@ class BatcherStatistics:
     batch_fill: float
     max_batch: int
     capacity_fps: float
-    lips_capacity_fps: float
+    lips_capacity_fps: float | None  # None: the encoders move them
     output_capacity_fps: float
     frames_per_second_by_batch: dict[int, float]
     encoder_frames_per_second: float
@@ -206,7 +207,7 @@ class Batcher:
                 batch_fill=self._frames_rendered / self._padded_frames if self._batches else 0.0,
                 max_batch=self._runner.sizes[-1],
                 capacity_fps=round(min(most.lips, most.output), 1),
-                lips_capacity_fps=round(most.lips, 1),
+                lips_capacity_fps=round(most.lips, 1) if math.isfinite(most.lips) else None,
                 output_capacity_fps=round(most.output, 1),
                 frames_per_second_by_batch={k: round(v, 1) for k, v in self._runner.speeds.items()},
                 encoder_frames_per_second=round(self._runner.encoders_fps, 1),

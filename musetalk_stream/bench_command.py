@@ -38,16 +38,22 @@ def _run(config: Config) -> Iterator[str]:
         for _ in renderer.prepare(avatar):
             pass
         yield f"{renderer!r}"
-        speeds = frames_per_second(renderer, avatar)
-        best = max(speeds, key=lambda size: speeds[size])
-        stages = _stages(renderer, best) if config.engine.renderer == "musetalk" else None
-        yield from _speed_table(speeds, stages)
-        if stages:
-            yield from _stage_table(stages)
+        speeds, best = dict[int, float](), renderer.batch_sizes[-1]
+        if renderer.moves_lips:
+            speeds = frames_per_second(renderer, avatar)
+            best = max(speeds, key=lambda size: speeds[size])
+            stages = _stages(renderer, best) if config.engine.renderer == "musetalk" else None
+            yield from _speed_table(speeds, stages)
+            if stages:
+                yield from _stage_table(stages)
         threads = config.engine.encode_threads
         encoders_fps = encoded_per_second(renderer, avatar, best, config.encoder, threads)
-    yield f"compose and encode: {encoders_fps:.1f} frames/s by {threads} threads together"
+    what = "compose" if renderer.moves_lips else "move lips, compose"
+    yield f"{what} and encode: {encoders_fps:.1f} frames/s by {threads} threads together"
     most = capacity(speeds, best, encoders_fps)
+    if not renderer.moves_lips:
+        yield f"streams held at {FPS} fps: {int(most.output / FPS)}"
+        return
     held, by_renderer = (int(fps / FPS) for fps in (min(most.lips, most.output), most.lips))
     yield f"streams held at {FPS} fps: {held}; by the renderer alone {by_renderer}"
 

@@ -63,6 +63,7 @@ class NumberRenderer:
     lost: str = ""
     unprepared: set[str] = field(default_factory=set)
     name: str = "number"
+    moves_lips: bool = True
     batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 16)
     batches: list[int] = field(default_factory=list)
 

@@ -11,6 +11,7 @@ from servers import Serve, Server
 
 from musetalk_stream import sessions
 from musetalk_stream.renderers import FrameRequest, Mouths
+from musetalk_stream.renderers.builtin import BuiltinRenderer
 
 
 async def refused(server: Server, **options: object) -> str:
@@ -177,6 +178,17 @@ async def test_capacity_is_measured(serve: Serve) -> None:
     for _ in range(max(1, fitting)):
         await server.create()
     await refused(server)
+
+
+async def test_lips_that_the_encoders_move_have_no_limit_of_their_own(serve: Serve) -> None:
+    server = await serve(BuiltinRenderer(), capacity_fps=0)
+    figures = (await server.client.get("/sessions/stats")).json()["engine"]
+    assert figures["frames_per_second_by_batch"] == {}
+    assert figures["lips_capacity_fps"] is None
+    assert figures["capacity_fps"] == figures["output_capacity_fps"] > 0
+    for _ in range(max(1, math.floor(figures["capacity_fps"] / 60))):
+        await server.create(fps=60)
+    assert " and lips for" not in await refused(server, fps=60)
 
 
 async def test_less_memory_is_less_capacity(serve: Serve) -> None:

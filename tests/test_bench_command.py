@@ -26,14 +26,15 @@ def on_tiny(avatar_store: Path) -> tuple[str, ...]:
 def test_the_built_in_renderer_is_measured(command: Command, avatar_store: Path) -> None:
     result = command("bench", *on_tiny(avatar_store), "--encode-threads", "3")
     assert (result.returncode, result.stderr) == (0, "")
-    name, header, row, compose, streams = result.stdout.splitlines()
+    name, encode, streams = result.stdout.splitlines()
     assert "BuiltinRenderer" in name
-    assert header.split() == ["batch", "frames/s", "ms/frame"]
-    size, speed, ms = map(float, row.split())
-    assert size == 1
-    assert speed * ms == pytest.approx(1000, rel=0.05)
-    assert re.fullmatch(r"compose and encode: [\d.]+ frames/s by 3 threads together", compose)
-    assert re.fullmatch(r"streams held at 25 fps: \d+; by the renderer alone \d+", streams)
+    rate = re.fullmatch(
+        r"move lips, compose and encode: ([\d.]+) frames/s by 3 threads together", encode
+    )
+    assert rate is not None
+    held = re.fullmatch(r"streams held at 25 fps: (\d+)", streams)
+    assert held is not None
+    assert -0.01 < 0.7 * float(rate[1]) / 25 - int(held[1]) < 1.01
 
 
 def test_musetalk_is_measured_and_its_stages_too(
@@ -45,7 +46,7 @@ def test_musetalk_is_measured_and_its_stages_too(
     lines = result.stdout.splitlines()
     rows = lines[lines.index("batch  frames/s  ms/frame  of the limit") + 1 :][:2]
     assert [row.split()[0] for row in rows] == ["1", "2"]
-    assert all(0 < float(row.split()[-1].rstrip("%")) < 100 for row in rows)
+    assert all(float(row.split()[-1].rstrip("%")) > 0 for row in rows)
     for stage in ("U-Net", "VAE decoder", "mel and Whisper", "latents"):
         assert any(re.match(rf"{stage}: [\d.]+ ms per", line) for line in lines), stage
     derived = avatar_store / "tiny" / "derived"

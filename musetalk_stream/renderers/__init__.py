@@ -101,11 +101,15 @@ class Rendered:
 class Renderer(Protocol):
     """Stateless between calls, but for caches: frames of many sessions may be mixed in one batch.
 
-    One thread calls all of it, `load` first; `name`, `batch_sizes` and `is_prepared` may be asked
-    on any thread. Any call may raise OutOfDeviceMemory or DeviceLost.
+    One thread calls all of it, `load` first; `name`, `moves_lips`, `batch_sizes` and `is_prepared`
+    may be asked on any thread. Any call may raise OutOfDeviceMemory or DeviceLost.
+
+    moves_lips  whether mouths are made by `submit`. If not, they are made by `Mouth.on`, while
+                frames are encoded: then there is no limit to lips but that of the encoders
     """
 
     name: str
+    moves_lips: bool
 
     @property
     def batch_sizes(self) -> Sequence[int]:

@@ -1,6 +1,7 @@
 """What becomes of a batch, also of one that fails, and how large may the next one be?"""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -53,7 +54,8 @@ class BatchRunner:
     @property
     def capacity(self) -> Rates:
         """What sessions may ask for together, by what was measured; nothing before that."""
-        return capacity(self._speeds, self._max_batch, self._encoders_fps)
+        most = capacity(self._speeds, self._max_batch, self._encoders_fps)
+        return most if self._renderer.moves_lips else Rates(math.inf, most.output)
 
     def cost(self, batch: Batch) -> int:
         """The frames that it costs: batches are padded to the renderer's sizes."""
@@ -62,16 +64,17 @@ class BatchRunner:
     def measure(
         self, avatar: Avatar, encoder: EncoderConfig, threads: int, progress: Callable[[str], None]
     ) -> None:
-        """Find out how fast each size is, with an avatar that is prepared, and how fast so many
-        threads encode.
+        """Find out how fast each size is (if the renderer moves lips), with an avatar that is
+        prepared, and how fast so many threads encode.
 
         From then on no batch is larger than the fastest: it would only make everyone wait.
         """
-        self._speeds = frames_per_second(self._renderer, avatar, self.sizes, progress)
-        self._max_batch = max(self._speeds, key=lambda size: self._speeds[size])
+        if self._renderer.moves_lips:
+            self._speeds = frames_per_second(self._renderer, avatar, self.sizes, progress)
+            self._max_batch = max(self._speeds, key=lambda size: self._speeds[size])
         progress("measuring the encoders")
         self._encoders_fps = encoded_per_second(
-            self._renderer, avatar, self._max_batch, encoder, threads
+            self._renderer, avatar, self.sizes[-1], encoder, threads
         )
 
     def submit(self, batch: Batch) -> Rendering | Exception:

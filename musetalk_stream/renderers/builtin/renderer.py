@@ -31,6 +31,7 @@ class BuiltinRenderer:
     """
 
     name = "builtin"
+    moves_lips = False  # those who encode do
     batch_sizes = (1,)  # frames cost the same in any company
 
     def __init__(self) -> None:

@@ -45,6 +45,7 @@ class MuseTalkRenderer:
     """
 
     name = "musetalk"
+    moves_lips = True
 
     def __init__(
         self,
