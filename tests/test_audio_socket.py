@@ -5,6 +5,7 @@ import contextlib
 import inspect
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -126,7 +127,9 @@ async def test_other_forms_and_odd_pieces(server: Server) -> None:
         sound = pcm(0.4, rate=8000, channels=2, order=">")
         await socket.say(b"", sound[:3], b"", sound[3:1000], sound[1000:], END)
         assert (await socket.hear())["event"] == "accepted"
-        assert (await socket.hear())["duration"] == pytest.approx(0.6)
+        ended = await socket.hear()
+        assert ended["duration"] == pytest.approx(0.6)
+        assert ended["status"] in ("speaking", "complete"), "nothing is before it"
 
 
 async def test_words_without_sound(server: Server) -> None:
@@ -304,12 +307,18 @@ async def test_a_refused_utterance_is_cancelled_and_no_other(server: Server) -> 
     assert (await sending).status_code == 202
 
 
-async def test_an_open_connection_keeps_its_session(serve: Serve) -> None:
-    server = await serve(session_idle_s=1)
-    session_id = await server.create()
-    async with opened(server, session_id) as socket:
-        await asyncio.sleep(2.2)  # the house is kept once a second
+async def test_an_open_connection_keeps_its_session(begin: Begin) -> None:
+    starting = await begin(NumberRenderer())
+    await starting.readiness.settled()
+    assert starting.readiness.services
+    session = starting.readiness.services.registry.get(await starting.server.create())
+    later_s = time.monotonic() + 60
+    assert session.is_idle_since(later_s)
+    async with opened(starting.server, session.id) as socket:
         assert (await socket.utterance(pcm(0.3)))["event"] == "ended"
+        await starting.server.until_state(session.id, "idle")
+        assert not session.is_idle_since(later_s)
+    await starting.server.until(lambda: asyncio.to_thread(session.is_idle_since, later_s))
 
 
 async def test_a_mistake_of_ours_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
