@@ -116,12 +116,12 @@ def _is_pcm_format(rate: int, channels: int) -> bool:
     return 4_000 <= rate <= 192_000 and 1 <= channels <= 8
 
 
-# What FFmpeg takes a wav file of so many channels for.
-_LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
-
-
 class PcmListener:
-    """Bytes in, sound at both rates out; what comes out does not depend on how they are split."""
+    """Bytes in, sound at both rates out; what comes out does not depend on how they are split.
+
+    One or two channels are heard as those of a wav file. Nobody says which are which of more: their
+    mean is heard.
+    """
 
     def __init__(self, form: PcmFormat) -> None:
         self.form = form
@@ -136,9 +136,10 @@ class PcmListener:
         samples = np.frombuffer(data[:size], ">i2" if self.form.big_endian else "<i2")
         if not len(samples):
             return samples.astype(np.float32), samples.astype(np.float32)
-        frame = AudioFrame.from_ndarray(
-            samples.astype(np.int16)[None], format="s16", layout=_LAYOUTS[self.form.channels - 1]
-        )
+        if self.form.channels > 2:
+            samples = np.rint(samples.reshape(-1, self.form.channels).mean(axis=1))
+        layout = "stereo" if self.form.channels == 2 else "mono"
+        frame = AudioFrame.from_ndarray(samples.astype(np.int16)[None], format="s16", layout=layout)
         frame.sample_rate = self.form.rate
         return self._rates.add(frame)
 
@@ -180,7 +181,7 @@ def decoded_while_arriving(
     FFmpeg leaves it out only where it knows how large the file is.
     """
     header = wav_header(Beginning(file))
-    if header is not None and header.is_pcm16 and _is_pcm_format(header.rate, header.channels):
+    if header is not None and header.is_pcm16 and _is_as_pcm(header):
         yield from _decoded_wav(file, header, max_duration_s)
         return
     mp3_frames = counted_frames(Beginning(file))
@@ -194,6 +195,11 @@ def decoded_while_arriving(
             promise.num_ear += len(ear)
             yield ear, model
     promise.check()
+
+
+def _is_as_pcm(header: WavHeader) -> bool:
+    """Whether it is heard as raw samples are: of more channels it says which are which."""
+    return header.channels <= 2 and _is_pcm_format(header.rate, header.channels)
 
 
 def _decoded_wav(
