@@ -9,16 +9,16 @@ import { Lineup } from "./lineup.js";
 import { Notice } from "./notice.js";
 import { PlaybackReports } from "./playback-reports.js";
 import { Wakeup, nextDisplay } from "./signals.js";
-import { MediaFailure, mediaSourceClass } from "./source.js";
+import { mediaSourceClass } from "./source.js";
 import { Stage } from "./stage.js";
 import { Talk } from "./talk.js";
+import { Turns } from "./turns.js";
 import { Utterance } from "./utterance.js";
 import { warmUpSound } from "./warm-up.js";
 import { sentence } from "./words.js";
 
 const REPORT_EVERY_MS = 5000;
 const OFFLINE_AFTER_MS = 3000;
-const ATTEMPTS = 2;
 const CUT_SHORT = ["interrupted", "cancelled", "lost"];
 const RELOAD_HELPS = ["playback_failed", "placeholder_failed"];
 
@@ -65,7 +65,20 @@ const talk = new Talk({
     debug.logAppend({ request_id: utterance.requestId, ...entry });
   },
   nextOf: (utterance) => lineup.followerOf(utterance),
-  onNext: moveOnTo,
+  onNext: (utterance, { muted }) => turns.moveOnTo(utterance, { muted }),
+});
+const turns = new Turns({
+  lineup,
+  talk,
+  stage,
+  changed,
+  counters,
+  onState: setState,
+  onShown: onSpeechShown,
+  onSilent,
+  onEnded,
+  onIdle: reportPosition,
+  onError: debug.logError,
 });
 const connection = new EventConnection({
   url: config.events_url,
@@ -99,99 +112,20 @@ function take(event) {
   if (event.event === "error") report(event);
 }
 
-// ---- one utterance after the other ----
+// ---- what becomes of an utterance ----
 
-async function speakForEver() {
-  while (!isOver) {
-    if (lineup.isEmpty) await changed.wait();
-    else {
-      await takeTurn(lineup.begin()).catch((error) => {
-        debug.logError(error); // the turns of others go on
-        if (lineup.current !== null) lineup.end();
-      });
-    }
-  }
+function onSilent({ requestId, position }, reason) {
+  reports.finished(requestId, { playedS: position, interrupted: CUT_SHORT.includes(reason) });
 }
 
-async function takeTurn(utterance) {
-  if (utterance.signal.aborted) {
-    endCurrent(utterance.stoppedBy ?? "cancelled"); // before its turn came
-  } else {
-    const { reason, failure } = await speak();
-    endCurrent(reason, failure);
-    void reportPosition();
-  }
-  if (lineup.isEmpty) setState("idle");
-}
-
-/**
- * Play the current utterance, and those right behind it. Resolves to why the last one heard, which
- * is then the current one, ended; and to the browser's words for what failed, if there are any.
- */
-async function speak() {
-  let reason = "lost";
-  let failure = null;
-  let tried = null;
-  let attempts = 0;
-  while (reason === "lost") {
-    attempts = lineup.current === tried ? attempts + 1 : 1;
-    if (attempts > ATTEMPTS) break;
-    if (tried !== null) {
-      counters.recoveries += 1;
-      lineup.current.queue.startFrom(lineup.current.position);
-    }
-    tried = lineup.current;
-    setState("preparing");
-    ({ reason, failure } = await playOnce(lineup.current));
-    if (reason !== "lost") reportFinished(lineup.current, reason);
-    await rest(talk.resumeFrame(lineup.current, reason));
-  }
-  return { reason, failure };
-}
-
-/** The current utterance has been heard to its end, and `utterance` begins without a pause. */
-function moveOnTo(utterance, { muted }) {
-  const before = lineup.current;
-  const reason = before.error ? "error" : "complete";
-  reportFinished(before, reason);
-  endCurrent(reason, null, () => lineup.moveOnTo(utterance));
-  const now = performance.now();
-  void onSpeechShown(utterance, { appendedAt: utterance.appendedAt, paintedAt: now, muted });
-}
-
-/** `leave()` takes it off the line. */
-function endCurrent(reason, failure = null, leave = () => lineup.end()) {
-  const { current } = lineup;
-  current.stop();
-  leave();
-  counters.utterances += 1;
-  const { requestId, position } = current;
+function onEnded(utterance, reason, failure) {
+  const { requestId, position } = utterance;
   const played = { played_s: position, played_ms: Math.round(position * 1000) };
   post("speech_ended", { request_id: requestId, reason, ...played });
   if (reason !== "lost" && reason !== "empty") return;
-  reportFinished(current, reason);
+  onSilent(utterance, reason);
   const message = failure ?? "This could not be played.";
   report({ code: "playback_failed", message, request_id: requestId });
-}
-
-/** Show the loop, and be prepared to speak. */
-async function rest(frame) {
-  try {
-    await stage.showIdle(frame);
-    talk.prepare();
-  } catch (error) {
-    debug.logError(error); // tried again for the next utterance, which says so if it fails
-  }
-}
-
-async function playOnce(utterance) {
-  const onShown = (shown) => void onSpeechShown(utterance, shown);
-  try {
-    return { reason: await talk.play(utterance, onShown), failure: null };
-  } catch (error) {
-    debug.logError(error);
-    return { reason: "lost", failure: error instanceof MediaFailure ? error.message : null };
-  }
 }
 
 async function onSpeechShown(utterance, { appendedAt, paintedAt, muted }) {
@@ -212,11 +146,6 @@ async function onSpeechShown(utterance, { appendedAt, paintedAt, muted }) {
 }
 
 // ---- what viewer, app and server are told ----
-
-function reportFinished({ requestId, position }, reason) {
-  const interrupted = CUT_SHORT.includes(reason);
-  reports.finished(requestId, { playedS: position, interrupted });
-}
 
 function takeFrame(frame) {
   const place = frame.video === "talk" ? talk.locate(frame.mediaTime) : null;
@@ -302,8 +231,7 @@ function close({ reason }) {
   setState("closed");
   isOver = true;
   connection.close();
-  lineup.stop();
-  changed.notify();
+  turns.stop();
   notice.showOver(OVER_TEXT[reason] ?? OVER_TEXT.gone, {
     // An unknown session may be a proxy's mistake; one that was ended stays so.
     onReload: reason === "unknown" ? () => location.reload() : null,
@@ -324,7 +252,7 @@ async function start() {
   }
   talk.prepare();
   connection.open();
-  void speakForEver();
+  void turns.run();
   takeCommands({ interrupt });
   document.addEventListener("visibilitychange", onVisible);
   window.addEventListener("pageshow", onVisible);

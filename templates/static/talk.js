@@ -23,7 +23,8 @@ export class Talk {
   #onNext;
   #nextOf;
   #source = null;
-  #run = null; // what is played now
+  #run = null; // what is played, or was last
+  #isPlaying = false;
   #startLag = 0.08; // s
 
   /**
@@ -74,6 +75,7 @@ export class Talk {
       const source = await this.#openSource(first);
       if (first.mime === null) return endWithoutSpeech(first);
       this.#run = run;
+      this.#isPlaying = true;
       this.#stage.expectSpeech();
       if (first.position === 0 && first.avatarFrame !== null) {
         this.#stage.waitAt(first.avatarFrame, over.signal);
@@ -92,7 +94,7 @@ export class Talk {
       if (over.signal.aborted) await fadeOut(this.#video);
       return this.#verdict(source, run, failure);
     } finally {
-      this.#run = null;
+      this.#isPlaying = false; // but pictures of it may still be told of
       over.abort();
       this.#video.pause();
       await Promise.race([feeding, delay(FEED_END_MS)]);
@@ -103,7 +105,7 @@ export class Talk {
   /** Whose a speech frame painted at `mediaTime` is, and when in it. */
   locate(mediaTime) {
     if (this.#run === null) return null;
-    this.#moveTo(this.#run, mediaTime);
+    if (this.#isPlaying) this.#moveTo(this.#run, mediaTime);
     const { utterance, offset } = this.#run.placeAt(mediaTime);
     return { utterance, mediaTime: mediaTime - offset };
   }
