@@ -325,6 +325,11 @@ BEGIN, END = ["begin", None], ["end", None]
             id="an interruption while joining",
         ),
         pytest.param(
+            [state(None, 0), started("a"), started("b")],
+            [["a", 0, "alive"], ["b", 0, "alive"]],
+            id="nobody has seen anything yet",
+        ),
+        pytest.param(
             [["take", {"event": "cancelled", "request_id": "a", "epoch": 0}], started("b")],
             [["b", 0, "alive"]],
             id="cancelled and never heard of",
@@ -362,12 +367,15 @@ async def test_run_places_utterances_behind_one_another(page: Any) -> None:
             log.push(run.takeCut(), run.takeCut(), run.last.utterance.name);
             run.add(d);
             log.push(run.moveTo(3).map(({ name }) => name), run.end);
+            log.push([a, b, d].map((each) => run.has(each))); // what was left is forgotten
+            log.push(run.placeAt(2.59).utterance.name, run.current.utterance.name);
             return log;
         }"""
     )
     assert log == [
         *(2.6, ["b", "c"], ["a", "b", "b", "c"], 0, ["b"], "b", 2),
         *(0, 1, False, 2.6, None, "b", ["d"], pytest.approx(3.6)),
+        *([False, True, True], "b", "d"),
     ]
 
 

@@ -50,6 +50,11 @@ async def test_hidden_and_shown_in_mid_speech_and_hidden_throughout(
         await tabs.hide()
         await speak(1.2)
         await tabs.until("musetalkPlayer.counters.utterances === 2")
+        await speak(4)
+        await tabs.until("musetalkPlayer.position > 0.3")
+        answer = (await api.post(session["interrupt_url"], params={"wait": 5})).json()
+        assert 300 <= answer["played_ms"] < 4000
+        await tabs.until("musetalkPlayer.counters.utterances === 3")
         await tabs.show()
         await tabs.until("musetalkPlayer.state === 'idle'")
         await tabs.until("!document.getElementById('idle').paused")
@@ -58,5 +63,5 @@ async def test_hidden_and_shown_in_mid_speech_and_hidden_throughout(
     assert counters["appended"] == counters["chunks"]
     assert counters["jumps"] == counters["skipped"] == counters["recoveries"] == 0
     speech = [kind for kind in messages if kind.startswith("speech")]
-    assert speech == ["speech_started", "speech_ended"] * 2
+    assert speech == ["speech_started", "speech_ended"] * 3
     await api.delete(f"/sessions/{session['session_id']}")

@@ -77,6 +77,26 @@ async def test_no_black_picture_from_loading_to_idle_again(open_player: OpenPlay
     assert worst < 0.05 * idle, f"brightness {idle:.0f} became {idle - worst:.0f}"
 
 
+@pytest.mark.parametrize("motion", ["no-preference", "reduce"])
+async def test_speech_and_loop_dissolve_into_one_another(
+    open_player: OpenPlayer, motion: Any
+) -> None:
+    player = await open_player(reduced_motion=motion)
+    await player.page.evaluate(
+        """() => {
+            window.dissolved = [];
+            const talk = document.getElementById("talk");
+            talk.addEventListener("transitionend", () => {
+                window.dissolved.push(Math.round(getComputedStyle(talk).opacity));
+            });
+        }"""
+    )
+    await player.speak(tone(1.2))
+    await player.until_spoken()
+    dissolved = await player.page.evaluate("window.dissolved")
+    assert sorted(set(dissolved)) == ([0, 1] if motion == "no-preference" else [])
+
+
 async def test_speech_takes_over_and_gives_back_in_phase(open_player: OpenPlayer) -> None:
     player = await open_player(viewport={"width": 400, "height": 400})
     for count in (1, 2):  # the second one knows how long it takes to start sound

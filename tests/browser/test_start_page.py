@@ -1,12 +1,13 @@
 """The start page: a face at once, sounds in by every way, and everything in sight."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 import pytest_asyncio
-from player_driver import tone
+from player_driver import Proxy, tone
 from playwright.async_api import Browser, Page, Playwright, Route
 
 from benchmarks.browser import ALOUD, CHROMIUM, FLAGS
@@ -307,6 +308,115 @@ async def test_the_microphone_is_spoken_while_it_is_heard(start_page: Page) -> N
     await until_logged(start_page, "speech_ended")
     await until_state(start_page, "idle")
     assert not await start_page.is_visible("#problem")
+
+
+LISTEN = """
+window.sockets = [];
+window.WebSocket = class extends WebSocket {
+  constructor(...args) {
+    super(...args);
+    window.sockets.push(this);
+  }
+};
+"""
+
+
+async def live(page: Page) -> None:
+    """Until the microphone is open; what it opens is counted from here on."""
+    await page.evaluate(LISTEN + COUNT_STREAMS)
+    await page.click("#live")
+    await page.wait_for_selector("#live[aria-pressed=true]")
+
+
+async def until_nothing_is_open(page: Page) -> None:
+    await page.wait_for_selector("#live[aria-pressed=false]")
+    await page.wait_for_function(
+        """sockets.every(({ readyState }) => readyState === WebSocket.CLOSED) &&
+            streams.every((it) => it.getTracks().every(({ readyState }) => readyState === "ended"))
+        """,
+        polling=50,
+        timeout=15_000,
+    )
+
+
+async def test_live_that_ends_at_once_leaves_nothing_open(start_page: Page) -> None:
+    await start_page.evaluate(
+        """new MutationObserver(([{ target }], observer) => {
+            if (target.getAttribute("aria-pressed") !== "true") return;
+            observer.disconnect();
+            target.click();
+        }).observe(document.getElementById("live"), { attributes: true })"""
+    )
+    await start_page.evaluate(LISTEN + COUNT_STREAMS)
+    await start_page.click("#live")
+    await start_page.wait_for_function("window.sockets.length > 0")
+    await until_nothing_is_open(start_page)
+    assert not await start_page.is_visible("#problem")
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("disconnected", None),
+        ("microphone_ended", "streams[0].getTracks()[0].dispatchEvent(new Event('ended'))"),
+        (
+            "too_far_behind",
+            "Object.defineProperty(sockets[0], 'bufferedAmount', { value: 2 ** 21 })",
+        ),
+    ],
+)
+async def test_live_says_why_it_ended(
+    proxy: Proxy, start_page: Page, code: str, cause: str | None
+) -> None:
+    await start_page.goto(proxy.url)
+    await until_state(start_page, "idle")
+    await live(start_page)
+    await until_logged(start_page, "accepted")
+    if cause is None:
+        proxy.cut()
+    else:
+        await start_page.evaluate(cause)
+    await start_page.wait_for_selector("#problem:not([hidden])")
+    assert await start_page.inner_text("#problem-code") == code
+    await until_nothing_is_open(start_page)
+
+
+async def test_a_new_session_while_live(start_page: Page) -> None:
+    await live(start_page)
+    await until_state(start_page, "speaking")
+    held = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await held.wait()
+        await route.continue_()
+
+    await start_page.route("**/sessions/create", hold)
+    await start_page.click("#settings-details summary")
+    before = await start_page.get_attribute("#player", "src")
+    await start_page.click("#settings button[type=submit]")
+    await until_nothing_is_open(start_page)
+    assert await start_page.is_disabled("#interrupt")
+    held.set()
+    await until_another_session(start_page, before)
+    await until_state(start_page, "idle")
+    assert not await start_page.is_visible("#problem")
+
+
+async def test_figures_and_try_again_are_of_the_one_that_is_heard(start_page: Page) -> None:
+    for seconds, name in ((1.2, "first.wav"), (0.8, "second.wav")):
+        await start_page.evaluate(DROP, [list(tone(seconds)), name])
+        row = start_page.locator("#log li", has_text=name)
+        await row.wait_for()
+    await until_state(start_page, "speaking")
+    assert await start_page.inner_text("#figure-duration") == "1.2 s"
+    await until_state(start_page, "idle")
+    assert await start_page.inner_text("#figure-duration") == "0.8 s"
+    assert (await start_page.inner_text("#figure-delay")).endswith("ms")
+    uploads = start_page.locator("#log li.page", has_text="first.wav")
+    first = json.loads(await uploads.locator("pre").text_content() or "")["request_id"]
+    retry = {"source": "musetalk-player", "type": "retry", "request_id": first}
+    await start_page.frames[1].evaluate("(message) => parent.postMessage(message, '*')", retry)
+    await uploads.nth(1).wait_for()
 
 
 async def test_what_waits_is_interrupted_too(start_page: Page) -> None:
