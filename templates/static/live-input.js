@@ -6,8 +6,11 @@ import { sentence } from "./words.js";
 
 const WORKLET = "/static/microphone-worklet.js";
 const MAX_BEHIND_BYTES = 1 << 20; // some ten seconds
+const GOING_AWAY = 1001; // the session has ended
 const FAREWELL_MS = 5000; // that the server has to say what became of it
 
+// To be interrupted; and the end of the session is told by others.
+const NO_FAILURES = ["utterance_ended", "session_gone"];
 const CUT_OFF = { detail: "The microphone was cut off.", code: "microphone_ended" };
 const LOST = { detail: "The connection was lost: press Live again.", code: "disconnected" };
 const BEHIND = {
@@ -73,8 +76,7 @@ export class LiveInput {
     });
     const fail = (why) => this.#fail(over, why);
     socket.onmessage = ({ data }) => this.#take(JSON.parse(data), socket, over);
-    // The session's end is told by others.
-    socket.onclose = ({ code }) => (code === 1001 ? over.abort() : fail(LOST));
+    socket.onclose = ({ code }) => (code === GOING_AWAY ? over.abort() : fail(LOST));
     for (const track of stream.getTracks()) track.onended = () => fail(CUT_OFF);
 
     const microphone = new AudioWorkletNode(context, "microphone", { numberOfOutputs: 0 });
@@ -93,8 +95,7 @@ export class LiveInput {
   #take(event, socket, over) {
     this.#parts.onEvent(event);
     if (event.event === "accepted") return;
-    // To be interrupted is no failure.
-    if (event.event === "error" && event.code !== "utterance_ended") {
+    if (event.event === "error" && !NO_FAILURES.includes(event.code)) {
       this.#parts.onProblem(notHeard({ detail: sentence(event.message), code: event.code }));
     }
     over.abort();

@@ -399,7 +399,7 @@ async def test_a_new_session_while_live(start_page: Page) -> None:
     held.set()
     await until_another_session(start_page, before)
     await until_state(start_page, "idle")
-    assert not await start_page.is_visible("#problem")
+    assert await start_page.inner_text("#problem-detail") == ""
 
 
 async def test_figures_and_try_again_are_of_the_one_that_is_heard(start_page: Page) -> None:
