@@ -75,13 +75,13 @@ async def _render(
     utterance: Utterance, batcher: Batcher, delivery: Delivery, lips: range, deadline_s: float
 ) -> None:
     """Add those of these lips frames to the utterance's that it does not have yet."""
-    options, avatar = utterance.options, utterance.avatar
+    options, avatar, sound = utterance.options, utterance.avatar, utterance.sound
     new = [lips_frame for lips_frame in lips if lips_frame not in utterance.lips]
     if not new:
         return
     first, count = new[0], new[-1] - new[0] + 1
     windows = await batcher.call(
-        lambda renderer: renderer.audio_windows(utterance.sound, options.fps, first, count)
+        lambda renderer: renderer.audio_windows(sound, options.fps, first, count)
     )
     frames = [output_frame_under(each, options.fps, delivery.fps) for each in new]
     requests = [

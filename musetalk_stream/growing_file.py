@@ -74,7 +74,7 @@ class GrowingFile:
     def abort(self, error: MuseTalkStreamError) -> None:
         """No more comes, though it should have: who reads gets what is there, and is told why."""
         if not self._has_ended:
-            self._broken_off = error
+            self._broken_off = anew(error)
             self.finish()
 
     # --- who reads

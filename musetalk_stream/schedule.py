@@ -19,6 +19,8 @@ _STARTING_SPEED = 2.0
 MIN_TAIL_S = Fraction(1, 5)
 # Fewer frames than this may have no whole AAC frame under them.
 _MIN_FRAMES = PART_FRAMES // 2
+# Sound that goes on is spoken as soon as frames for about this long are there.
+_LIVE_PART_S = Fraction(2, 5)
 # Batches handed to the device and not yet waited for: one that is rendered, one that is ready.
 MAX_IN_FLIGHT = 2
 # A batch is padded to a larger size only if it fills this share of it.
@@ -50,7 +52,8 @@ def next_chunk_frames(
     one part, and chunks grow to `limit` frames as the lead does. A chunk is never longer than the
     lead: if all sessions start to speak at once and the speed drops to real time, it is still in
     time. The last chunk is never shorter than MIN_TAIL_S: where sound goes on, that much is held
-    back anyway (`timeline.frames_ready`), and whole parts are taken of the rest.
+    back anyway (`timeline.frames_ready`), and as many frames as make whole parts of live sound
+    are taken of the rest.
 
     fps        frames per second
     remaining  frames that can be made now; at least 1, unless sound goes on
@@ -64,7 +67,7 @@ def next_chunk_frames(
     parts = max(1, math.floor(affordable_s * fps / PART_FRAMES))
     frames = min(parts * PART_FRAMES, limit, remaining)
     if goes_on:
-        whole = frames - frames % PART_FRAMES
+        whole = frames - frames % live_part_frames(fps)
         return whole if whole or may_wait or frames < _MIN_FRAMES else frames
     if frames == remaining or remaining - frames >= MIN_TAIL_S * fps:
         return frames
@@ -72,6 +75,12 @@ def next_chunk_frames(
     if lead_s <= 0 or remaining / fps <= affordable_s or shortened < _MIN_FRAMES:
         return remaining
     return shortened
+
+
+def live_part_frames(fps: Fraction) -> int:
+    """What is made at once of sound that goes on: a part, or less of it where a part is so long
+    that it would be heard late."""
+    return PART_FRAMES if _LIVE_PART_S * fps >= PART_FRAMES else _MIN_FRAMES
 
 
 def patience_s(*, fps: Fraction, left_s: float, speed: float) -> float:

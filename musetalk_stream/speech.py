@@ -392,10 +392,11 @@ class Speech:
         self._tell()
 
     def close(self) -> None:
-        """It was interrupted or cancelled: who sends gets UtteranceEnded, who waits at once."""
+        """Nothing more is to be spoken: who sends gets UtteranceEnded, who waits at once."""
         self._is_closed = True
         self._send_away(UtteranceEnded(_NOBODY))
-        self._pcm = None
+        # Errors on their way to who sends refer to frames that refer to this.
+        self._pcm = self.sound = None
         self._tell()
 
     def _tell(self) -> None:

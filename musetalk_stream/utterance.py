@@ -14,7 +14,7 @@ from .engine import Engine, Utterance
 from .errors import MuseTalkStreamError, RenderFailed
 from .frames import make_frames
 from .options import SessionOptions
-from .schedule import may_start, next_chunk_frames, patience_s
+from .schedule import live_part_frames, may_start, next_chunk_frames, patience_s
 from .sound import Sound
 from .speech import Speech
 from .sse import Event
@@ -126,7 +126,7 @@ def _has_more(utterance: Utterance, delivery: Delivery) -> bool:
     """Whether another chunk can be made at once."""
     speech = utterance.speech
     ready = frames_ready(speech, utterance.options) - delivery.frames
-    return ready >= (1 if speech.has_ended else PART_FRAMES)
+    return ready >= (1 if speech.has_ended else live_part_frames(delivery.fps))
 
 
 def _samples_known(sound: Sound) -> int:
@@ -143,7 +143,8 @@ def frames_ready(speech: Speech, options: SessionOptions) -> int:
 
 def may_begin(speech: Speech, options: SessionOptions) -> bool:
     """Whether there is enough to make a first chunk of."""
-    return speech.has_ended or frames_ready(speech, options) >= PART_FRAMES
+    least = live_part_frames(options.playback_fps)
+    return speech.has_ended or frames_ready(speech, options) >= least
 
 
 def _needed_s(utterance: Utterance, delivery: Delivery) -> float | None:

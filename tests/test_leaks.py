@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fakes import NumberRenderer, speech_like, tone, wav
 from servers import ProcessServer, Serve, Server
+from talking import Held, send, until_status
 
 from musetalk_stream.sound import Sound
 
@@ -66,7 +67,7 @@ async def test_in_this_process_nothing_stays(serve: Serve) -> None:
         assert kinds.count(kind) <= 1, f"{kinds.count(kind)} of {kind} are still alive"
 
 
-@pytest.mark.parametrize("how", ["deleted", "failed", "complete"])
+@pytest.mark.parametrize("how", ["deleted", "failed", "complete", "interrupted"])
 async def test_sound_is_let_go_without_the_collector(serve: Serve, how: str) -> None:
     """Ten minutes of sound are 150 MB: they must not wait for a cycle to be found."""
 
@@ -83,6 +84,13 @@ async def test_sound_is_let_go_without_the_collector(serve: Serve, how: str) -> 
             await server.upload(session_id, wav(tone(20.0)))
             await server.until_state(session_id, "speaking")
             await server.client.delete(f"/sessions/{session_id}")
+        elif how == "interrupted":  # while it arrives
+            body = Held(wav(tone(2.0)))
+            sending = asyncio.create_task(send(server, session_id, body, "audio/wav"))
+            await until_status(server, session_id, "speaking")
+            await server.client.post(f"/sessions/{session_id}/interrupt")
+            body.let_go()
+            assert (await sending).json()["code"] == "utterance_ended"
         else:
             await server.speak(session_id, wav(tone(1.0)))
 

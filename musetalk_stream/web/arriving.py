@@ -126,6 +126,8 @@ async def hear_container(pieces: AsyncGenerator[bytes, None], speech: Speech) ->
             raise
         finally:
             await _end(receiving, hearing)
+            # Their errors refer to this frame, and it to the sound.
+            del receiving, hearing
 
 
 async def _receive(pieces: AsyncGenerator[bytes, None], file: GrowingFile, speech: Speech) -> None:
