@@ -1,6 +1,7 @@
 """Sound of which a part is silence: how many frames are made by the model, how many by the source?
 
-Speech by espeak-ng, cut into phrases, with as much silence between them as there is speech.
+Speech by espeak-ng in phrases, each followed by as much silence; or, with --pause, cut so that each
+stretch of speech and each pause lasts as long as that.
 """
 
 import argparse
@@ -39,14 +40,22 @@ def phrase(text: str) -> npt.NDArray[np.float32]:
     return samples[loud[0] : loud[-1] + 1]
 
 
+def stretches(pause_s: float | None) -> list[npt.NDArray[np.float32]]:
+    """Of speech, float32 `[n]` at 48 kHz each: the phrases, or all of them cut to this length."""
+    phrases = [phrase(text) for text in PHRASES]
+    if pause_s is None:
+        return phrases
+    size = round(pause_s * RATE)
+    spoken = np.concatenate(phrases)
+    return [spoken[start : start + size] for start in range(0, len(spoken) - size + 1, size)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fps", type=float, default=25)
+    parser.add_argument("--pause", type=float, help="seconds; as long as each phrase by default")
     args = parser.parse_args()
-    parts = []
-    for text in PHRASES:
-        spoken = phrase(text)
-        parts += [spoken, np.zeros_like(spoken)]
+    parts = [part for each in stretches(args.pause) for part in (each, np.zeros_like(each))]
     sound = decoded(wav(np.concatenate(parts)))
     fps = Fraction(args.fps)
     count = int(sound.num_ear * fps / RATE)
