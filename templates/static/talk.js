@@ -1,23 +1,21 @@
 // Speech played from its first chunk to its last frame: one utterance, and those right behind it.
 
+import { Beginning } from "./beginning.js";
 import { FADE_S, fadeOut } from "./fade.js";
 import { feed } from "./feed.js";
 import { speechFrame } from "./phase.js";
 import { END_SLACK_S, Playback } from "./playback.js";
 import { Run } from "./run.js";
-import { delay, nextFrame } from "./signals.js";
+import { delay } from "./signals.js";
 import { MediaFailure, Source } from "./source.js";
 
-const FIRST_PAINT_MS = 200;
 const FEED_END_MS = 500;
-const MAX_START_LAG_S = 0.2;
-const PAINT_AFTER_PLAY_MS = 1000;
 
 export class Talk {
   #stage;
   #avatar;
   #counters;
-  #onSound;
+  #beginning;
   #onBuffering;
   #onAppended;
   #onNext;
@@ -25,7 +23,6 @@ export class Talk {
   #source = null;
   #run = null; // what is played, or was last
   #isPlaying = false;
-  #startLag = 0.08; // s
 
   /**
    * `onSound(blocked)`: whether the browser lets speech be heard. `onBuffering(boolean)`: waiting
@@ -37,7 +34,7 @@ export class Talk {
     this.#stage = stage;
     this.#avatar = avatar;
     this.#counters = counters;
-    this.#onSound = onSound;
+    this.#beginning = new Beginning({ stage, onSound });
     this.#onBuffering = onBuffering;
     this.#onAppended = onAppended;
     this.#nextOf = nextOf;
@@ -86,9 +83,9 @@ export class Talk {
         failure = error;
         first.changed.notify();
       });
-      await this.#appended(source, first, over.signal, () => failure !== null);
+      await this.#beginning.appended(first, over.signal, () => failure !== null);
       if (source.buffered.length > 0 && !over.signal.aborted) {
-        await this.#begin(source, first, over.signal, onShown);
+        await this.#beginning.begin(source, first, over.signal, onShown);
         await this.#playback(source, run, () => failure !== null).ended(over.signal);
       }
       if (over.signal.aborted) await fadeOut(this.#video);
@@ -142,22 +139,6 @@ export class Talk {
     });
   }
 
-  /** Until as much is there as it takes to begin, or nothing will be. */
-  async #appended(source, utterance, signal, hasFailed) {
-    const { queue, changed } = utterance;
-    while (queue.appendedEnd === 0 && !queue.isDrained && !hasFailed() && !signal.aborted) {
-      await changed.wait(signal, 500);
-      utterance.giveUpMissing(performance.now());
-    }
-    const enough = queue.appendedEnd + utterance.prebuffer;
-    const until = performance.now() + utterance.prebuffer * 1000;
-    while (queue.appendedEnd < enough && !queue.isDrained && !hasFailed() && !signal.aborted) {
-      const left = until - performance.now();
-      if (left <= 0) break;
-      await changed.wait(signal, left);
-    }
-  }
-
   #moveTo(run, time) {
     let before = run.current.utterance;
     for (const utterance of run.moveTo(time)) {
@@ -180,11 +161,7 @@ export class Talk {
 
   /** To be called in a gesture: sound from now on, also in later utterances. */
   unblock(isSpeaking) {
-    this.#video.muted = false;
-    const played = this.#video.play();
-    played.catch(() => {}); // interrupted by the pause below, or by the next source
-    if (!isSpeaking) this.#video.pause();
-    this.#onSound(false);
+    this.#beginning.unblock(isSpeaking);
   }
 
   async #openSource(utterance) {
@@ -201,59 +178,6 @@ export class Talk {
     }
     if (utterance.mime !== null && !signal.aborted) this.#source.start(utterance.mime);
     return this.#source;
-  }
-
-  /** From the first appended chunk to the swap: painted, held until the loop is in phase, played. */
-  async #begin(source, utterance, signal, onShown) {
-    const video = this.#video;
-    const appendedAt = performance.now();
-    const [first, end] = source.buffered[0];
-    const start = Math.min(Math.max(utterance.position, first), end - 0.01);
-    if (start > 0.01) {
-      this.#stage.expectSpeech(start - 1 / utterance.fps);
-      video.currentTime = start;
-    }
-    video.muted = false;
-    video.volume = 1;
-    const isPainted = await this.#stage.speechPainted(FIRST_PAINT_MS, signal);
-    const paintedAt = performance.now();
-    const target = isPainted && start <= 0.01 ? utterance.avatarFrame : null;
-    if (target !== null) await this.#stage.reach(target, { early: this.#startLag, signal });
-    if (signal.aborted) return;
-    void this.#playAloud();
-    const moving = this.#measureStart(start, signal);
-    if (target !== null) await Promise.race([this.#stage.reach(target, { signal }), moving]);
-    // Some browsers paint nothing before they play; a hidden page paints nothing at all.
-    else if (!isPainted) await this.#stage.speechPainted(PAINT_AFTER_PLAY_MS, signal);
-    if (signal.aborted) return;
-    this.#stage.showSpeech();
-    onShown({ appendedAt, paintedAt, muted: video.muted });
-  }
-
-  /**
-   * Resolves when the picture starts to move, and learns how long that takes from `play()` on:
-   * sound has to be started first. The next utterance is played that much earlier.
-   */
-  async #measureStart(start, signal) {
-    const calledAt = performance.now();
-    const frame = await nextFrame(this.#video, 500, signal);
-    if (frame === null || frame.mediaTime <= start) return;
-    const lag = (frame.at - calledAt) / 1000 - (frame.mediaTime - start);
-    this.#startLag = (this.#startLag + Math.min(Math.max(lag, 0), MAX_START_LAG_S)) / 2;
-  }
-
-  /** Play with sound; where that is not allowed, play muted and say so. */
-  async #playAloud() {
-    const video = this.#video;
-    try {
-      await video.play();
-      if (!video.muted) this.#onSound(false);
-    } catch (error) {
-      if (error.name !== "NotAllowedError") return; // paused or replaced meanwhile
-      video.muted = true;
-      this.#onSound(true);
-      video.play().catch(() => {}); // not even muted: the overlay's gesture starts it
-    }
   }
 
   /** The cycle frame that `utterance` shows `played` seconds after its first. */
@@ -273,7 +197,7 @@ export class Talk {
       counters: this.#counters,
       hasFailed,
       onBuffering: this.#onBuffering,
-      play: () => void this.#playAloud(),
+      play: () => void this.#beginning.playAloud(),
       onEndNear: (frame) => this.#stage.park(frame),
     });
   }

@@ -76,17 +76,13 @@ async def test_blocked_sound_is_restored_by_a_tap(
     assert ended["reason"] == "complete"
     frames = await player.frames(str(ended["request_id"]))
     assert frames == sorted(set(frames))
-    assert frames[-1] >= 95
+    assert frames[-1] >= 85
 
-    await player.page.wait_for_function("musetalkPlayer.frames.at(-1).video === 'idle'")
-    # The loop stood still under the speech and goes on where that ended.
-    painted = await player.read("frames")
-    shown = max(i for i, frame in enumerate(painted) if frame["video"] == "talk")
-    after = next(frame for frame in painted[shown:] if frame["video"] == "idle")
-    resumed = round(after["media_time"] * 25) - int(
-        str((await heard(type="complete"))["avatar_frame"])
-    )
-    assert 0 <= resumed <= 3
+    # The loop was got ready where speech ended, below it.
+    resume_frame = int(str((await heard(type="complete"))["avatar_frame"]))
+    loop = [round(f["media_time"] * 25) for f in (await player.read("frames"))[-30:]
+            if f["video"] == "idle"]  # fmt: skip
+    assert resume_frame in loop
 
     # One tap is enough: the next utterance is heard without another.
     messages.clear()

@@ -1,0 +1,97 @@
+// How speech begins: when enough of it is there, in phase with the loop, and aloud if it may.
+
+import { nextFrame } from "./signals.js";
+
+const FIRST_PAINT_MS = 200;
+const MAX_START_LAG_S = 0.2;
+const PAINT_AFTER_PLAY_MS = 1000;
+
+export class Beginning {
+  #stage;
+  #onSound;
+  #startLag = 0.08; // s
+
+  /** `onSound(blocked)`: whether the browser lets speech be heard. */
+  constructor({ stage, onSound }) {
+    this.#stage = stage;
+    this.#onSound = onSound;
+  }
+
+  /** Until as much is there as it takes to begin, or nothing will be. */
+  async appended(utterance, signal, hasFailed) {
+    const { queue, changed } = utterance;
+    while (queue.appendedEnd === 0 && !queue.isDrained && !hasFailed() && !signal.aborted) {
+      await changed.wait(signal, 500);
+      utterance.giveUpMissing(performance.now());
+    }
+    const enough = queue.appendedEnd + utterance.prebuffer;
+    const until = performance.now() + utterance.prebuffer * 1000;
+    while (queue.appendedEnd < enough && !queue.isDrained && !hasFailed() && !signal.aborted) {
+      const left = until - performance.now();
+      if (left <= 0) break;
+      await changed.wait(signal, left);
+    }
+  }
+
+  /** From the first appended chunk to the swap: painted, held until the loop is in phase, played. */
+  async begin(source, utterance, signal, onShown) {
+    const video = this.#stage.talk;
+    const appendedAt = performance.now();
+    const [first, end] = source.buffered[0];
+    const start = Math.min(Math.max(utterance.position, first), end - 0.01);
+    if (start > 0.01) {
+      this.#stage.expectSpeech(start - 1 / utterance.fps);
+      video.currentTime = start;
+    }
+    video.muted = false;
+    video.volume = 1;
+    const isPainted = await this.#stage.speechPainted(FIRST_PAINT_MS, signal);
+    const paintedAt = performance.now();
+    const target = isPainted && start <= 0.01 ? utterance.avatarFrame : null;
+    if (target !== null) await this.#stage.reach(target, { early: this.#startLag, signal });
+    if (signal.aborted) return;
+    void this.playAloud();
+    const moving = this.#measureStart(start, signal);
+    if (target !== null) await Promise.race([this.#stage.reach(target, { signal }), moving]);
+    // Some browsers paint nothing before they play; a hidden page paints nothing at all.
+    else if (!isPainted) await this.#stage.speechPainted(PAINT_AFTER_PLAY_MS, signal);
+    if (signal.aborted) return;
+    this.#stage.showSpeech();
+    onShown({ appendedAt, paintedAt, muted: video.muted });
+  }
+
+  /**
+   * Resolves when the picture starts to move, and learns how long that takes from `play()` on:
+   * sound has to be started first. The next utterance is played that much earlier.
+   */
+  async #measureStart(start, signal) {
+    const calledAt = performance.now();
+    const frame = await nextFrame(this.#stage.talk, 500, signal);
+    if (frame === null || frame.mediaTime <= start) return;
+    const lag = (frame.at - calledAt) / 1000 - (frame.mediaTime - start);
+    this.#startLag = (this.#startLag + Math.min(Math.max(lag, 0), MAX_START_LAG_S)) / 2;
+  }
+
+  /** Play with sound; where that is not allowed, play muted and say so. */
+  async playAloud() {
+    const video = this.#stage.talk;
+    try {
+      await video.play();
+      if (!video.muted) this.#onSound(false);
+    } catch (error) {
+      if (error.name !== "NotAllowedError") return; // paused or replaced meanwhile
+      video.muted = true;
+      this.#onSound(true);
+      video.play().catch(() => {}); // not even muted: the overlay's gesture starts it
+    }
+  }
+
+  /** To be called in a gesture: sound from now on, also in later utterances. */
+  unblock(isSpeaking) {
+    this.#stage.talk.muted = false;
+    const played = this.#stage.talk.play();
+    played.catch(() => {}); // interrupted by the pause below, or by the next source
+    if (!isSpeaking) this.#stage.talk.pause();
+    this.#onSound(false);
+  }
+}
