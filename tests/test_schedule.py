@@ -13,6 +13,7 @@ from musetalk_stream.schedule import (
     admits,
     batch_size,
     capacity,
+    live_part_frames,
     may_start,
     next_batch,
     next_chunk_frames,
@@ -79,6 +80,15 @@ def test_chunks_of_sound_that_goes_on(
         may_wait=may_wait,
     )  # fmt: skip
     assert chosen == frames, why
+
+
+@pytest.mark.parametrize(("fps", "frames"), [("15", 4), ("19.99", 4), ("20", 8), ("60", 8)])
+def test_sound_that_goes_on_is_heard_soon(fps: str, frames: int) -> None:
+    assert live_part_frames(Fraction(fps)) == frames
+    chosen = next_chunk_frames(
+        fps=Fraction(fps), remaining=frames, limit=48, lead_s=0.0, speed=0.0, goes_on=True
+    )
+    assert chosen == frames
 
 
 @pytest.mark.parametrize("fps", ["5", "12.5", "25", "29.97", "60"])
