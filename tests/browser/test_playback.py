@@ -59,7 +59,7 @@ async def test_chunks_that_arrive_late_and_swapped(open_player: OpenPlayer) -> N
     async def slow(route: Route) -> None:
         # Odd ones come after the next even one; the first of them after playback has run dry.
         index = int(route.request.url.rsplit("_", 1)[1].removesuffix(".mp4"))
-        await asyncio.sleep(0.9 if index % 2 else 0.05)
+        await asyncio.sleep(1.6 if index % 2 else 0.05)
         await route.continue_()
 
     await player.page.route("**/chunks/**", slow)
@@ -237,4 +237,4 @@ async def test_a_reload_joins_the_running_speech(open_player: OpenPlayer) -> Non
     assert 1.3 * 25 <= frames[0] <= 2.8 * 25
     assert frames == sorted(set(frames))
     assert frames[-1] >= 95
-    assert len(frames) >= 0.3 * (100 - frames[0])
+    assert len(frames) >= 0.2 * (100 - frames[0])
