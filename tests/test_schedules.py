@@ -92,9 +92,10 @@ _TOLD = ("epoch", "index", "follows", "request_ids", "ended_early", "code")
 
 
 def _check_enough_was_seen(schedules: list[Schedule]) -> None:
-    """What never happens is never wrong."""
+    """What never happens is never wrong. Whether anything is played to its end before its session
+    goes depends on how busy the machine is."""
     seen = Counter(event["event"] for each in schedules for _, event in each.all_pages[0].events)
-    for name in ("chunk", "complete", "interrupted", "playback_finished"):
+    for name in ("chunk", "complete", "interrupted"):
         assert seen[name], f"there was no {name} in {len(schedules)} schedules"
 
 
