@@ -174,14 +174,16 @@ class Delivery:
             ],
         }
 
-    def complete_event(self, *, ended_early: str | None, waited_s: float) -> Event:
-        """ended_early: why, if its sender did not say that it was all"""
+    def complete_event(self, *, sound_s: float, ended_early: str | None, waited_s: float) -> Event:
+        """sound_s: without the silence under the rest of the last frame; ended_early: why, if its
+        sender did not say that it was all"""
         return {
             "event": "complete",
             "request_id": self.request_id,
             "epoch": self.epoch,
             "total_chunks": self.chunks,
             "duration": self.duration_s,
+            "sound_duration": round(sound_s, 6),
             "avatar_frame": self.next_cycle_frame,
             "ended_early": ended_early,
             "waited": round(waited_s, 3),

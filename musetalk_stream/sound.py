@@ -80,6 +80,11 @@ class Sound:
         return self._model.length
 
     @property
+    def num_known(self) -> int:
+        """Audio samples at 48 kHz of which those at 16 kHz are there, too."""
+        return min(self.num_ear, self.num_model * EAR_RATE // MODEL_RATE)
+
+    @property
     def duration_s(self) -> float:
         return self.num_ear / EAR_RATE
 

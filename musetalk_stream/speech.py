@@ -31,7 +31,7 @@ from .onset import LeadingSilence
 from .options import SpeechOptions
 from .resample import joined
 from .sound import Samples, Sound
-from .timeline import EAR_RATE, MODEL_RATE, frames_covering, frames_ready
+from .timeline import EAR_RATE, MODEL_RATE, frames_covering
 from .workers import Workers
 
 log = logging.getLogger(__name__)
@@ -330,7 +330,7 @@ class Speech:
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise UtteranceEnded(_NOBODY)
+            raise self._why_it_ended() if self.ended_early else UtteranceEnded(_NOBODY)
 
     def _check_wanted(self) -> None:
         self._check_open()
@@ -343,18 +343,11 @@ class Speech:
 
     # --- who speaks
 
-    def frames(self, fps: Fraction) -> int:
-        """Frames that can be made now, from the beginning."""
-        if self.sound is None:
-            return 0
-        if self.has_ended:
-            return frames_covering(self.sound.num_ear, fps)
-        known = min(self.sound.num_ear, self.sound.num_model * EAR_RATE // MODEL_RATE)
-        return frames_ready(known, fps)
-
     def total_frames(self, fps: Fraction) -> int | None:
-        """None until the end is known."""
-        return self.frames(fps) if self.has_ended else None
+        """Frames from beginning to end; None until the end is known."""
+        if not self.has_ended:
+            return None
+        return frames_covering(self.sound.num_ear, fps) if self.sound else 0
 
     async def more(self, timeout_s: float) -> None:
         """Returns when something has come, or it has ended, or after that time."""

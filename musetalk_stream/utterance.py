@@ -15,12 +15,9 @@ from .errors import MuseTalkStreamError, RenderFailed
 from .frames import make_frames
 from .options import SessionOptions
 from .schedule import live_part_frames, may_start, next_chunk_frames, patience_s
-from .sound import Sound
 from .speech import Speech
 from .sse import Event
 from .timeline import (
-    EAR_RATE,
-    MODEL_RATE,
     PART_FRAMES,
     chunk_frames,
     ear_samples_needed,
@@ -47,7 +44,9 @@ async def perform(
         await run_utterance(utterance, engine, publish, delivery)
     except Exception as exc:
         engine.stats.failed += 1
-        publish(delivery.error_event(_failure(utterance, exc)))
+        error = _failure(utterance, exc)
+        utterance.speech.end(error)  # who still sends is told the same
+        publish(delivery.error_event(error))
         return False
     log.info("%r: %.2f s spoken", utterance, delivery.seconds)
     return True
@@ -113,7 +112,11 @@ async def run_utterance(
             while held:
                 publish(held.pop(0))
         early = speech.ended_early.code if speech.ended_early else None
-        publish(delivery.complete_event(ended_early=early, waited_s=speech.waited_s))
+        publish(
+            delivery.complete_event(
+                sound_s=utterance.sound.duration_s, ended_early=early, waited_s=speech.waited_s
+            )
+        )
 
 
 def _is_whole(utterance: Utterance, delivery: Delivery) -> bool:
@@ -129,16 +132,12 @@ def _has_more(utterance: Utterance, delivery: Delivery) -> bool:
     return ready >= (1 if speech.has_ended else live_part_frames(delivery.fps))
 
 
-def _samples_known(sound: Sound) -> int:
-    """Audio samples at 48 kHz that are there for the ear and for the renderer."""
-    return min(sound.num_ear, sound.num_model * EAR_RATE // MODEL_RATE)
-
-
 def frames_ready(speech: Speech, options: SessionOptions) -> int:
     """Output frames that can be made of what has come, from the beginning."""
-    if speech.sound is None or speech.has_ended:
-        return speech.frames(options.playback_fps)
-    return output_frames_ready(_samples_known(speech.sound), options.fps, options.playback_fps)
+    if (total := speech.total_frames(options.playback_fps)) is not None:
+        return total
+    num_known = speech.sound.num_known if speech.sound else 0
+    return output_frames_ready(num_known, options.fps, options.playback_fps)
 
 
 def may_begin(speech: Speech, options: SessionOptions) -> bool:
@@ -167,7 +166,7 @@ def _silence_for_a_part(utterance: Utterance, delivery: Delivery) -> int:
     options = utterance.options
     last = delivery.frames + PART_FRAMES - 1
     lips = math.ceil(last * options.fps / options.playback_fps) + 1
-    return max(1, ear_samples_needed(lips, options.fps) - _samples_known(utterance.sound))
+    return max(1, ear_samples_needed(lips, options.fps) - utterance.sound.num_known)
 
 
 @asynccontextmanager

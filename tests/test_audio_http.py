@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from fakes import sound_file, speech_like, tone, wav
+from fakes import NumberRenderer, sound_file, speech_like, tone, wav
 from media import decoded
 from servers import Json, Serve, Server
 from talking import L16, RATE, Held, Raw, cut, pcm, send, until_arriving, until_status, utterances
@@ -197,6 +197,16 @@ async def test_a_sender_that_pauses_is_told_at_once(server: Server, way: str, en
         await server.client.delete(f"/sessions/{session_id}/utterances/{request_id}")
     async with asyncio.timeout(5):  # and not after audio_stall_timeout_s
         assert b" 409 " in await raw.reader.readline()
+    raw.leave()
+
+
+async def test_who_still_sends_is_told_why_nothing_more_is_spoken(serve: Serve) -> None:
+    server = await serve(NumberRenderer(fails_on=lambda avatar_id, frame: frame >= 10))
+    session_id = await server.create()
+    raw = await Raw.post(server, f"/sessions/{session_id}/audio", L16, pcm(1.5))
+    async with asyncio.timeout(5):
+        assert b" 500 " in await raw.reader.readline()
+        await raw.reader.readuntil(b'"code": "render_failed"')
     raw.leave()
 
 

@@ -165,7 +165,7 @@ async def test_a_full_store_says_so_and_takes_more_when_there_is_room(serve: Ser
         heard = await server.speak(blocker, noise)
     check_error(heard, "storage_full")
     assert "chunk_store_mb" in heard[-1]["message"]
-    check_error(await server.speak(session_id, noise), "storage_full")
+    check_error(await server.speak(session_id, wav(tone(4.0, 997))), "storage_full")
     assert await server.state(session_id) == "idle"
     await server.client.delete(f"/sessions/{blocker}")
     assert (await server.speak(session_id, wav(tone(0.5))))[-1]["event"] == "complete"

@@ -125,7 +125,8 @@ async def test_speaking(server: Server) -> None:
     assert ends[-1] == pytest.approx(3.52)
     assert complete == {
         "event": "complete", "request_id": request_id, "epoch": 0, "total_chunks": len(chunks),
-        "duration": 3.52, "avatar_frame": (started["avatar_frame"] + 88) % 10,
+        "duration": 3.52, "sound_duration": 3.5,
+        "avatar_frame": (started["avatar_frame"] + 88) % 10,
         "ended_early": None, "waited": 0.0,
     }  # fmt: skip
     first, last = chunks[0]["avatar_frames"][0], chunks[-1]["avatar_frames"][1]

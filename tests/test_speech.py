@@ -32,7 +32,7 @@ from musetalk_stream.listening import PcmFormat
 from musetalk_stream.options import SpeechOptions
 from musetalk_stream.sound import Sound
 from musetalk_stream.speech import MAX_AHEAD_S, MAX_LISTENERS, Speech
-from musetalk_stream.timeline import ear_samples_needed, frames_covering
+from musetalk_stream.timeline import ear_samples_needed, frames_covering, frames_ready
 from musetalk_stream.workers import Workers
 
 FPS = Fraction(25)
@@ -154,7 +154,7 @@ async def test_no_sound_is_an_error(data: bytes) -> None:
             its.end()
         assert its.has_ended
         assert its.sound is None
-        assert its.frames(FPS) == 0
+        assert its.total_frames(FPS) == 0
 
 
 async def test_too_much_is_cut_at_the_limit() -> None:
@@ -183,20 +183,19 @@ async def test_trailing_silence_is_exact() -> None:
 
 async def test_frames_wait_for_what_they_need() -> None:
     async with speech() as its:
-        assert its.frames(FPS) == 0
         assert its.total_frames(FPS) is None
         data = wav(tone(1.0))[HEADER:]
         made = []
         for place in range(0, len(data), 1920):
             await its.hear_pcm(data[place : place + 1920], PcmFormat(EAR_RATE))
-            made.append(its.frames(FPS))
             assert its.sound is not None
+            made.append(frames_ready(its.sound.num_known, FPS))
             if made[-1]:
                 assert ear_samples_needed(made[-1], FPS) <= its.sound.num_ear
         assert made == sorted(made)
         assert made[-1] in (17, 18)  # 0.2 s and a frame and a half are held back
         its.end()
-        assert its.frames(FPS) == its.total_frames(FPS) == 25
+        assert its.total_frames(FPS) == 25
 
 
 async def test_more_wakes_for_sound_and_for_the_end() -> None:

@@ -18,8 +18,8 @@ from ..jobs import Jobs
 from ..options import session_options
 from ..prepare import prepare_store
 from ..readying import Readying
+from ..registry import SessionRegistry
 from ..renderers import Renderer
-from ..sessions import SessionRegistry
 from ..shelf import AvatarShelf
 from ..stats import EngineStats
 from ..store import DiskChunkStore, sweep

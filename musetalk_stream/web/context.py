@@ -10,7 +10,8 @@ from ..config import Config
 from ..errors import NotReady, SessionNotFound
 from ..jobs import Jobs
 from ..readying import Readying
-from ..sessions import Session, SessionRegistry
+from ..registry import SessionRegistry
+from ..sessions import Session
 from ..shelf import AvatarShelf
 from ..stats import EngineStats
 from ..store import ChunkStore

@@ -41,9 +41,13 @@ export class Run {
     return this.last.utterance.queue.isDrained;
   }
 
-  /** `utterance` comes right behind the last one. */
+  /**
+   * `utterance` comes right behind the last one's sound: within its last frame, so that no more is
+   * to be heard of the border than of one between two words.
+   */
   add(utterance) {
-    this.#places.push({ utterance, offset: this.end });
+    const { utterance: before, offset } = this.last;
+    this.#places.push({ utterance, offset: offset + before.soundEnd });
   }
 
   has(utterance) {

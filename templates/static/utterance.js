@@ -28,6 +28,7 @@ export class Utterance {
     this.prebuffer = 0; // s, by how much later than possible to start
     this.avatarFrame = null; // cycle frame of its first frame
     this.resumeFrame = null; // cycle frame after its last one
+    this.soundDuration = null; // s, less than a frame shorter than its pictures
     this.error = null;
     this.stoppedBy = null; // "interrupted" or "cancelled"
     this.firstChunkAt = null; // ms
@@ -42,6 +43,13 @@ export class Utterance {
     return this.#over.signal;
   }
 
+  /** Where what is appended of it has no more sound; the silence behind is under its last frame. */
+  get soundEnd() {
+    const end = this.queue.appendedEnd;
+    if (this.soundDuration === null || this.fps === null) return end;
+    return Math.min(end, Math.max(this.soundDuration, end - 1 / this.fps));
+  }
+
   /** Apply an event of this utterance; events that repeat change nothing. */
   take(event) {
     if (this.#isCut) this.queue.reopen();
@@ -50,6 +58,7 @@ export class Utterance {
     if (event.event === "chunk") this.#takeChunk(event);
     else if (event.event === "complete") {
       this.resumeFrame = event.avatar_frame ?? null;
+      this.soundDuration = event.sound_duration ?? null;
       this.queue.finish(event.total_chunks);
     } else if (event.event === "error") {
       this.error = { code: event.code ?? "error", message: event.message };
