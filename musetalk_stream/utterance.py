@@ -44,12 +44,19 @@ async def perform(
         await run_utterance(utterance, engine, publish, delivery)
     except Exception as exc:
         engine.stats.failed += 1
-        error = _failure(utterance, exc)
-        utterance.speech.end(error)  # who still sends is told the same
-        publish(delivery.error_event(error))
+        _tell_why(_failure(utterance, exc), utterance.speech, publish, delivery)
         return False
     log.info("%r: %.2f s spoken", utterance, delivery.seconds)
     return True
+
+
+def _tell_why(
+    error: MuseTalkStreamError, speech: Speech, publish: Publish, delivery: Delivery
+) -> None:
+    """Those who watch, and who still sends. Not where the error was caught: a frame that it went
+    through must not keep it."""
+    speech.end(error)
+    publish(delivery.error_event(error))
 
 
 def _failure(utterance: Utterance, exc: Exception) -> MuseTalkStreamError:

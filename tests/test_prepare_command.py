@@ -261,7 +261,8 @@ def test_whatever_is_interrupted_stays(
         time.sleep(after_s)
         running.send_signal(number)
         said = running.stderr.read()
-    assert running.returncode == 128 + number, said
+    # Where the interpreter was about to end, it may end by the signal itself: to a shell the same.
+    assert running.returncode in (128 + number, -number), said
     assert "interrupted; to go on" in said
     assert (tmp_path / PREPARING / "my-film" / "request.json").is_file()
 

@@ -63,6 +63,7 @@ async def test_a_second_signal_does_not_wait(tmp_path: Path, avatar_store: Path)
 
             async def stalled() -> AsyncIterator[bytes]:
                 yield b'--X\r\nContent-Disposition: form-data; name="audio_file"\r\n\r\n'
+                yield bytes(9000)
                 await asyncio.sleep(60)
 
             headers = {"Content-Type": "multipart/form-data; boundary=X"}
