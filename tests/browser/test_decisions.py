@@ -353,8 +353,9 @@ async def test_run_places_utterances_behind_one_another(page: Any) -> None:
     log = await page.evaluate(
         """async () => {
             const { Run } = await import("/static/run.js");
-            const make = ([name, appendedEnd]) => ({ name, queue: { appendedEnd } });
-            const [a, b, c, d] = [["a", 2], ["b", 0.6], ["c", 0], ["d", 1]].map(make);
+            const make = ([name, appendedEnd, soundEnd = appendedEnd]) =>
+                ({ name, soundEnd, queue: { appendedEnd } });
+            const [a, b, c, d] = [["a", 2.04, 2], ["b", 0.6], ["c", 0], ["d", 1]].map(make);
             const run = new Run(a);
             run.add(b);
             run.add(c);
