@@ -86,7 +86,7 @@ async def test_speech_and_loop_dissolve_into_one_another(
         """() => {
             window.dissolved = [];
             const talk = document.getElementById("talk");
-            talk.addEventListener("transitionend", () => {
+            talk.addEventListener("transitionrun", () => {
                 window.dissolved.push(Math.round(getComputedStyle(talk).opacity));
             });
         }"""
