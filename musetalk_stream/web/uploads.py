@@ -81,20 +81,14 @@ async def audio_form(
         try:
             return await part.read_chunk(size)
         except ValueError:
-            if (
-                request.content.at_eof()
-            ):  # all of the body was read, and its last boundary is lacking
+            if request.content.at_eof():  # only its last boundary is lacking
                 return b""
             raise
 
     pieces = _pieces(request, read, max_bytes, silence_s)
-    async with aclosing(pieces):
-        is_empty = True
-        async for data in pieces:
-            is_empty = False
+    async with aclosing(_not_empty(pieces, f"the file in the field {FIELD}")) as some:
+        async for data in some:
             yield data
-    if is_empty:
-        raise EmptyAudio(f"the file in the field {FIELD} is empty: 0 bytes")
 
 
 async def audio_body(
@@ -102,13 +96,19 @@ async def audio_body(
 ) -> AsyncGenerator[bytes, None]:
     """The body, piece by piece as it arrives; likewise."""
     pieces = _pieces(request, request.content.read, max_bytes, silence_s)
+    async with aclosing(_not_empty(pieces, "the body")) as some:
+        async for data in some:
+            yield data
+
+
+async def _not_empty(pieces: AsyncGenerator[bytes, None], what: str) -> AsyncGenerator[bytes, None]:
+    is_empty = True
     async with aclosing(pieces):
-        is_empty = True
         async for data in pieces:
             is_empty = False
             yield data
     if is_empty:
-        raise EmptyAudio("the body is empty: 0 bytes")
+        raise EmptyAudio(f"{what} is empty: 0 bytes")
 
 
 async def _pieces(
