@@ -29,7 +29,7 @@ _START = """async () => {
   const node = new AudioWorkletNode(context, "capture");
   window.sound = { blocks: [], now: () => context.currentTime };
   node.port.onmessage = ({ data }) => window.sound.blocks.push(data);
-  const talk = document.getElementById("talk");
+  const talk = document.querySelector("musetalk-avatar").shadowRoot.getElementById("talk");
   context.createMediaElementSource(talk).connect(node).connect(context.destination);
 }"""
 

@@ -10,7 +10,7 @@ from .browser import SPEAK, player_page
 from .server import babble, create, median_ms, running_server, wav
 
 SHOWN = """() => new Promise((resolve) => {
-  const talk = document.getElementById("talk");
+  const talk = document.querySelector("musetalk-avatar").shadowRoot.getElementById("talk");
   new MutationObserver((_, observer) => {
     if (!talk.classList.contains("shown")) return;
     observer.disconnect();

@@ -37,7 +37,8 @@ WATCH = """(side) => {
   const canvas = new OffscreenCanvas(side, side);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
-  const [idle, talk] = ["idle", "talk"].map((id) => document.getElementById(id));
+  const { shadowRoot } = document.querySelector("musetalk-avatar");
+  const [idle, talk] = ["idle", "talk"].map((id) => shadowRoot.getElementById(id));
   const painted = new Map();
   window.shown = [];
   let before = null;
@@ -163,7 +164,11 @@ async def measure(count: int, seconds: float, *, interrupted: bool) -> Figures:
             async with player_page(server.url, session_id) as page:
                 await page.evaluate(WATCH, SIDE)
                 length = round(
-                    fps * await page.evaluate("document.querySelector('#idle').duration")
+                    fps
+                    * await page.evaluate(
+                        "document.querySelector('musetalk-avatar')"
+                        ".shadowRoot.getElementById('idle').duration"
+                    )
                 )
                 for index in range(count + 1):
                     interrupt_s = moments.uniform(0, seconds - 0.5) if interrupted else None

@@ -32,7 +32,7 @@ CAPTURE = """async () => {
   const context = new AudioContext({ sampleRate: 48000 });
   const module = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
   await context.audioWorklet.addModule(module);
-  const talk = document.getElementById("talk");
+  const talk = document.querySelector("musetalk-avatar").shadowRoot.getElementById("talk");
   const node = new AudioWorkletNode(context, "capture");
   window.captured = [];
   node.port.onmessage = ({ data }) => window.captured.push(data);

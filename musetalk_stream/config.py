@@ -28,10 +28,11 @@ _LONGEST_PREBUFFER_S = 2
 PACKAGE = Path(__file__).parent
 
 
-def bundled(name: str) -> Path:
-    """A folder that ships with us: inside the package in a wheel, beside it in a checkout."""
+def bundled(name: str, in_checkout: str | None = None) -> Path:
+    """A folder that ships with us: inside the package in a wheel, in a checkout beside it, there
+    under the path `in_checkout` if that is another one."""
     inside = PACKAGE / name
-    return inside if inside.is_dir() else PACKAGE.parent / name
+    return inside if inside.is_dir() else PACKAGE.parent / (in_checkout or name)
 
 
 def _is_checkout() -> bool:

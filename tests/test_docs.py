@@ -43,7 +43,8 @@ def test_routes() -> None:
         resource = route.resource
         assert resource is not None
         path = resource.canonical
-        actual.add(f"{route.method} {path}{'/{filename}' if path == '/static' else ''}")
+        is_folder = path in ("/static", "/client")
+        actual.add(f"{route.method} {path}{'/{filename}' if is_folder else ''}")
     documented = {cells[0].strip("`") for cells in first_cells(page("protocol.md"), "Routes")}
     assert documented == actual
 

@@ -52,6 +52,10 @@ def test_contents(wheel: Path) -> None:
     expected |= {
         f"musetalk_stream/templates/static/{path.name}" for path in ROOT.glob("templates/static/*")
     }
+    client = ROOT / "clients/web/src"
+    expected |= {
+        f"musetalk_stream/client/{path.relative_to(client)}" for path in client.rglob("*.js")
+    }
     expected |= {
         f"musetalk_stream/avatars/demo/{name}"
         for name in ("avatar.json", "landmarks.npy", "source.mp4")

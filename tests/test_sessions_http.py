@@ -414,7 +414,7 @@ async def test_pages(server: Server) -> None:
         assert page.headers["Content-Type"] == "text/html; charset=utf-8"
         assert page.headers["Cache-Control"] == "no-store"
     assert __version__ in start.text
-    assert f"/sessions/{session_id}/events" in player.text
+    assert f'"session_id": "{session_id}"' in player.text
 
 
 async def test_pages_bring_nothing_from_elsewhere(server: Server) -> None:
@@ -423,7 +423,7 @@ async def test_pages_bring_nothing_from_elsewhere(server: Server) -> None:
         page = await server.client.get(path, headers={"Accept": "text/html"})
         for address in re.findall(r'(?:src|href)="([^"]+)"', page.text):
             assert re.match(r"/(?!/)|#|data:|https://github\.com/|\.", address), address
-        for address in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
+        for address in re.findall(r'(?:src|href)="(/(?:static|client)/[^"]+)"', page.text):
             asset = await server.client.get(address)
             assert asset.status_code == 200, address
 

@@ -1,5 +1,8 @@
 """The pages: start page, player, avatars, and the plain page for a problem."""
 
+import functools
+import re
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -13,6 +16,7 @@ from ..shelf import AvatarShelf
 from .context import CONFIG, services, session
 
 TEMPLATES = bundled("templates")
+CLIENT = bundled("client", in_checkout="clients/web/src")  # the player, and what apps import
 
 _templates = jinja2.Environment(
     loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
@@ -86,17 +90,27 @@ async def avatars_page(request: web.Request) -> web.Response:
 async def player_page(request: web.Request) -> web.Response:
     """The player of one session; an unknown one answers with a page that says so."""
     its = session(request)
-    base = f"/sessions/{its.id}"
-    config = {
-        "session_id": its.id,
-        "session_url": base,
-        "events_url": f"{base}/events",
-        "position_url": f"{base}/position",
-        "playback_url": f"{base}/playback",
-        "interrupt_url": f"{base}/interrupt",
-        "avatar": avatar_document(its.avatar.manifest),
-    }
-    return _page("player.html", config=config)
+    document = {"session_id": its.id, "avatar": avatar_document(its.avatar.manifest)}
+    return _page("player.html", config={"session": document}, modules=_player_modules())
+
+
+@functools.cache
+def _player_modules() -> list[str]:
+    """What the script of the player page imports, directly or not: it is fetched at once instead
+    of import by import. Modules that are imported later, on demand, are not among it."""
+    found: dict[Path, None] = {}
+    script = (TEMPLATES / "static/player-page.js").read_text()
+    waiting = [
+        (CLIENT / name).resolve() for name in re.findall(r'"\.\./client/(.+)";$', script, re.M)
+    ]
+    while waiting:
+        module = waiting.pop()
+        if module in found:
+            continue
+        found[module] = None
+        names = re.findall(r'(?:from|^import) "(\.[^"]+)";$', module.read_text(), re.M)
+        waiting += [(module.parent / name).resolve() for name in names]
+    return [module.relative_to(CLIENT.resolve()).as_posix() for module in found]
 
 
 def problem_page(

@@ -12,7 +12,7 @@ from .problems import expectations
 _SESSION = "/sessions/{session_id}"
 _UTTERANCE = f"{_SESSION}/utterances/{{request_id}}"
 _JOB = "/jobs/{job_id}"
-_STATIC = "/static"
+_FILES = {"/static": pages.TEMPLATES / "static", "/client": pages.CLIENT}
 
 
 def add_routes(app: web.Application) -> None:
@@ -47,7 +47,7 @@ def add_routes(app: web.Application) -> None:
         web.post(f"{_JOB}/approve", not_for_strangers(jobs.approve_job)),
         web.get("/healthz", api.alive),
         web.get("/readyz", api.ready),
-        web.static(_STATIC, pages.TEMPLATES / "static"),
+        *(web.static(path, folder) for path, folder in _FILES.items()),
     ]
     for route in table:
         route.kwargs["expect_handler"] = expectations
@@ -58,5 +58,5 @@ def add_routes(app: web.Application) -> None:
 async def _revalidate_static(request: web.Request, response: web.StreamResponse) -> None:
     """The files of a page are asked for anew with it (304 if unchanged): after an update, a page
     must not run half of the old player."""
-    if request.path.startswith(_STATIC):
+    if request.path.startswith(tuple(_FILES)):
         response.headers["Cache-Control"] = "no-cache"

@@ -1,6 +1,6 @@
 // The list of events, as they come: the server's own, and what the player says.
 
-import { counted } from "./words.js";
+import { counted } from "../client/player/words.js";
 
 const MAX_ROWS = 300;
 const OWN_WORDS = {

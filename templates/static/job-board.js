@@ -4,7 +4,7 @@
 // server, for all of its tabs.
 
 import { listJobs } from "./avatars-api.js";
-import { EventConnection } from "./events.js";
+import { EventConnection } from "../client/player/events.js";
 import { Making } from "./making.js";
 
 const POLL_MS = 3000;

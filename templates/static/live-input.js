@@ -2,7 +2,7 @@
 
 import { Problem } from "./problem.js";
 import { microphoneProblem } from "./sound-input.js";
-import { sentence } from "./words.js";
+import { sentence } from "../client/player/words.js";
 
 const WORKLET = "/static/microphone-worklet.js";
 const MAX_BEHIND_BYTES = 1 << 20; // some ten seconds

@@ -11,7 +11,7 @@ import { fileSize, jobWords, nameOf } from "./job-words.js";
 import { localPicture } from "./local-picture.js";
 import { MakingCard } from "./making-card.js";
 import { Problem } from "./problem.js";
-import { sentence } from "./words.js";
+import { sentence } from "../client/player/words.js";
 
 const ACTIVE = ["queued", "running", "awaiting_approval"];
 const CANT_SHOW =

@@ -1,6 +1,6 @@
 // The page of a session that isn't there, to an app: the same `closed` that the player would send.
 
-import { isEmbedded, makeBridge } from "./bridge.js";
+import { isEmbedded, makeBridge } from "../client/player/bridge.js";
 
 const REASONS = { 404: "unknown", 410: "gone" };
 

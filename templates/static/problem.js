@@ -1,6 +1,6 @@
 // An HTTP failure in words: the server's own (RFC 9457) where it sent them.
 
-import { sentence } from "./words.js";
+import { sentence } from "../client/player/words.js";
 
 /** An error to show: `title`, `detail`, `code`, `status` (0: no answer), `retryable`. */
 export class Problem extends Error {

@@ -2,7 +2,7 @@
 
 import { curlLines, showCurlLines } from "./curl-lines.js";
 import { EventLog } from "./event-log.js";
-import { EventConnection } from "./events.js";
+import { EventConnection } from "../client/player/events.js";
 import { LiveInput } from "./live-input.js";
 import { Problem } from "./problem.js";
 import { Said, figures } from "./said.js";

@@ -19,6 +19,10 @@ from benchmarks.browser import ALOUD, CHROMIUM, FLAGS
 
 BLOCKED = "--autoplay-policy=user-gesture-required"
 
+# A part of the player by its id.
+PART = """window.part = (id) =>
+    document.querySelector("musetalk-avatar").shadowRoot.getElementById(id);"""
+
 OpenPlayer = Callable[..., Awaitable[PlayerPage]]
 
 
@@ -110,6 +114,7 @@ async def open_player(browser: Browser, api: httpx.AsyncClient) -> AsyncIterator
             context = await (in_browser or browser).new_context(**context_options)
             stack.push_async_callback(context.close)
             page = await context.new_page()
+            await page.add_init_script(PART)
             if init_script:
                 await page.add_init_script(init_script)
             if on_console:

@@ -57,7 +57,9 @@ async def test_hidden_and_shown_in_mid_speech_and_hidden_throughout(
         await tabs.until("musetalkPlayer.counters.utterances === 3")
         await tabs.show()
         await tabs.until("musetalkPlayer.state === 'idle'")
-        await tabs.until("!document.getElementById('idle').paused")
+        await tabs.until(
+            "!document.querySelector('musetalk-avatar').shadowRoot.getElementById('idle').paused"
+        )
         counters = await tabs.evaluate("musetalkPlayer.counters")
         messages = await tabs.evaluate("messages.map((m) => JSON.parse(m).type)")
     assert counters["appended"] == counters["chunks"]

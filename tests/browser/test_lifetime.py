@@ -13,7 +13,9 @@ async def weigh(player: PlayerPage, devtools: CDPSession) -> dict[str, float]:
     metrics = (await devtools.send("Performance.getMetrics"))["metrics"]
     wanted = {"JSHeapUsedSize", "Nodes", "JSEventListeners"}
     weight = {m["name"]: m["value"] for m in metrics if m["name"] in wanted}
-    weight["videos"] = await player.page.evaluate("document.querySelectorAll('video').length")
+    weight["videos"] = await player.page.evaluate(
+        "part('talk').getRootNode().querySelectorAll('video').length"
+    )
     weight["urls"] = await player.page.evaluate("window.objectUrls")
     return weight
 

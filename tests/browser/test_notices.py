@@ -165,7 +165,7 @@ async def test_a_cancelled_utterance_stops_at_once(open_player: OpenPlayer) -> N
     event = {"event": "cancelled", "request_id": request_id}
     await player.page.evaluate("(event) => window.inject(event)", event)
     await player.until("idle", timeout_s=1.5)
-    assert await player.page.evaluate("document.getElementById('talk').paused")
+    assert await player.page.evaluate("part('talk').paused")
 
 
 async def test_a_deleted_session_says_so(open_player: OpenPlayer) -> None:
@@ -177,7 +177,7 @@ async def test_a_deleted_session_says_so(open_player: OpenPlayer) -> None:
     await over.wait_for(state="visible")
     assert "closed" in await over.inner_text()
     assert await player.read("state") == "closed"
-    await player.page.wait_for_function("document.getElementById('talk').paused")
+    await player.page.wait_for_function("part('talk').paused")
     messages = await player.page.evaluate("window.appMessages")
     assert {"type": "closed", "reason": "deleted"}.items() <= next(
         message for message in messages if message["type"] == "closed"
@@ -199,7 +199,7 @@ async def test_a_deleted_session_alone_offers_a_new_one(open_player: OpenPlayer)
     await player.delete()
     await player.page.locator("#over").wait_for(state="visible")
     assert not await player.page.is_visible("#over-reload")
-    focused = await player.page.evaluate("document.activeElement.textContent")
+    focused = await player.page.evaluate("part('over').getRootNode().activeElement.textContent")
     assert focused == "Start a new one"
     await player.page.reload()
     await player.page.get_by_role("link", name="Start a new session").click()
@@ -212,7 +212,7 @@ async def test_messages_are_those_of_the_document(open_player: OpenPlayer) -> No
     await player.until_spoken()
     await asyncio.sleep(0.1)
     declared = await player.page.evaluate(
-        "async () => (await import('/static/bridge.js')).MESSAGES"
+        "async () => (await import('/client/player/bridge.js')).MESSAGES"
     )
     table = DOCUMENT.read_text().split("## Messages")[1].split("\n## ")[0]
     documented = {
@@ -248,7 +248,5 @@ async def test_the_player_is_accessible(open_player: OpenPlayer) -> None:
     # Nothing but controls takes the focus, and what is hidden takes none.
     await page.keyboard.press("Tab")
     assert await page.evaluate("document.activeElement.tagName") == "BODY"
-    duration = await page.evaluate(
-        "getComputedStyle(document.getElementById('idle')).transitionDuration"
-    )
+    duration = await page.evaluate("getComputedStyle(part('idle')).transitionDuration")
     assert float(duration.removesuffix("s").split("s,")[0]) < 0.001

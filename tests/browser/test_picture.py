@@ -85,7 +85,7 @@ async def test_speech_and_loop_dissolve_into_one_another(
     await player.page.evaluate(
         """() => {
             window.dissolved = [];
-            const talk = document.getElementById("talk");
+            const talk = part('talk');
             talk.addEventListener("transitionrun", () => {
                 window.dissolved.push(Math.round(getComputedStyle(talk).opacity));
             });
@@ -108,7 +108,7 @@ async def test_speech_takes_over_and_gives_back_in_phase(open_player: OpenPlayer
     (*_, start) = await player.read("starts")
     fps = 25
     length = await player.page.evaluate(
-        "JSON.parse(document.getElementById('config').textContent).avatar.cycle_length"
+        "JSON.parse(document.getElementById('config').textContent).session.avatar.cycle_length"
     )
 
     def loop_frame(frame: dict[str, Any]) -> int:

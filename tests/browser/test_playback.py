@@ -179,7 +179,7 @@ async def test_a_player_that_was_taken_away_is_rebuilt_where_it_was(
     request_id = await player.speak(tone(3))
     await player.until_playing(1)
     await player.page.evaluate(
-        """() => { const talk = document.getElementById("talk");
+        """() => { const talk = part('talk');
                    talk.removeAttribute("src"); talk.load(); }"""
     )
     await player.until_spoken()

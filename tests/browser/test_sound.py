@@ -22,8 +22,8 @@ window.EventSource = class extends EventSource {
 };
 window.ReactNativeWebView = { postMessage: (message) => console.log(message) };
 document.addEventListener("DOMContentLoaded", () => {
-  const talk = document.getElementById("talk");
-  const tap = document.getElementById("tap");
+  const talk = part('talk');
+  const tap = part('tap');
   new MutationObserver(() => {
     console.log(JSON.stringify({ type: "tap", hidden: tap.hidden, muted: talk.muted }));
   }).observe(tap, { attributeFilter: ["hidden"] });
@@ -67,7 +67,7 @@ async def test_blocked_sound_is_restored_by_a_tap(
     assert (await heard(type="tap", hidden=True))["muted"] is False
     await heard(type="sound", blocked=False)
     video = await player.page.evaluate(
-        """() => { const talk = document.getElementById("talk");
+        """() => { const talk = part('talk');
                    return { muted: talk.muted, paused: talk.paused }; }"""
     )
     assert video == {"muted": False, "paused": False}

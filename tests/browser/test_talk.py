@@ -36,7 +36,7 @@ LISTEN = """async () => {
   const context = new AudioContext({ sampleRate: 48000 });
   const module = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
   await context.audioWorklet.addModule(module);
-  const talk = document.getElementById("talk");
+  const talk = part('talk');
   const node = new AudioWorkletNode(context, "peaks");
   window.peaks = [];
   window.pauses = [];
@@ -79,7 +79,7 @@ async def assert_silent_since_the_pause(player: PlayerPage, request_id: str) -> 
 
 async def assert_loop_goes_on_where_speech_stopped(player: PlayerPage, request_id: str) -> None:
     length = await player.page.evaluate(
-        "JSON.parse(document.getElementById('config').textContent).avatar.cycle_length"
+        "JSON.parse(document.getElementById('config').textContent).session.avatar.cycle_length"
     )
     frames, starts = await player.read("frames"), await player.read("starts")
     last = max(i for i, frame in enumerate(frames) if frame["video"] == "talk")
@@ -202,7 +202,7 @@ window.EventSource = class extends EventSource {
     super.onmessage = handle;
     window.say = (event, seconds) => new Promise((resolve) => {
       const look = () => {
-        if (document.getElementById("talk").currentTime < seconds) return void setTimeout(look);
+        if (part('talk').currentTime < seconds) return void setTimeout(look);
         handle(new MessageEvent("message", { data: JSON.stringify(event) }));
         resolve();
       };
@@ -342,7 +342,7 @@ async def test_a_player_that_is_taken_away_in_a_queue(open_player: OpenPlayer) -
     ids = [await player.queue(tone(each)) for each in (1, 2, 0.8)]
     await player.until_heard(ids[1], 0.5)
     await player.page.evaluate(
-        """() => { const talk = document.getElementById("talk");
+        """() => { const talk = part('talk');
                    talk.removeAttribute("src"); talk.load(); }"""
     )
     await player.until_heard(ids[2])
@@ -381,7 +381,7 @@ async def test_an_app_interrupts_without_http(open_player: OpenPlayer) -> None:
 async def test_commands_are_those_of_the_document(open_player: OpenPlayer) -> None:
     player = await open_player()
     declared = await player.page.evaluate(
-        "async () => (await import('/static/commands.js')).COMMANDS"
+        "async () => (await import('/client/player/commands.js')).COMMANDS"
     )
     table = DOCUMENT.read_text().split("## Commands")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \|([^|]*)\|", table, re.MULTILINE)

@@ -21,6 +21,7 @@ export class Stage {
   #onIdleFrame = new Set();
   #parked = null; // {frame, painted: Promise}
   #isSpeechPainted = false;
+  #stopWatching = [];
   #speechFrom = 0; // s; what is painted of the time before is gone before it is shown
 
   /** `onFrame({video, mediaTime, at})` is told of the painted frames of both videos. */
@@ -28,12 +29,13 @@ export class Stage {
     this.idle = idle;
     this.talk = talk;
     this.#avatar = avatar;
-    watchFrames(idle, ({ mediaTime, at }) => {
+    const watch = (video, tell) => this.#stopWatching.push(watchFrames(video, tell));
+    watch(idle, ({ mediaTime, at }) => {
       this.#seen = { frame: cycleFrame(mediaTime, avatar.fps, avatar.cycle_length), at };
       onFrame({ video: "idle", mediaTime, at });
       for (const tell of this.#onIdleFrame) tell(this.#seen.frame);
     });
-    watchFrames(talk, ({ mediaTime, at }) => {
+    watch(talk, ({ mediaTime, at }) => {
       if (mediaTime < this.#speechFrom) return;
       this.#isSpeechPainted = true;
       onFrame({ video: "talk", mediaTime, at });
@@ -74,6 +76,16 @@ export class Stage {
       return true;
     } catch (error) {
       return error.name !== "NotAllowedError";
+    }
+  }
+
+  /** Let go of both videos. */
+  close() {
+    for (const stop of this.#stopWatching) stop();
+    for (const video of [this.idle, this.talk]) {
+      video.pause();
+      video.removeAttribute("src");
+      video.load();
     }
   }
 

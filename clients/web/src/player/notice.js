@@ -13,12 +13,21 @@ const STATE_TEXT = {
   unsupported: "Speech can't be played here",
 };
 
+const OVER_TEXT = {
+  deleted: "This session was closed.",
+  expired: "This session has expired.",
+  avatar_deleted: "The avatar of this session was deleted.",
+  unknown: "This session does not exist any more.",
+  gone: "This session has ended.",
+};
+
 export class Notice {
   #root;
   #parts;
   #activityTimer = 0;
 
-  constructor(root) {
+  /** `newSessionUrl`: where a viewer who is alone gets another session. */
+  constructor(root, { newSessionUrl }) {
     this.#root = root;
     const part = (id) => root.querySelector(`#${id}`);
     this.#parts = {
@@ -35,6 +44,7 @@ export class Notice {
       overReload: part("over-reload"),
       overNew: part("over-new"),
     };
+    this.#parts.overNew.href = newSessionUrl;
     this.#parts.dismiss.addEventListener("click", () => this.clearError());
   }
 
@@ -81,12 +91,12 @@ export class Notice {
   }
 
   /** `onReload` null: the same page would only say the same. */
-  showOver(text, { onReload, canStartNew }) {
+  showOver(reason, { onReload, canStartNew }) {
     const { over, overText, overReload, overNew } = this.#parts;
     this.setTap(null);
     this.setOffline(false);
     this.clearError();
-    overText.textContent = text;
+    overText.textContent = OVER_TEXT[reason] ?? OVER_TEXT.gone;
     overReload.onclick = onReload;
     overReload.hidden = onReload === null;
     overNew.hidden = !canStartNew;

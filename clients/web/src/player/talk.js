@@ -23,6 +23,7 @@ export class Talk {
   #source = null;
   #run = null; // what is played, or was last
   #isPlaying = false;
+  #isClosed = false;
 
   /**
    * `onSound(blocked)`: whether the browser lets speech be heard. `onBuffering(boolean)`: waiting
@@ -53,8 +54,15 @@ export class Talk {
   prepare() {
     this.#source?.close();
     this.#source = null;
+    if (this.#isClosed) return;
     this.#source = new Source(this.#video, this.#counters);
     this.#source.opened().catch(() => {}); // asked for again, and answered for, in play()
+  }
+
+  /** Nothing is played any more. */
+  close() {
+    this.#isClosed = true;
+    this.#source?.close();
   }
 
   /**

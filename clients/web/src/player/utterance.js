@@ -9,14 +9,16 @@ const LOAD_AHEAD_S = 60;
 export class Utterance {
   #over = new AbortController();
   #counters;
+  #server;
   #missingSince = null;
   #isCut = false;
 
   /**
-   * `from`: seconds already seen by others, where a page that joins late begins. `changed` is
-   * notified when something of it moved.
+   * `from`: seconds already seen by others, where a page that joins late begins. `server`: the
+   * address that paths of chunks are resolved against. `changed` is notified when something of it
+   * moved.
    */
-  constructor(requestId, { epoch = 0, from = 0, changed, counters }) {
+  constructor(requestId, { epoch = 0, from = 0, server, changed, counters }) {
     this.requestId = requestId;
     this.epoch = epoch; // an interruption ends all utterances of its epoch and of those before
     this.from = from;
@@ -34,6 +36,7 @@ export class Utterance {
     this.firstChunkAt = null; // ms
     this.appendedAt = null; // ms, its first chunk
     this.position = from; // s, played so far
+    this.#server = server;
     this.#counters = counters;
     if (from > 0) this.queue.startFrom(from);
   }
@@ -127,7 +130,7 @@ export class Utterance {
   }
 
   async #fetch(chunk) {
-    const bytes = await fetchChunk(chunk.url, {
+    const bytes = await fetchChunk(new URL(chunk.url, this.#server), {
       signal: this.signal,
       onRetry: () => (this.#counters.retries += 1),
     });

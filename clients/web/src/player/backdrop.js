@@ -25,14 +25,19 @@ export class Backdrop {
   #video;
   #picture;
   #hasPicture = false;
+  #observer = new ResizeObserver(() => this.#update());
 
   constructor({ root, canvas, video, picture }) {
     this.#root = root;
     this.#canvas = canvas;
     this.#video = video;
     this.#picture = picture;
-    new ResizeObserver(() => this.#update()).observe(root);
+    this.#observer.observe(root);
     this.#update();
+  }
+
+  close() {
+    this.#observer.disconnect();
   }
 
   paint() {

@@ -1,10 +1,10 @@
-// window.musetalkPlayer: what the player is doing, for tests and for a developer's console.
+// What the player is doing, for tests and for a developer's console.
 // Read-only; the logs are bounded. docs/player.md describes each field.
 
 const MAX_FRAMES = 4000;
 const MAX_ENTRIES = 1000;
 
-export function exposeForDebugging(sessionId) {
+export function makeDebugHandle(sessionId) {
   const frames = [];
   const appends = [];
   const starts = [];
@@ -41,8 +41,8 @@ export function exposeForDebugging(sessionId) {
       return { ...counters };
     },
   };
-  window.musetalkPlayer = player;
   return {
+    player,
     counters,
     /** Add live values: functions that read them, by name. */
     provide(getters) {

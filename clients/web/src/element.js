@@ -1,0 +1,121 @@
+// <musetalk-avatar>: the player as an element of any page. docs/player.md describes it.
+
+import { MESSAGES } from "./player/bridge.js";
+import { MARKUP } from "./player/markup.js";
+import { Notice } from "./player/notice.js";
+import { Player } from "./player/player.js";
+import { readSession } from "./player/session.js";
+import { STYLE } from "./player/style.js";
+
+// The server that this module came from; what is bundled into an app has to name one.
+const HOME = new URL("..", import.meta.url).href;
+
+export class MuseTalkAvatar extends HTMLElement {
+  static observedAttributes = ["session", "server"];
+
+  #root = this.attachShadow({ mode: "open" });
+  #session = null; // the server's document, or an id
+  #player = null;
+  #over = new AbortController();
+
+  /** What is shown: the document of a session as the server gave it, its id, or null. */
+  get session() {
+    return this.#session;
+  }
+
+  set session(session) {
+    this.#session = session;
+    this.#restart();
+  }
+
+  /** The address (URL) of the server. */
+  get server() {
+    return new URL(this.getAttribute("server") ?? HOME, document.baseURI).href.replace(/\/?$/, "/");
+  }
+
+  set server(address) {
+    this.setAttribute("server", address);
+  }
+
+  /** What the player is doing (docs/player.md, "Debugging"), or null. */
+  get debug() {
+    return this.#player?.debug ?? null;
+  }
+
+  /** Stop everything that is said, and what waits. */
+  async interrupt() {
+    await this.#player?.interrupt();
+  }
+
+  connectedCallback() {
+    this.#restart();
+  }
+
+  disconnectedCallback() {
+    this.#stop();
+  }
+
+  attributeChangedCallback(name, before, value) {
+    if (value === before) return;
+    if (name === "session") this.session = value;
+    else this.#restart();
+  }
+
+  #stop() {
+    this.#over.abort();
+    this.#over = new AbortController();
+    this.#player?.stop();
+    this.#player = null;
+  }
+
+  #restart() {
+    this.#stop();
+    if (!this.isConnected) return;
+    this.#root.innerHTML = `<style>${STYLE}</style>${MARKUP}`;
+    if (this.#session === null) return;
+    if (typeof this.#session === "string") void this.#look(this.#session);
+    else this.#play(this.#session);
+  }
+
+  // An id alone says nothing of the face.
+  async #look(id) {
+    const over = this.#over;
+    const notice = this.#makeNotice();
+    const found = await readSession(this.server, id, over.signal, () => notice.setOffline(true));
+    if (over.signal.aborted) return;
+    if (found.session !== null) return this.#play(found.session);
+    const { reason } = found;
+    const onReload = reason === "unknown" ? () => this.#restart() : null;
+    notice.showOver(reason, { onReload, canStartNew: this.#isAlone });
+    this.#tell("closed", { reason });
+  }
+
+  // Nobody around listens: what can be done, the viewer does.
+  get #isAlone() {
+    return this.hasAttribute("standalone");
+  }
+
+  #makeNotice() {
+    return new Notice(this.#root.getElementById("player"), { newSessionUrl: this.server });
+  }
+
+  #play(session) {
+    this.#player = new Player({
+      root: this.#root,
+      notice: this.#makeNotice(),
+      session,
+      server: this.server,
+      isAlone: this.#isAlone,
+      onMessage: (type, fields) => this.#tell(type, fields),
+      onRestart: () => this.#restart(),
+    });
+    void this.#player.start();
+  }
+
+  #tell(type, fields) {
+    if (!(type in MESSAGES)) throw new Error(`undocumented message ${type}`);
+    this.dispatchEvent(new CustomEvent(type, { detail: fields }));
+  }
+}
+
+customElements.define("musetalk-avatar", MuseTalkAvatar);

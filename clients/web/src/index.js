@@ -1,0 +1,3 @@
+// What an app imports.
+
+export { MuseTalkAvatar } from "./element.js";

@@ -1,0 +1,333 @@
+// The player: events in, two videos out. Everything is wired here; how each part works is its own.
+
+import { Backdrop } from "./backdrop.js";
+import { makeDebugHandle } from "./debug.js";
+import { EventConnection } from "./events.js";
+import { Lineup } from "./lineup.js";
+import { PlaybackReports } from "./playback-reports.js";
+import { Wakeup, nextDisplay } from "./signals.js";
+import { mediaSourceClass } from "./source.js";
+import { Stage } from "./stage.js";
+import { Talk } from "./talk.js";
+import { Turns } from "./turns.js";
+import { Utterance } from "./utterance.js";
+import { warmUpSound } from "./warm-up.js";
+import { sentence } from "./words.js";
+
+const REPORT_EVERY_MS = 5000;
+const OFFLINE_AFTER_MS = 3000;
+const CUT_SHORT = ["interrupted", "cancelled", "lost"];
+const RESTART_HELPS = ["playback_failed", "placeholder_failed"];
+
+export class Player {
+  #avatar;
+  #urls;
+  #isAlone;
+  #post;
+  #restart;
+  #debug;
+  #notice;
+  #reports;
+  #changed = new Wakeup(); // something about an utterance
+  #lineup;
+  #stage;
+  #backdrop;
+  #talk;
+  #turns;
+  #connection;
+  #state = "loading";
+  #isOver = false;
+  #isSoundBlocked = false;
+  #offlineTimer = 0;
+  #reportTimer = 0;
+  #listeners = new AbortController();
+
+  /**
+   * `root`: what MARKUP was put into, and its `notice`. `session`: what the server says of it, with `session_id` and
+   * `avatar`; `server`: the address (URL) that its paths are resolved against. `isAlone`: nobody
+   * but the viewer is there to act on what is told. `onMessage(type, fields)`: as in bridge.js.
+   * `onRestart()`: the viewer wants all of it to begin anew.
+   */
+  constructor({ root, notice, session, server, isAlone, onMessage, onRestart }) {
+    const part = (id) => root.getElementById(id);
+    const base = new URL(`sessions/${session.session_id}`, server).href;
+    this.#avatar = { ...session.avatar, video_url: new URL(session.avatar.video_url, server).href };
+    this.#urls = {
+      session: base,
+      events: `${base}/events`,
+      position: `${base}/position`,
+      playback: `${base}/playback`,
+      interrupt: `${base}/interrupt`,
+    };
+    this.#isAlone = isAlone;
+    this.#post = onMessage;
+    this.#restart = onRestart;
+    this.#debug = makeDebugHandle(session.session_id);
+    this.#notice = notice;
+    this.#reports = new PlaybackReports(this.#urls.playback);
+    const { counters } = this.#debug;
+    const changed = this.#changed;
+    this.#lineup = new Lineup(
+      (requestId, given) => new Utterance(requestId, { ...given, server, changed, counters }),
+    );
+    this.#stage = new Stage({
+      idle: part("idle"),
+      talk: part("talk"),
+      avatar: this.#avatar,
+      onFrame: (frame) => this.#takeFrame(frame),
+    });
+    this.#backdrop = new Backdrop({
+      root: part("player"),
+      canvas: part("backdrop"),
+      video: this.#stage.idle,
+      picture: this.#avatar,
+    });
+    this.#talk = this.#makeTalk();
+    this.#turns = this.#makeTurns();
+    this.#connection = new EventConnection({
+      url: this.#urls.events,
+      sessionUrl: this.#urls.session,
+      onEvent: (event) => this.#take(event),
+      onConnected: (isConnected) => this.#setConnected(isConnected),
+      onGone: (why) => this.#end(why),
+    });
+    this.#debug.provide({
+      state: () => this.#state,
+      request_id: () => this.#lineup.current?.requestId ?? null,
+      position: () => this.#lineup.current?.position ?? null,
+      buffered: () => this.#talk.buffered,
+      current_time: () => this.#stage.talk.currentTime,
+      sound_blocked: () => this.#isSoundBlocked,
+      idle_frame: () => this.#stage.idleFrame,
+      reconnects: () => this.#connection.reconnects,
+    });
+  }
+
+  #makeTalk() {
+    return new Talk({
+      stage: this.#stage,
+      avatar: this.#avatar,
+      counters: this.#debug.counters,
+      onSound: (isBlocked) => this.#setSoundBlocked(isBlocked),
+      onBuffering: (isBuffering) => this.#setState(isBuffering ? "buffering" : "speaking"),
+      onAppended: ({ utterance, ...entry }) => {
+        utterance.appendedAt ??= performance.now();
+        this.#debug.logAppend({ request_id: utterance.requestId, ...entry });
+      },
+      nextOf: (utterance) => this.#lineup.followerOf(utterance),
+      onNext: (utterance, { muted }) => this.#turns.moveOnTo(utterance, { muted }),
+    });
+  }
+
+  #makeTurns() {
+    return new Turns({
+      lineup: this.#lineup,
+      talk: this.#talk,
+      stage: this.#stage,
+      changed: this.#changed,
+      counters: this.#debug.counters,
+      onState: (state) => this.#setState(state),
+      onShown: (utterance, shown) => void this.#onSpeechShown(utterance, shown),
+      onSilent: (utterance, reason) => this.#onSilent(utterance, reason),
+      onEnded: (utterance, reason, failure) => this.#onEnded(utterance, reason, failure),
+      onIdle: () => void this.#reportPosition(),
+      onError: this.#debug.logError,
+    });
+  }
+
+  /** What the player is doing, to be looked at: docs/player.md, "Debugging". */
+  get debug() {
+    return this.#debug.player;
+  }
+
+  async start() {
+    if (mediaSourceClass() === null) {
+      this.#setState("unsupported");
+      await this.#showPlaceholder();
+      this.#report({
+        code: "unsupported_browser",
+        message: "This browser can't play streamed speech. iPhones need iOS 17.1 or later.",
+      });
+      return;
+    }
+    const { signal } = this.#listeners;
+    this.#talk.prepare();
+    this.#connection.open();
+    void this.#turns.run();
+    document.addEventListener("visibilitychange", () => this.#onVisible(), { signal });
+    window.addEventListener("pageshow", () => this.#onVisible(), { signal });
+    this.#reportTimer = setInterval(() => void this.#reportPosition(), REPORT_EVERY_MS);
+    await this.#showPlaceholder();
+    warmUpSound();
+  }
+
+  /** Silence, and nothing is asked for any more; the session goes on without this viewer. */
+  stop() {
+    this.#isOver = true;
+    this.#listeners.abort();
+    clearInterval(this.#reportTimer);
+    clearTimeout(this.#offlineTimer);
+    this.#connection.close();
+    this.#turns.stop();
+    this.#talk.close();
+    this.#stage.close();
+    this.#backdrop.close();
+  }
+
+  /** Asked for by the app around us; the server's answer comes as an event. */
+  async interrupt() {
+    if ((await this.#isInterrupted()) || this.#isOver || (await this.#isInterrupted())) return;
+    const message = "The avatar could not be interrupted.";
+    this.#report({ code: "interrupt_failed", message });
+  }
+
+  async #isInterrupted() {
+    try {
+      const response = await fetch(this.#urls.interrupt, { method: "POST" });
+      return response.ok;
+    } catch {
+      return false; // unreachable for now
+    }
+  }
+
+  // ---- what the server says ----
+
+  #take(event) {
+    this.#lineup.take(event);
+    this.#changed.notify();
+    if (event.event === "error") this.#report(event);
+  }
+
+  // ---- what becomes of an utterance ----
+
+  #onSilent({ requestId, position }, reason) {
+    const interrupted = CUT_SHORT.includes(reason);
+    this.#reports.finished(requestId, { playedS: position, interrupted });
+  }
+
+  #onEnded(utterance, reason, failure) {
+    const { requestId, position } = utterance;
+    const played = { played_s: position, played_ms: Math.round(position * 1000) };
+    this.#post("speech_ended", { request_id: requestId, reason, ...played });
+    if (reason !== "lost" && reason !== "empty") return;
+    this.#onSilent(utterance, reason);
+    const message = failure ?? "This could not be played.";
+    this.#report({ code: "playback_failed", message, request_id: requestId });
+  }
+
+  async #onSpeechShown(utterance, { appendedAt, paintedAt, muted }) {
+    this.#setState("speaking");
+    const shownAt = await nextDisplay();
+    this.#reports.started(utterance.requestId, shownAt);
+    const since = utterance.firstChunkAt;
+    const requestId = utterance.requestId;
+    this.#debug.logStart({
+      request_id: requestId,
+      avatar_frame: utterance.avatarFrame,
+      shown_at: shownAt,
+      appended_ms: appendedAt - since,
+      painted_ms: paintedAt - since,
+      shown_ms: shownAt - since,
+    });
+    const delayMs = Math.round(shownAt - since);
+    this.#post("speech_started", { request_id: requestId, delay_ms: delayMs, muted });
+  }
+
+  // ---- what viewer, app and server are told ----
+
+  #takeFrame(frame) {
+    const place = frame.video === "talk" ? this.#talk.locate(frame.mediaTime) : null;
+    const utterance = place?.utterance ?? this.#lineup.current;
+    this.#debug.logFrame({ ...frame, ...place }, utterance?.requestId ?? null);
+  }
+
+  #setState(next) {
+    if (next === this.#state || this.#isOver) return;
+    this.#state = next;
+    this.#notice.setState(next);
+    this.#post("state", { state: next, request_id: this.#lineup.current?.requestId ?? null });
+  }
+
+  #setSoundBlocked(isBlocked) {
+    if (isBlocked !== this.#isSoundBlocked) this.#post("sound", { blocked: isBlocked });
+    this.#isSoundBlocked = isBlocked;
+    if (isBlocked) this.#notice.setTap("Tap for sound", this.#onTap);
+    else this.#notice.setTap(null);
+  }
+
+  #onTap = () => {
+    if (!this.#stage.isSpeechShown) void this.#stage.playIdle();
+    this.#talk.unblock(this.#state === "speaking");
+  };
+
+  #setConnected(isConnected) {
+    clearTimeout(this.#offlineTimer);
+    if (isConnected) {
+      this.#notice.setOffline(false);
+      this.#reports.retry();
+    } else {
+      this.#offlineTimer = setTimeout(() => this.#notice.setOffline(true), OFFLINE_AFTER_MS);
+    }
+    this.#post("connection", { connected: isConnected });
+  }
+
+  #report({ code = "error", message, request_id: requestId = null }) {
+    // What was said is the app's to say again; otherwise the player can only begin afresh.
+    const retryable = !this.#isAlone && requestId !== null;
+    let onRetry = null;
+    if (retryable) onRetry = () => this.#post("retry", { request_id: requestId });
+    else if (RESTART_HELPS.includes(code)) onRetry = this.#restart;
+    this.#notice.showError(sentence(message), onRetry);
+    this.#post("error", { code, message, request_id: requestId, retryable });
+  }
+
+  // Where the loop is, so that the server lets speech begin on the frame that will be on screen.
+  async #reportPosition() {
+    const stage = this.#stage;
+    if (this.#isOver || stage.isSpeechShown || document.hidden || stage.idle.paused) return;
+    try {
+      await fetch(this.#urls.position, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ avatar_frame: stage.idleFrame }),
+      });
+    } catch {
+      // Only a hint: without it the server counts on from the last one.
+    }
+  }
+
+  #onVisible() {
+    if (document.hidden || this.#isOver || this.#stage.isSpeechShown) return;
+    void this.#stage.playIdle().then(() => this.#reportPosition());
+  }
+
+  /** The session is over: speech stops, the face stays, and the viewer is told what can be done. */
+  #end({ reason }) {
+    this.#setState("closed");
+    this.#isOver = true;
+    this.#connection.close();
+    this.#turns.stop();
+    this.#notice.showOver(reason, {
+      // An unknown session may be a proxy's mistake; one that was ended stays so.
+      onReload: reason === "unknown" ? this.#restart : null,
+      canStartNew: this.#isAlone,
+    });
+    this.#post("closed", { reason });
+  }
+
+  async #showPlaceholder() {
+    try {
+      await this.#stage.start(() => this.#notice.setTap("Tap to start", this.#onTap));
+    } catch {
+      if (this.#listeners.signal.aborted) return;
+      this.#report({ code: "placeholder_failed", message: "The avatar could not be loaded." });
+      return;
+    }
+    if (this.#listeners.signal.aborted) return;
+    this.#backdrop.paint();
+    if (this.#state === "unsupported") return;
+    this.#post("ready", { avatar_id: this.#avatar.id });
+    if (this.#state === "loading") this.#setState("idle");
+    void this.#reportPosition();
+  }
+}

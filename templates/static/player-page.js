@@ -1,0 +1,17 @@
+// The page of a player: the element, and the app around the page.
+
+import "../client/element.js";
+import { MESSAGES, isEmbedded, makeBridge } from "../client/player/bridge.js";
+import { takeCommands } from "../client/player/commands.js";
+
+const { session } = JSON.parse(document.getElementById("config").textContent);
+const avatar = document.querySelector("musetalk-avatar");
+const post = makeBridge(session.session_id);
+
+for (const type of Object.keys(MESSAGES)) {
+  avatar.addEventListener(type, ({ detail }) => post(type, detail));
+}
+takeCommands({ interrupt: () => avatar.interrupt() });
+Object.defineProperty(window, "musetalkPlayer", { get: () => avatar.debug });
+avatar.toggleAttribute("standalone", !isEmbedded());
+avatar.session = session;
