@@ -9,6 +9,7 @@ from ..errors import InvalidParameter
 from ..options import AVATAR_FRAME, session_options
 from ..sessions import Session
 from .context import CONFIG, READINESS, services, session
+from .links import full_url
 from .parameters import parameters, text
 
 
@@ -24,11 +25,10 @@ async def create_session(request: web.Request) -> web.Response:
     created = services(request).registry.create(avatar, options, user_id)
     base = f"/sessions/{created.id}"
     player_url = f"/player/session/{created.id}"
-    origin = config.http.public_url.rstrip("/") or f"{request.scheme}://{request.host}"
     document = {
         "session_id": created.id,
         "player_url": player_url,
-        "player_full_url": origin + player_url,
+        "player_full_url": full_url(request, player_url),
         "events_url": f"{base}/events",
         "stream_url": f"{base}/stream",
         "audio_url": f"{base}/audio",

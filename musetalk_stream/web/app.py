@@ -26,6 +26,7 @@ from ..store import DiskChunkStore, sweep
 from ..workers import Workers
 from .context import CONFIG, READINESS, Readiness, Services
 from .cors import allow_origins
+from .links import links
 from .problems import problems, without_bad_bytes
 from .routes import add_routes
 
@@ -47,7 +48,7 @@ def build_app(config: Config, renderer: Renderer) -> web.Application:
     app[CONFIG] = config
     app[READINESS] = Readiness()
     allow_origins(app, config.http.cors_origins)
-    app.middlewares.append(problems)
+    app.middlewares.extend([problems, links])
     add_routes(app)
     logging.getLogger("aiohttp.server").addFilter(without_bad_bytes)
     lifetime = _Lifetime(config, renderer, app[READINESS])

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from ..sse import PING, PING_S, RETRY, Event, encode_event, parse_event_id
 from .context import session
+from .links import in_document, mounted_at
 
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -32,6 +33,7 @@ async def stream_events(
     request: web.Request, source: AsyncGenerator[tuple[int | None, Event], None]
 ) -> web.StreamResponse:
     """Events with their ids (None: without one), to their end or until the subscriber leaves."""
+    prefix = mounted_at(request)
     async with aclosing(source) as events:
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
@@ -48,7 +50,7 @@ async def stream_events(
                     event_id, event = waiting.result()
                 except StopAsyncIteration:
                     break
-                await _write(response, encode_event(event, event_id))
+                await _write(response, encode_event(in_document(event, prefix), event_id))
                 waiting = asyncio.ensure_future(anext(events))
         except (ConnectionError, TimeoutError):
             pass  # the subscriber has left; that is its right, and what it watched goes on

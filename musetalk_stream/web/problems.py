@@ -8,6 +8,7 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ..errors import Busy, MuseTalkStreamError
+from .links import mounted_at
 from .pages import problem_page
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ def _detail(request: web.Request, exc: web.HTTPException) -> str:
         allowed = ", ".join(sorted(exc.headers["Allow"].split(",")))
         return f"{request.method} is not possible here; possible: {allowed}"
     if exc.status == 404:
-        return f"there is nothing at {request.rel_url.path[:200]}"
+        return f"there is nothing at {mounted_at(request)}{request.rel_url.path[:200]}"
     return exc.text or exc.reason
 
 

@@ -1,0 +1,131 @@
+"""Where clients find this server: behind a proxy, under another scheme and host, and maybe below a
+path of theirs (`X-Forwarded-Prefix`).
+
+Handlers write addresses as this server sees them, `/sessions/…`. What goes out begins with the
+prefix: answers here, events in `event_stream`, pages in `pages`.
+"""
+
+import json
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import hdrs, web
+from yarl import URL
+
+from ..errors import InvalidParameter
+from .context import CONFIG
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# Of a request, once it has been looked at.
+_PREFIX: web.RequestKey[str] = web.RequestKey("prefix", str)
+_PREFIX_HEADER = "X-Forwarded-Prefix"
+_MAX_PREFIX = 256
+# RFC 3986 §2.3 (unreserved), §3.3 (segments); those of dots alone would lead elsewhere.
+_PATH = re.compile(r"(?:/(?!\.+(?:/|$))[A-Za-z0-9._~-]+)*")
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
+
+
+@web.middleware
+async def links(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give every address in an answer the prefix. Raises InvalidParameter if it can't be one."""
+    request[_PREFIX] = prefix = _read_prefix(_forwarded(request, _PREFIX_HEADER))
+    response = await handler(request)
+    if not isinstance(response, web.Response):
+        return response  # a file, or one that has begun
+    rewrite = _REWRITERS.get(response.content_type)
+    if rewrite:
+        response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+    if rewrite and prefix and response.text:
+        response.text = rewrite(response.text, prefix)
+    if prefix and (location := response.headers.get(hdrs.LOCATION)):
+        response.headers[hdrs.LOCATION] = with_prefix(location, prefix)
+    return response
+
+
+def mounted_at(request: web.Request) -> str:
+    """The path under which clients find this server: empty, or `/avatar`."""
+    return request.get(_PREFIX, "")
+
+
+def full_url(request: web.Request, path: str) -> str:
+    """The address by which clients find what is at `path` here. `public_url` is where, if it is
+    configured: with a path, it is all of it."""
+    public = request.app[CONFIG].http.public_url.rstrip("/")
+    if public and URL(public).path != "/":
+        return public + path
+    return (public or _origin(request)) + mounted_at(request) + path
+
+
+def with_prefix(address: str, prefix: str) -> str:
+    """Of our own addresses, which are paths; others stay as they are."""
+    is_ours = address.startswith("/") and not address.startswith("//")
+    return prefix + address if is_ours else address
+
+
+def in_document(document: Any, prefix: str) -> Any:
+    """JSON whose addresses begin with the prefix. They are in members named `url` or `…_url`."""
+    if not prefix:
+        return document
+    if isinstance(document, list | tuple):
+        return [in_document(each, prefix) for each in document]
+    if not isinstance(document, dict):
+        return document
+    return {
+        name: with_prefix(value, prefix)
+        if isinstance(value, str) and (name == "url" or name.endswith("_url"))
+        else in_document(value, prefix)
+        for name, value in document.items()
+    }
+
+
+def _in_json(text: str, prefix: str) -> str:
+    return json.dumps(in_document(json.loads(text), prefix))
+
+
+def _in_playlist(text: str, prefix: str) -> str:
+    """RFC 8216 §4: a line that is no tag is an address, and so is the attribute URI of a tag."""
+    return re.sub(r'(?m)(?:^|(?<=[:,]URI="))/(?!/)', f"{prefix}/", text)
+
+
+_REWRITERS: dict[str, Callable[[str, str], str]] = {
+    "application/json": _in_json,
+    "application/vnd.apple.mpegurl": _in_playlist,
+}
+
+
+def _read_prefix(told: str | None) -> str:
+    """Raises InvalidParameter: a wrong prefix is a mistake of whoever set up the proxy, and links
+    that lead nowhere would hide it."""
+    prefix = (told or "").removesuffix("/")
+    if len(prefix) > _MAX_PREFIX or not _PATH.fullmatch(prefix):
+        raise InvalidParameter(
+            _PREFIX_HEADER,
+            f"must be a path such as /avatar, of at most {_MAX_PREFIX} letters, digits and - . _ ~ "
+            "between single slashes; see how the proxy in front is configured",
+        )
+    return prefix
+
+
+def _origin(request: web.Request) -> str:
+    """Scheme and host. What can't be one is left aside: some proxies call it wss."""
+    scheme = _first(_forwarded(request, "X-Forwarded-Proto"))
+    host = _first(_forwarded(request, "X-Forwarded-Host"))
+    return "{}://{}".format(
+        scheme if scheme in ("http", "https") else request.scheme,
+        host if _HOST.fullmatch(host) else request.host,
+    )
+
+
+def _first(told: str | None) -> str:
+    """Of several proxies in a row, each of which adds its own, what the outermost saw."""
+    return (told or "").partition(",")[0].strip()
+
+
+def _forwarded(request: web.Request, name: str) -> str | None:
+    """What a proxy says. The one place that decides who is believed: everybody, as these headers
+    change nothing but the addresses in the answer to this very request, and answers with addresses
+    are not stored by shared caches."""
+    said = request.headers.getall(name, [])
+    return ",".join(said) if said else None
