@@ -84,7 +84,7 @@ async def test_a_lost_device_fails_all_at_once_and_is_known_to(
 
     async def speech_is_under_way() -> bool:
         stats = (await server.client.get("/sessions/stats")).json()
-        return bool(stats["engine"]["chunks"] > 5)
+        return bool(stats["active_streams"] == 3 and stats["engine"]["chunks"] > 5)
 
     speeches = [asyncio.create_task(server.speak(each, wav(tone(30.0)))) for each in speaking]
     await server.until(speech_is_under_way)

@@ -105,7 +105,10 @@ def _check_enough_was_seen(schedules: list[Schedule]) -> None:
 def _check(schedule: Schedule) -> None:
     witness = schedule.all_pages[0]
     for page in schedule.all_pages:
-        _check_page(page)
+        before = _before(page, witness)
+        for state in page.states[:1]:
+            assert state["request_id"] not in before - _stopped(witness), "it was told too little"
+        _check_page(page, before)
     _check_agreement(schedule.all_pages)
     assert witness.has_closed
     _check_endings(schedule, witness)
@@ -116,9 +119,19 @@ def _check(schedule: Schedule) -> None:
         assert sent.status < 500, sent
 
 
-def _check_page(page: Page) -> None:
+def _before(page: Page, witness: Page) -> set[str]:
+    """The utterances that began before this page was there. One that joins is told of everything
+    since those that are still to be seen came, and meanwhile others may have ended."""
+    if not page.events:
+        return set()
+    first_id, _ = page.events[0]
+    began = [(event_id, event) for event_id, event in witness.events if event["event"] == "started"]
+    return {event["request_id"] for event_id, event in began if event_id < first_id}
+
+
+def _check_page(page: Page, before: set[str]) -> None:
     """In the order in which this page was told: nothing twice, nothing out of turn, and nothing
-    of what is dead."""
+    of what is dead. Of those before it, players show nothing."""
     ids = [event_id for event_id, _ in page.events]
     assert ids == sorted(set(ids)), "an event came twice or out of order"
     assert not page.of("reset")
@@ -129,6 +142,8 @@ def _check_page(page: Page) -> None:
     started: set[str] = set()
     for _, event in page.events:
         name, request_id = event["event"], event.get("request_id")
+        if request_id in before:
+            continue
         if name in SHOWING:
             assert event["epoch"] > dead_epoch, f"{event} of a dead epoch"
             assert request_id not in over, f"{event} of an utterance that is over"
