@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { after, before, test } from "node:test";
+
+import { createSession, deleteSession, interrupt } from "../src/session-api.ts";
+
+const requests = [];
+const answers = [];
+let http, server;
+
+/** The server's next answer. */
+function answer(status, body, type = "application/json") {
+  answers.push({ status, body: typeof body === "string" ? body : JSON.stringify(body), type });
+}
+
+before(async () => {
+  http = createServer(async (request, response) => {
+    let body = "";
+    for await (const piece of request) body += piece;
+    requests.push({ method: request.method, path: request.url, body });
+    const next = answers.shift();
+    if (!next) return; // never answered
+    response.writeHead(next.status, { "Content-Type": next.type });
+    response.end(next.status === 204 ? undefined : next.body);
+  });
+  await new Promise((resolve) => http.listen(0, "127.0.0.1", resolve));
+  server = `http://127.0.0.1:${http.address().port}/avatar`;
+});
+
+after(() => {
+  http.closeAllConnections();
+  http.close();
+});
+
+async function failure(promise) {
+  try {
+    await promise;
+  } catch (error) {
+    return error;
+  }
+  return assert.fail("it should have failed");
+}
+
+test("a session is asked for with what is wanted of it", async () => {
+  answer(201, { session_id: "3f2a" });
+  const session = await createSession(server, { avatar_id: "anna", fps: 15 });
+  assert.equal(session.session_id, "3f2a");
+  const { method, path, body } = requests.pop();
+  assert.equal(`${method} ${path}`, "POST /avatar/sessions/create");
+  assert.deepEqual(JSON.parse(body), { avatar_id: "anna", fps: 15 });
+});
+
+test("a refusal is told in the server's words", async () => {
+  const words = { title: "Too many sessions", detail: "8 sessions are there", retryable: true };
+  answer(429, { ...words, code: "too_many_sessions", status: 429 }, "application/problem+json");
+  const problem = await failure(createSession(server));
+  assert.equal(problem.name, "Problem");
+  assert.equal(problem.message, "8 sessions are there");
+  assert.equal(problem.code, "too_many_sessions");
+  assert.equal(problem.status, 429);
+  assert.equal(problem.retryable, true);
+});
+
+for (const [body, type] of [
+  ["<h1>Bad gateway</h1>", "text/html"],
+  ['"busy"', "application/json"],
+  ["null", "application/json"],
+  ["", "text/plain"],
+]) {
+  test(`what a proxy says (${JSON.stringify(body)}) is told by its status`, async () => {
+    answer(502, body, type);
+    const problem = await failure(interrupt(server, "3f2a"));
+    assert.equal(problem.code, "http_502");
+    assert.equal(problem.retryable, true);
+  });
+}
+
+test("a server that is not there is told", async () => {
+  const problem = await failure(createSession("http://127.0.0.1:1"));
+  assert.equal(problem.name, "Problem");
+  assert.equal(problem.code, "unreachable");
+  assert.equal(problem.status, 0);
+  assert.match(problem.detail, /http:\/\/127\.0\.0\.1:1 can't be reached/);
+});
+
+test("a session that is over already need not be deleted", async () => {
+  answer(204, "");
+  answer(404, {});
+  answer(410, {});
+  for (let time = 0; time < 3; time++) await deleteSession(server, { session_id: "3f2a" });
+  assert.equal(requests.pop().path, "/avatar/sessions/3f2a");
+  answer(500, {});
+  assert.equal((await failure(deleteSession(server, "3f2a"))).status, 500);
+});
+
+test("a request can be given up", async () => {
+  const giveUp = new AbortController();
+  const asked = failure(interrupt(server, "3f2a", { signal: giveUp.signal }));
+  giveUp.abort();
+  assert.equal((await asked).name, "AbortError");
+  const late = failure(interrupt(server, "3f2a", { signal: giveUp.signal }));
+  assert.equal((await late).name, "AbortError");
+});

@@ -1,0 +1,41 @@
+// What must be, and what must not be, a type of this package: looked at by the compiler alone.
+
+import {
+  sendAudio,
+  type AvatarError,
+  type AvatarHandle,
+  type AvatarViewProps,
+  type PlayerMessage,
+} from "../src/index.js";
+
+export const props: AvatarViewProps = {
+  server: "https://avatar.example.com",
+  session: "3f2a",
+  options: { volume: 0.5, crop: [0, 0, 1, 0.5], fit: "cover" },
+  onStateChange: ({ state, request_id }) => [state === "speaking", request_id?.length],
+  onSpeechEnded: ({ reason, played_ms }) => [reason === "interrupted", played_ms.toFixed()],
+  webViewProps: { ignoreSilentHardwareSwitch: true },
+};
+
+export function words(error: AvatarError): string {
+  if (error.type === "error") return `${error.code} ${error.request_id ?? ""}`;
+  return error.will_retry ? "trying again" : `${error.code} ${error.status ?? ""}`;
+}
+
+export function use(handle: AvatarHandle, message: PlayerMessage): void {
+  handle.set({ muted: true });
+  // @ts-expect-error: no such option
+  handle.set({ loudness: 1 });
+  // @ts-expect-error: not every message has a state
+  void message.state;
+  if (message.type === "speech_started") void message.delay_ms.toFixed();
+  // @ts-expect-error: no such type of message
+  if (message.type === "speaking") void message;
+  // @ts-expect-error: none of the three ways
+  void sendAudio("https://a.example", "3f2a", "file:///a.wav", { on_busy: "wait" });
+  // @ts-expect-error: the address of the page is the view's own affair
+  props.webViewProps?.source;
+}
+
+// @ts-expect-error: there is no avatar without a session
+export const incomplete: AvatarViewProps = { server: "https://avatar.example.com" };
