@@ -1,0 +1,173 @@
+"""A player page as these tests see it, in whatever engine: opened, spoken to, and asked."""
+
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from drivers import Engine, Tab
+from fakes import tone, wav
+from servers import Json, Server
+from wire import Wire
+
+FPS = 25
+IDLE_WITHIN_S = 20
+
+# What an app around the page would be told, and what nobody caught.
+WATCH = """
+window.appMessages = [];
+window.uncaught = [];
+window.ReactNativeWebView = { postMessage: (text) => window.appMessages.push(JSON.parse(text)) };
+addEventListener("error", ({ message }) => message && window.uncaught.push(message));
+addEventListener("unhandledrejection", ({ reason }) => window.uncaught.push(String(reason)));
+window.part = (id) =>
+  (document.querySelector("musetalk-avatar")?.shadowRoot ?? document).getElementById(id);
+"""
+
+
+def sound(seconds: float) -> bytes:
+    return wav(tone(seconds, rate=16_000), 16_000)
+
+
+class AvatarPage:
+    """The player of a session of its own. What it says of itself is `window.musetalkPlayer`."""
+
+    def __init__(self, tab: Tab, wire: Wire, server: Server, session: Json) -> None:
+        self.tab = tab
+        self.wire = wire
+        self.server = server
+        self.session = session
+        self.session_id: str = session["session_id"]
+
+    @classmethod
+    async def open(
+        cls, engine: Engine, wire: Wire, server: Server, *, script: str = "", **settings: object
+    ) -> "AvatarPage":
+        """A page that begins with `script`, of a session with these settings."""
+        answer = await server.client.post("/sessions/create", json=settings)
+        assert answer.status_code == 201, answer.text
+        session = answer.json()
+        wire.inject(session["player_url"], WATCH + script)
+        page = cls(await engine.open(), wire, server, session)
+        await page.load()
+        return page
+
+    async def load(self) -> None:
+        """Open it, again if it was."""
+        await self.tab.goto(self.wire.url + self.session["player_url"])
+        await self.tab.until("() => window.musetalkPlayer")
+
+    async def close(self) -> list[str]:
+        """Close the page and its session; what nobody caught there."""
+        uncaught: list[str] = await self.tab.evaluate("() => window.uncaught")
+        await self.tab.close()
+        await self.server.client.delete(f"/sessions/{self.session_id}")
+        return uncaught
+
+    # --- the app's side
+
+    async def speak(self, seconds: float, on_busy: str = "queue") -> str:
+        """Have it say a tone; the request id."""
+        answer = await self.server.upload(self.session_id, sound(seconds), on_busy=on_busy)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["request_id"])
+
+    async def interrupt(self) -> Json:
+        """The server's answer, which waits for what the player says was heard."""
+        answer = await self.server.client.post(self.session["interrupt_url"], params={"wait": 5})
+        assert answer.status_code == 200, answer.text
+        said: Json = answer.json()
+        return said
+
+    async def utterance(self, request_id: str) -> Json:
+        """What the server says of it."""
+        answer = await self.server.client.get(f"{self.session['utterances_url']}/{request_id}")
+        assert answer.status_code == 200, answer.text
+        said: Json = answer.json()
+        return said
+
+    async def until_made(self, request_id: str) -> None:
+        """Until the server has all of it."""
+
+        async def is_made() -> bool:
+            return bool((await self.utterance(request_id))["status"] == "complete")
+
+        await self.server.until(is_made)
+
+    # --- the viewer's side
+
+    async def read(self, name: str) -> Any:
+        return await self.tab.evaluate("(name) => window.musetalkPlayer[name]", name)
+
+    async def until(self, state: str, within_s: float = IDLE_WITHIN_S) -> None:
+        is_so = "(state) => window.musetalkPlayer?.state === state"
+        await self.tab.until(is_so, state, within_s=within_s)
+
+    async def until_heard(self, request_id: str, seconds: float = 0.01) -> None:
+        """Until that utterance has been played up to `seconds`."""
+        await self.tab.until(
+            """(id, seconds) => musetalkPlayer.state === "speaking"
+                && musetalkPlayer.request_id === id && musetalkPlayer.position >= seconds""",
+            request_id,
+            seconds,
+        )
+
+    async def until_spoken(self, count: int = 1, within_s: float = IDLE_WITHIN_S) -> None:
+        """Until `count` utterances are over and the loop is back."""
+        await self.tab.until(
+            """(count) => musetalkPlayer.counters.utterances >= count
+                && musetalkPlayer.state === "idle" """,
+            count,
+            within_s=within_s,
+        )
+
+    async def cycle_length(self) -> int:
+        """Of the avatar's motion, in frames."""
+        answer = await self.server.client.get(f"/avatars/{self.session['avatar_id']}")
+        return int(answer.json()["cycle_length"])
+
+    async def messages(self, kind: str) -> list[Json]:
+        """What the app was told of this kind."""
+        told: list[Json] = await self.tab.evaluate("() => window.appMessages")
+        return [message for message in told if message["type"] == kind]
+
+    async def ended(self) -> dict[str, Json]:
+        """What the app was told of the utterances that are over, by their ids."""
+        return {each["request_id"]: each for each in await self.messages("speech_ended")}
+
+    async def frames(self, request_id: str) -> list[int]:
+        """The numbers of the speech frames that were painted, as they were painted."""
+        return [
+            round(frame["media_time"] * FPS)
+            for frame in await self.read("frames")
+            if frame["video"] == "talk" and frame["request_id"] == request_id
+        ]
+
+    async def appended(self, request_id: str) -> list[Json]:
+        return [entry for entry in await self.read("appends") if entry["request_id"] == request_id]
+
+
+OpenPage = Callable[..., Awaitable[AvatarPage]]
+
+
+async def assert_played_whole(page: AvatarPage, request_id: str, *, seconds: float) -> None:
+    """Every chunk went in once, in order, without a hole, and it was heard to its exact end; its
+    pictures came in order. How many of them a busy machine paints is not for tests."""
+    ended = (await page.ended())[request_id]
+    assert ended["reason"] == "complete"
+    assert ended["played_s"] == pytest.approx(seconds, abs=1.5 / FPS)
+    appended = await page.appended(request_id)
+    assert [entry["index"] for entry in appended] == list(range(len(appended)))
+    assert [len(entry["buffered"]) for entry in appended] == [1] * len(appended)
+    end = appended[-1]["buffered"][0][1] - appended[-1]["offset"]
+    assert end == pytest.approx(seconds, abs=1 / FPS)
+    await assert_painted_in_order(page, request_id)
+    assert (await page.utterance(request_id))["played_ms"] == pytest.approx(
+        seconds * 1000, abs=1500 / FPS
+    )
+
+
+async def assert_painted_in_order(page: AvatarPage, request_id: str) -> None:
+    frames = await page.frames(request_id)
+    assert frames
+    assert all(later > earlier for earlier, later in pairwise(frames)), frames

@@ -1,0 +1,104 @@
+"""The engines, one of each kind in a test run, and players in them."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+from avatar_page import AvatarPage, OpenPage
+from chromium import Chromium
+from drivers import Engine, NotInstalled
+from firefox import Firefox
+from servers import ProcessServer, Server
+from webkit import WebKit
+from wire import Wire, wire_to
+
+ENGINES: dict[str, type[Chromium | Firefox | WebKit]] = {
+    each.name: each for each in (Chromium, Firefox, WebKit)
+}
+# As on an iPhone, which has only the managed kind.
+MANAGED_ONLY = "delete window.MediaSource;"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An engine, and what its pages begin with."""
+
+    engine: str
+    script: str = ""
+
+
+KINDS = {
+    "chromium": Kind("chromium"),
+    "firefox": Kind("firefox"),
+    "webkit": Kind("webkit"),
+    "webkit-managed": Kind("webkit", MANAGED_ONLY),
+}
+
+
+class Running:
+    """Engines that are started when they are first asked for."""
+
+    def __init__(self) -> None:
+        self._engines: dict[tuple[str, bool], Engine] = {}
+
+    async def get(self, name: str, *, wants_gesture: bool = False) -> Engine:
+        key = name, wants_gesture
+        if key not in self._engines:
+            try:
+                self._engines[key] = await ENGINES[name].start(wants_gesture=wants_gesture)
+            except NotInstalled as missing:
+                pytest.skip(str(missing))
+        return self._engines[key]
+
+    async def close(self) -> None:
+        for engine in self._engines.values():
+            await engine.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def engines() -> AsyncIterator[Running]:
+    running = Running()
+    yield running
+    await running.close()
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return KINDS[request.param]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def shared_server(process_server: ProcessServer) -> AsyncIterator[Server]:
+    async with process_server.client() as server:
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def wire(process_server: ProcessServer) -> AsyncIterator[Wire]:
+    async with wire_to(process_server.url) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def open_page(
+    kind: Kind, engines: Running, wire: Wire, shared_server: Server
+) -> AsyncIterator[OpenPage]:
+    """Opens players of sessions of their own; afterwards nothing may have gone uncaught there."""
+    pages: list[AvatarPage] = []
+
+    async def open_one(
+        *, wants_gesture: bool = False, script: str = "", is_idle: bool = True, **settings: object
+    ) -> AvatarPage:
+        engine = await engines.get(kind.engine, wants_gesture=wants_gesture)
+        page = await AvatarPage.open(
+            engine, wire, shared_server, script=kind.script + script, **settings
+        )
+        pages.append(page)
+        if is_idle:
+            await page.until("idle")
+        return page
+
+    yield open_one
+    wire.mend()
+    assert [await page.close() for page in pages] == [[]] * len(pages)
