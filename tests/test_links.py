@@ -1,5 +1,6 @@
 """Every address that the server gives begins with the path under which a proxy mounts it."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -145,3 +146,22 @@ async def test_answers_with_addresses_are_kept_by_nobody(server: Server) -> None
     for path in ("/sessions/stats", "/avatars", "/avatars/tiny", "/jobs", "/healthz"):
         answer = await server.client.get(path)
         assert answer.headers["Cache-Control"] == "no-store", path
+
+
+HTML = {**MOUNTED, "Accept": "text/html"}
+
+
+async def test_pages_lead_to_what_is_below_the_prefix(server: Server) -> None:
+    session_id = await server.create()
+    paths = ("/", "/avatars", f"/player/session/{session_id}", "/player/session/unknown")
+    for path in paths:
+        page = (await server.client.get(path, headers=HTML)).text
+        linked = re.findall(r'\b(?:src|href|action|poster)="(/[^"]*)"', page)
+        assert len(linked) >= 3, path
+        for address in linked:
+            assert address.startswith("/talk/avatar/"), f"{path}: {address}"
+            here = address.removeprefix("/talk/avatar")
+            assert (await server.client.get(here)).status_code == 200, address
+        config = re.search(r'<script id="config"[^>]*>(.*?)</script>', page)
+        told = list(addresses(json.loads(config[1]))) if config else []
+        assert all(each.startswith("/talk/avatar/") for each in told), path

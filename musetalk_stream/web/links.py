@@ -46,7 +46,8 @@ async def links(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def mounted_at(request: web.Request) -> str:
     """The path under which clients find this server: empty, or `/avatar`."""
-    return request.get(_PREFIX, "")
+    prefix: str = request.get(_PREFIX, "")
+    return prefix
 
 
 def full_url(request: web.Request, path: str) -> str:

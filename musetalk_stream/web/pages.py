@@ -14,6 +14,7 @@ from ..config import bundled
 from ..options import SESSION_OPTIONS, TRAILING_SILENCE, number
 from ..shelf import AvatarShelf
 from .context import CONFIG, services, session
+from .links import in_document, mounted_at
 
 TEMPLATES = bundled("templates")
 CLIENT = bundled("client", in_checkout="clients/web/src")  # the player, and what apps import
@@ -36,6 +37,7 @@ def avatar_document(manifest: Manifest) -> dict[str, Any]:
         "cycle": manifest.cycle.value,
         "cycle_length": manifest.cycle_length,
         "video_url": f"/avatars/{manifest.id}/video",
+        "poster_url": f"/avatars/{manifest.id}/poster",
         "provenance": manifest.provenance,
         "licence": manifest.licence,
     }
@@ -69,7 +71,7 @@ async def start_page(request: web.Request) -> web.Response:
             "max_audio_s": limits.max_audio_s,
         },
     }
-    return _page("index.html", config=config)
+    return _page(request, "index.html", config=config)
 
 
 async def avatars_page(request: web.Request) -> web.Response:
@@ -82,7 +84,7 @@ async def avatars_page(request: web.Request) -> web.Response:
             "max_avatar_s": limits.max_avatar_s,
         },
     }
-    page = _page("avatars.html", config=config)
+    page = _page(request, "avatars.html", config=config)
     page.headers["Vary"] = "Accept"  # without it, the same address answers with JSON
     return page
 
@@ -91,7 +93,7 @@ async def player_page(request: web.Request) -> web.Response:
     """The player of one session; an unknown one answers with a page that says so."""
     its = session(request)
     document = {"session_id": its.id, "avatar": avatar_document(its.avatar.manifest)}
-    return _page("player.html", config={"session": document}, modules=_player_modules())
+    return _page(request, "player.html", config={"session": document}, modules=_player_modules())
 
 
 @functools.cache
@@ -116,15 +118,16 @@ def _player_modules() -> list[str]:
 def problem_page(
     request: web.Request, status: int, title: str, detail: str, code: str, headers: dict[str, str]
 ) -> web.Response:
-    response = _page("problem.html", title=title, detail=detail, status=status, code=code)
+    response = _page(request, "problem.html", title=title, detail=detail, status=status, code=code)
     response.set_status(status)
     response.headers.update(headers)
     return response
 
 
-def _page(template: str, **values: object) -> web.Response:
+def _page(request: web.Request, template: str, **values: object) -> web.Response:
+    prefix = mounted_at(request)
     return web.Response(
-        text=_templates.get_template(template).render(**values),
+        text=_templates.get_template(template).render(in_document(values, prefix), prefix=prefix),
         content_type="text/html",
         headers={"Cache-Control": "no-store"},
     )

@@ -1,17 +1,18 @@
 // The requests of the page of avatars, one function each. Every failure is a Problem.
 
+import { address } from "./address.js";
 import { ask, upload } from "./requests.js";
 
 const FRESH = { cache: "no-store", headers: { Accept: "application/json" } };
 
 export async function listAvatars() {
-  return (await (await ask("/avatars", FRESH)).json()).avatars;
+  return (await (await ask(address("avatars"), FRESH)).json()).avatars;
 }
 
 /** `force` ends the sessions that show it. */
 export async function deleteAvatar(avatarId, force) {
   const query = force ? "?force=true" : "";
-  await ask(`/avatars/${avatarId}${query}`, { method: "DELETE" });
+  await ask(address(`avatars/${avatarId}${query}`), { method: "DELETE" });
 }
 
 /** Send a photo or a video with what is asked for, texts and files; the job. See `upload`. */
@@ -20,17 +21,17 @@ export function createAvatar(file, fields, onProgress, signal) {
   // The server knows what it is for before the file comes.
   for (const [name, value] of Object.entries(fields)) form.append(name, value);
   form.append("file", file, file.name || "photo.jpg");
-  return upload("/avatars", form, onProgress, signal);
+  return upload(address("avatars"), form, onProgress, signal);
 }
 
 /** Newest first. */
 export async function listJobs() {
-  return (await (await ask("/jobs", FRESH)).json()).jobs;
+  return (await (await ask(address("jobs"), FRESH)).json()).jobs;
 }
 
 /** Say yes with an empty hint; with another, the face is looked for again. The job. */
 export async function approveJob(jobId, hint) {
-  const response = await ask(`/jobs/${jobId}/approve`, {
+  const response = await ask(address(`jobs/${jobId}/approve`), {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(hint),
@@ -41,7 +42,7 @@ export async function approveJob(jobId, hint) {
 /** Cancel it, or forget it if it is over. One that is gone already is as good. */
 export async function deleteJob(jobId) {
   try {
-    await ask(`/jobs/${jobId}`, { method: "DELETE", keepalive: true });
+    await ask(address(`jobs/${jobId}`), { method: "DELETE", keepalive: true });
   } catch (problem) {
     if (problem.status !== 404) throw problem;
   }

@@ -1,9 +1,12 @@
 // The session that is open, as commands for a terminal.
 
-/** `[what it does, the command]`, in the order in which one would use them. */
-export function curlLines(origin, session, settings, upload) {
+/**
+ * `[what it does, the command]`, in the order in which one would use them. `server`: its address,
+ * with the slash at the end.
+ */
+export function curlLines(server, session, settings, upload) {
   const query = new URLSearchParams(settings);
-  const base = `${origin}/sessions/${session.session_id}`;
+  const base = `${server}sessions/${session.session_id}`;
   const live = `-T - -H "Content-Type: audio/L16;rate=24000"`;
   return [
     ["Speak", `curl -X POST "${base}/stream?${upload}" -F "audio_file=@speech.mp3"`],
@@ -11,8 +14,8 @@ export function curlLines(origin, session, settings, upload) {
     ["Interrupt", `curl -X POST "${base}/interrupt"`],
     ["Watch the events", `curl -N "${base}/events"`],
     ["Look at the session", `curl "${base}"`],
-    ["Look at all of them", `curl "${origin}/sessions/stats"`],
-    ["Create another", `curl -X POST "${origin}/sessions/create?${query}"`],
+    ["Look at all of them", `curl "${server}sessions/stats"`],
+    ["Create another", `curl -X POST "${server}sessions/create?${query}"`],
     ["Delete it", `curl -X DELETE "${base}"`],
   ];
 }

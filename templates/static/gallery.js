@@ -1,5 +1,6 @@
 // The avatars that are there: moving, to try, to delete.
 
+import { address } from "./address.js";
 import { listAvatars } from "./avatars-api.js";
 import { fromTemplate, partsOf } from "./elements.js";
 import { Thumbnails } from "./thumbnails.js";
@@ -91,7 +92,7 @@ export class Gallery {
     parts.name.title = `${avatar.name} (${avatar.id})`;
     parts.initial.textContent = avatar.name.trim().charAt(0).toUpperCase();
     parts.figures.textContent = figures(avatar);
-    parts.try.href = `/?avatar=${encodeURIComponent(avatar.id)}`;
+    parts.try.href = address(`?avatar=${encodeURIComponent(avatar.id)}`);
     parts.try.ariaLabel = `Try it: ${avatar.name}`;
     parts.delete.ariaLabel = `Delete ${avatar.name}`;
     parts.delete.title = "Delete";

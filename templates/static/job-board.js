@@ -3,6 +3,7 @@
 // One job is followed by its events, the others are asked for: a browser has six connections for a
 // server, for all of its tabs.
 
+import { address } from "./address.js";
 import { listJobs } from "./avatars-api.js";
 import { EventConnection } from "../client/player/events.js";
 import { Making } from "./making.js";
@@ -120,8 +121,8 @@ export class JobBoard {
     const { jobId } = card;
     const followed = { jobId, events: null, isConnected: false };
     followed.events = new EventConnection({
-      url: `/jobs/${jobId}/events`,
-      sessionUrl: `/jobs/${jobId}`,
+      url: address(`jobs/${jobId}/events`),
+      sessionUrl: address(`jobs/${jobId}`),
       onEvent: (event) => {
         if (event.event !== "job") return;
         card.take(event);

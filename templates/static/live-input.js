@@ -4,7 +4,7 @@ import { Problem } from "./problem.js";
 import { microphoneProblem } from "./sound-input.js";
 import { sentence } from "../client/player/words.js";
 
-const WORKLET = "/static/microphone-worklet.js";
+const WORKLET = new URL("microphone-worklet.js", import.meta.url);
 const MAX_BEHIND_BYTES = 1 << 20; // some ten seconds
 const GOING_AWAY = 1001; // the session has ended
 const FAREWELL_MS = 5000; // that the server has to say what became of it

@@ -1,9 +1,10 @@
 // The requests of the start page, one function each. Every failure is a Problem.
 
+import { address } from "./address.js";
 import { ask, upload } from "./requests.js";
 
 export async function createSession(settings) {
-  const response = await ask("/sessions/create", {
+  const response = await ask(address("sessions/create"), {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(settings),
@@ -12,7 +13,7 @@ export async function createSession(settings) {
 }
 
 export async function getSession(sessionId) {
-  return (await ask(`/sessions/${sessionId}`, { cache: "no-store" })).json();
+  return (await ask(address(`sessions/${sessionId}`), { cache: "no-store" })).json();
 }
 
 /** Silence at once; the answer says what was interrupted. */
@@ -22,7 +23,7 @@ export async function interruptSession(session) {
 
 /** Survives the page that asks for it. */
 export async function deleteSession(sessionId) {
-  await ask(`/sessions/${sessionId}`, { method: "DELETE", keepalive: true });
+  await ask(address(`sessions/${sessionId}`), { method: "DELETE", keepalive: true });
 }
 
 /** Upload a sound; `onProgress(fraction)`. */

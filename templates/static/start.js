@@ -1,5 +1,6 @@
 // The start page: a session with a face, sounds in, and everything that happens in sight.
 
+import { address } from "./address.js";
 import { curlLines, showCurlLines } from "./curl-lines.js";
 import { EventLog } from "./event-log.js";
 import { EventConnection } from "../client/player/events.js";
@@ -96,7 +97,7 @@ function follow() {
   showFiguresOf(heard);
   events = new EventConnection({
     url: session.events_url,
-    sessionUrl: `/sessions/${session.session_id}`,
+    sessionUrl: address(`sessions/${session.session_id}`),
     onEvent: take,
     onConnected: (isConnected) => isConnected || log.add("page", "disconnected", {}),
     onGone: ({ reason }) => {
@@ -230,7 +231,7 @@ async function pollStats() {
 
 function showCurl() {
   if (session === null) return;
-  const lines = curlLines(location.origin, session, settings, form.uploadQuery);
+  const lines = curlLines(address(""), session, settings, form.uploadQuery);
   showCurlLines(part("curl"), lines);
 }
 
