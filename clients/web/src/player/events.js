@@ -17,8 +17,10 @@ export class EventConnection {
   #onEvent;
   #onConnected;
   #onGone;
+  #EventSource;
+  #fetch;
   #source = null;
-  #lastId = null;
+  #lastId;
   #heardAt = 0;
   #attempt = 0;
   #retryTimer = 0;
@@ -26,12 +28,17 @@ export class EventConnection {
   #connected = null;
 
   /**
-   * `onEvent(event)` gets every event once, in order. `onConnected(boolean)` is told of changes.
-   * `onGone({reason, status})` is called once, when the session is over.
+   * `onEvent(event, id)` gets every event once, in order; `id` is "" where it has none.
+   * `onConnected(boolean)` is told of changes. `onGone({reason, status})` is called once, when the
+   * session is over. `lastId`: begin after that event. Where there is no page, `EventSource` may
+   * be another class than the global one, and `fetch` another function.
    */
-  constructor({ url, sessionUrl, onEvent, onConnected, onGone }) {
+  constructor({ url, sessionUrl, onEvent, onConnected, onGone, lastId = null, ...ways }) {
     this.#url = url;
     this.#sessionUrl = sessionUrl;
+    this.#lastId = lastId;
+    this.#EventSource = ways.EventSource ?? globalThis.EventSource;
+    this.#fetch = ways.fetch ?? globalThis.fetch;
     this.#onEvent = onEvent;
     this.#onConnected = onConnected;
     this.#onGone = onGone;
@@ -41,19 +48,22 @@ export class EventConnection {
   open() {
     this.#connect();
     this.#watchTimer = setInterval(() => this.#checkSilence(), 5000);
-    document.addEventListener("visibilitychange", this.#onVisible);
-    window.addEventListener("pageshow", this.#onPageShow);
-    window.addEventListener("online", this.#onOnline);
+    this.#listenTo("addEventListener");
   }
 
   close() {
     clearInterval(this.#watchTimer);
     clearTimeout(this.#retryTimer);
-    document.removeEventListener("visibilitychange", this.#onVisible);
-    window.removeEventListener("pageshow", this.#onPageShow);
-    window.removeEventListener("online", this.#onOnline);
+    this.#listenTo("removeEventListener");
     this.#source?.close();
     this.#source = null;
+  }
+
+  #listenTo(how) {
+    if (!globalThis.document) return; // Node, or React Native
+    document[how]("visibilitychange", this.#onVisible);
+    window[how]("pageshow", this.#onPageShow);
+    window[how]("online", this.#onOnline);
   }
 
   /** Drop the connection, alive or not, and continue after the last event seen. */
@@ -66,9 +76,9 @@ export class EventConnection {
 
   #connect() {
     this.#source?.close();
-    const url = new URL(this.#url, location.href);
+    const url = new URL(this.#url, globalThis.location?.href);
     if (this.#lastId !== null) url.searchParams.set("last_event_id", this.#lastId);
-    const source = new EventSource(url);
+    const source = new this.#EventSource(url);
     this.#source = source;
     this.#heardAt = Date.now();
     source.onopen = () => this.#heard();
@@ -76,7 +86,7 @@ export class EventConnection {
     source.onerror = () => {
       this.#setConnected(false);
       // While CONNECTING the browser retries by itself; CLOSED is final and says no reason.
-      if (source.readyState === EventSource.CLOSED) void this.#recover(source);
+      if (source.readyState === this.#EventSource.CLOSED) void this.#recover(source);
     };
   }
 
@@ -96,7 +106,7 @@ export class EventConnection {
       this.#giveUp({ reason: event.reason, status: 410 });
       return;
     }
-    this.#onEvent(event);
+    this.#onEvent(event, isUnlogged(event) ? "" : id);
   }
 
   #heard() {
@@ -126,6 +136,7 @@ export class EventConnection {
 
   async #sessionStatus() {
     const limit = new AbortController();
+    const fetch = this.#fetch; // a browser's wants to be called as a function
     const timer = setTimeout(() => limit.abort(), STATUS_TIMEOUT_MS);
     try {
       return (await fetch(this.#sessionUrl, { cache: "no-store", signal: limit.signal })).status;

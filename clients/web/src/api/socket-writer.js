@@ -1,0 +1,153 @@
+// Raw sound over a WebSocket of its own: one utterance, spoken while it is sent.
+
+import { delay } from "../player/signals.js";
+import { sentence } from "../player/words.js";
+import { viewOf } from "./bytes.js";
+import { fromWire, query } from "./names.js";
+import { Problem } from "./problem.js";
+import { ask } from "./requests.js";
+
+const MAX_MESSAGE_BYTES = 1 << 18; // the server takes 2^20
+const MAX_BUFFERED_BYTES = 1 << 17; // some two seconds: what waits here can't be interrupted
+const LOOK_EVERY_MS = 20; // a WebSocket doesn't say when it has sent something
+const GOING_AWAY = 1001;
+
+/** Resolves to an open writer; rejects with the server's Problem. */
+export async function openSocketWriter({ url, server, fetch }, { format, options, signal }) {
+  const address = `${url}/audio/ws${query({ ...format, ...options })}`;
+  const socket = new WebSocket(address.replace(/^http/, "ws"));
+  const stop = () => socket.close();
+  signal?.addEventListener("abort", stop);
+  try {
+    await new Promise((resolve, reject) => {
+      socket.onopen = resolve;
+      socket.onclose = reject;
+    });
+  } catch {
+    signal?.throwIfAborted();
+    throw await whyNot(address, fetch);
+  } finally {
+    signal?.removeEventListener("abort", stop);
+  }
+  return new SocketWriter(socket, { url, server, fetch, signal });
+}
+
+// A WebSocket says nothing of why it was refused; the same address over HTTP does.
+async function whyNot(address, fetch) {
+  try {
+    await ask(address, { cache: "no-store" }, fetch);
+  } catch (problem) {
+    if (problem.code !== "upgrade_required") return problem;
+  }
+  return failure("No connection.", "The server, or a proxy before it, took no WebSocket", {
+    code: "no_websocket",
+  });
+}
+
+class SocketWriter {
+  transport = "websocket";
+
+  #socket;
+  #session;
+  #problem = null; // why nothing more is taken
+  #requestId = null;
+  #accepted = settled();
+  #ended = settled();
+
+  constructor(socket, { signal, ...session }) {
+    this.#socket = socket;
+    this.#session = session;
+    /** Resolves to `{requestId, epoch}` when the server has begun to take the sound. */
+    this.accepted = this.#accepted.promise;
+    socket.onmessage = ({ data }) => this.#take(JSON.parse(data));
+    socket.onclose = ({ code }) => this.#fail(code === GOING_AWAY ? gone() : lost());
+    const stop = () => {
+      this.#fail(signal.reason);
+      void this.abort();
+    };
+    signal?.addEventListener("abort", stop);
+    const forget = () => signal?.removeEventListener("abort", stop);
+    this.#ended.promise.then(forget, forget);
+  }
+
+  /** Resolves when more may be written; sound comes as fast as it is spoken, ten seconds ahead. */
+  async write(bytes) {
+    const view = viewOf(bytes);
+    for (let at = 0; at < view.byteLength; at += MAX_MESSAGE_BYTES) {
+      this.#require();
+      this.#socket.send(view.subarray(at, at + MAX_MESSAGE_BYTES));
+      while (this.#socket.bufferedAmount > MAX_BUFFERED_BYTES) {
+        await delay(LOOK_EVERY_MS);
+        this.#require();
+      }
+    }
+    this.#require();
+  }
+
+  /** Resolves to `{requestId, duration, status}` when the server has all of it. */
+  async end() {
+    this.#require();
+    this.#socket.send('{"event": "end"}');
+    return this.#ended.promise;
+  }
+
+  /** What was sent is not spoken any further. */
+  async abort() {
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send('{"event": "cancel"}');
+    this.#fail(failure("Not spoken.", "It was aborted", { code: "aborted" }));
+    if (this.#requestId === null) return;
+    // What still waits in the socket would be before the word there.
+    const url = `${this.#session.url}/utterances/${this.#requestId}`;
+    await ask(url, { method: "DELETE" }, this.#session.fetch).catch((problem) => {
+      if (![404, 410].includes(problem.status)) throw problem; // it is over
+    });
+  }
+
+  #require() {
+    if (this.#problem) throw this.#problem;
+  }
+
+  #take(event) {
+    const said = fromWire(event, this.#session.server);
+    delete said.event;
+    if (event.event === "accepted") {
+      this.#requestId = event.request_id;
+      this.#accepted.resolve(said);
+    } else if (event.event === "ended") {
+      this.#ended.resolve(said);
+      this.#fail(failure("Not spoken.", "The utterance has ended already", { code: "ended" }));
+    } else if (event.event === "error") {
+      this.#fail(failure("Not spoken.", event.message, event));
+    }
+  }
+
+  #fail(problem) {
+    if (this.#problem) return;
+    this.#problem = problem;
+    this.#accepted.reject(problem);
+    this.#ended.reject(problem);
+    this.#socket.close();
+  }
+}
+
+/** A promise from outside, of which nobody need wait for the failure. */
+function settled() {
+  let settle = {};
+  const promise = new Promise((resolve, reject) => {
+    settle = { resolve, reject };
+  });
+  promise.catch(() => {});
+  return { promise, ...settle };
+}
+
+function gone() {
+  return failure("Session over.", "The session has ended", { code: "session_gone", status: 410 });
+}
+
+function lost() {
+  return failure("Connection lost.", "What had arrived is spoken", { code: "disconnected" });
+}
+
+function failure(title, detail, { code, status, retryable }) {
+  return new Problem({ title, detail: sentence(detail), code, status, retryable });
+}
