@@ -109,7 +109,8 @@ export async function sendAudio(
 ): Promise<Spoken> {
   const form = new FormData();
   if (captions) form.append("captions", JSON.stringify(captions));
-  form.append("audio_file", partOf(typeof file === "string" ? { uri: file } : file));
+  const part = partOf(typeof file === "string" ? { uri: file } : file);
+  form.append("audio_file", part as unknown as Blob); // which a browser's types would ask for
   const address = sessionAddress(server, session, `/stream${queryOf(settings)}`);
   // Uploads take as long as they take; the server ends those that stall.
   const answer = await ask(address, null, signal ? { signal } : {}, {

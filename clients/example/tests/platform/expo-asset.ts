@@ -1,0 +1,5 @@
+// An asset that came with the app: here it lies beside the page.
+
+export const Asset = {
+  fromModule: (uri: string) => ({ downloadAsync: async () => ({ localUri: uri }) }),
+};
