@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from .avatar import Avatar
+from .captions import Cue
 from .delivery import PLAYER_DELAY_S, Delivery
 from .engine import Engine, Utterance
 from .errors import MuseTalkStreamError, QueueFull, StreamActive, UploadAborted
@@ -179,6 +180,8 @@ class Conversation:
             await speech.more(LOOK_AGAIN_S)
         queued = turn.delivery.queued_event(turn.position)
         turn.delivery.first_event_id = self._publish(turn, queued)
+        if turn.cues:
+            self._publish(turn, turn.delivery.captions_event(turn.cues))
         while self.turns.active[0] is not turn:
             await self._moved.wait()
         await asyncio.sleep(self._too_early_s(turn))
@@ -238,13 +241,31 @@ class Conversation:
 
     def _publish(self, turn: Turn, event: Event) -> int | None:
         """Say what goes on with a turn, unless it has been stopped."""
-        return None if turn.status.is_stopped else self._events.publish(event)
+        if turn.status.is_stopped:
+            return None
+        event_id = self._events.publish(event)
+        self._notify()
+        return event_id
 
     def _notify(self) -> None:
-        """Something has moved: wake everyone who waits for a place."""
+        """Something has moved: wake everyone who waits for a place, or for a chunk."""
         self.turns.place()
         self._moved.set()
         self._moved = asyncio.Event()
+
+    async def moves(self, timeout_s: float) -> None:
+        """Returns when something has happened to a turn, or after that time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._moved.wait()
+
+    def caption(self, request_id: str, cues: tuple[Cue, ...]) -> None:
+        """What is said in an utterance, in place of what was given before. Raises
+        UtteranceNotFound."""
+        turn = self.turns.get(request_id)
+        turn.cues = cues
+        if turn.delivery.first_event_id is not None:  # else they follow the first word of it
+            self._publish(turn, turn.delivery.captions_event(cues))
 
     def is_dead(self, event: Event) -> bool:
         """Whether an event of the log is about speech that has been stopped since."""
@@ -318,6 +339,7 @@ class Conversation:
             self._stop(turn, Trigger.CANCEL)
         for turn in self.turns:
             turn.was_finished.set()
+        self._notify()
         if self._tasks:
             await asyncio.wait(list(self._tasks))
 

@@ -1,10 +1,13 @@
 """How far an utterance has got, and the events that say so. Counts and arithmetic, no I/O."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 
+from .captions import Cue
 from .errors import MuseTalkStreamError
+from .hls import Segment
 from .options import number
 from .sse import Event
 from .timeline import CyclePhase, cycle_frame, seconds, share_of_speaking
@@ -47,6 +50,8 @@ class Delivery:
     watched_since_s: float | None = None  # what a player said, or what is likely
     painted_s: float | None = None  # what a player said
     has_ended: bool = False  # complete, failed, interrupted or cancelled
+    mime: str = ""  # of its chunks, once it has begun
+    segments: list[Segment] = field(default_factory=list)  # the chunks that were announced
 
     @property
     def duration_s(self) -> float | None:
@@ -141,14 +146,22 @@ class Delivery:
             "position": position,
         }
 
-    def started_event(self, mime: str) -> Event:
+    def captions_event(self, cues: Sequence[Cue]) -> Event:
+        return {
+            "event": "captions",
+            "request_id": self.request_id,
+            "epoch": self.epoch,
+            "cues": [cue.to_json() for cue in cues],
+        }
+
+    def started_event(self) -> Event:
         return {
             "event": "started",
             "request_id": self.request_id,
             "epoch": self.epoch,
             "duration": self.duration_s,
             "fps": number(self.fps),
-            "mime": mime,
+            "mime": self.mime,
             "avatar_frame": self.start_frame,
             "follows": self.follows,
             "prebuffer": self.prebuffer_s,
@@ -157,8 +170,8 @@ class Delivery:
     def first_frame_event(self) -> Event:
         return {"event": "first_frame", "request_id": self.request_id, "epoch": self.epoch}
 
-    def chunk_event(self, count: int, file: str, mime: str) -> Event:
-        """The next chunk, of `count` frames, kept under the name `file`."""
+    def chunk_event(self, count: int, file: str, levels: Sequence[int]) -> Event:
+        """The next chunk, of `count` frames, kept under the name `file`; how loud each is."""
         return {
             "event": "chunk",
             "url": f"/chunks/{self.request_id}/{file}",
@@ -167,11 +180,12 @@ class Delivery:
             "epoch": self.epoch,
             "start": self.seconds,
             "duration": seconds(count, self.fps),
-            "mime": mime,
+            "mime": self.mime,
             "avatar_frames": [
                 self.cycle_frame(self.frames),
                 self.cycle_frame(self.frames + count - 1),
             ],
+            "levels": list(levels),
         }
 
     def complete_event(self, *, sound_s: float, ended_early: str | None, waited_s: float) -> Event:

@@ -16,9 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.codec.context import CodecContext
 from av.container import OutputContainer
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
 from . import fmp4
@@ -69,7 +72,8 @@ def _add_video(
 class UtteranceEncoder:
     """Frames in, chunks out. Not thread-safe: one call at a time, from any thread.
 
-    mime  `video/mp4; codecs="…"`, from the init segment's own bytes
+    mime       `video/mp4; codecs="…"`, from the init segment's own bytes
+    init_size  bytes of the init segment, with which every chunk begins
     """
 
     def __init__(
@@ -107,6 +111,7 @@ class UtteranceEncoder:
         self._chunks_cut = 0
         self._init = self._mux([])
         self.mime = fmp4.mime_type(self._init)
+        self.init_size = len(self._init)
 
     def close(self) -> None:
         """Let go of the encoders. PyAV's containers and streams refer to each other: without this,
@@ -202,6 +207,30 @@ def _by_decode_time(video: list[AnyPacket], audio: list[AnyPacket]) -> Iterator[
         return packet.dts * packet.time_base
 
     return iter(sorted([*video, *audio], key=instant))
+
+
+def jpeg(picture: Picture) -> bytes:
+    """A picture as a file of its own, in the colours that files of this kind have: full range,
+    BT.601."""
+    height, width = picture.luma.shape
+    frame = VideoFrame(width, height, "yuv420p")
+    compose(_writable_planes(frame), picture, None)
+    frame.pts = 0
+    full = VideoReformatter().reformat(
+        frame,
+        format="yuvj420p",
+        src_colorspace=Colorspace.ITU709,
+        dst_colorspace=Colorspace.ITU601,
+        src_color_range=ColorRange.MPEG,
+        dst_color_range=ColorRange.JPEG,
+    )
+    encoder = CodecContext.create("mjpeg", "w")
+    assert isinstance(encoder, VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuvj420p"
+    encoder.time_base = Fraction(1, 25)
+    encoder.color_range = ColorRange.JPEG
+    encoder.options = {"qmin": "2", "qmax": "3"}
+    return b"".join(bytes(packet) for packet in [*encoder.encode(full), *encoder.encode(None)])
 
 
 def write_placeholder(

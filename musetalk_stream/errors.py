@@ -20,7 +20,9 @@
     │   ├── NoFace                 422  no_face
     │   ├── FaceCut                422  face_cut
     │   ├── FaceTooSmall           422  face_too_small
-    │   └── UnsupportedAvatar      422  unsupported_avatar
+    │   ├── UnsupportedAvatar      422  unsupported_avatar
+    │   ├── InvalidCaptions        422  invalid_captions
+    │   └── CaptionsTooLarge       413  captions_too_large
     ├── ForeignOrigin              403  foreign_origin
     ├── NotFound                   404  not_found
     │   ├── SessionNotFound        404  session_not_found
@@ -28,6 +30,7 @@
     │   ├── ChunkNotFound          404  chunk_not_found
     │   ├── JobNotFound            404  job_not_found
     │   ├── UtteranceNotFound      404  utterance_not_found
+    │   ├── NothingToPlay          404  nothing_to_play
     │   └── SessionGone            410  session_gone
     ├── Conflict                        what is there stands against it
     │   ├── StreamActive           409  stream_active
@@ -43,11 +46,13 @@
     │   ├── QueueFull              429  queue_full
     │   ├── AvatarNotPrepared      409  avatar_not_prepared
     │   ├── NotReady               503  not_ready
+    │   ├── NotYet                 503  not_yet
     │   └── RendererLost           503  renderer_lost
     ├── StorageFull                507  storage_full
     ├── RenderFailed               500  render_failed
     ├── PreparationFailed          500  preparation_failed
     ├── FaceFinderMissing          501  face_finder_missing
+    ├── NoWebRtc                   501  webrtc_not_offered
     └── SetupError                      the server can't start as configured
         ├── WeightsMissing         500  weights_missing
         └── WeightsError           500  weights_error
@@ -207,6 +212,20 @@ class UnsupportedAvatar(BadRequest):
     title = "Avatar can't be imported"
 
 
+class InvalidCaptions(BadRequest):
+    """The message names the cue that is wrong."""
+
+    status = 422
+    code = "invalid_captions"
+    title = "Invalid captions"
+
+
+class CaptionsTooLarge(BadRequest):
+    status = 413
+    code = "captions_too_large"
+    title = "Captions too large"
+
+
 class ForeignOrigin(MuseTalkStreamError):
     """A page of another website asks for what only our own pages, and those listed, may do."""
 
@@ -244,6 +263,13 @@ class JobNotFound(NotFound):
 class UtteranceNotFound(NotFound):
     code = "utterance_not_found"
     title = "Utterance not found"
+
+
+class NothingToPlay(NotFound):
+    """Nothing of the utterance was made, or not all that its recording needs."""
+
+    code = "nothing_to_play"
+    title = "Nothing to play"
 
 
 class SessionGone(NotFound):
@@ -346,6 +372,13 @@ class NotReady(Busy):
     title = "Not ready"
 
 
+class NotYet(Busy):
+    """What is asked for will be there, but not as soon as a request may wait."""
+
+    code = "not_yet"
+    title = "Not there yet"
+
+
 class RendererLost(Busy):
     """Nothing is rendered any more until the server is started again."""
 
@@ -368,6 +401,15 @@ class RenderFailed(MuseTalkStreamError):
 class PreparationFailed(MuseTalkStreamError):
     code = "preparation_failed"
     title = "Preparation failed"
+
+
+class NoWebRtc(MuseTalkStreamError):
+    """A client of another kind of server would negotiate a connection; the message says what there
+    is instead."""
+
+    status = 501
+    code = "webrtc_not_offered"
+    title = "No WebRTC"
 
 
 class FaceFinderMissing(MuseTalkStreamError):

@@ -1,12 +1,14 @@
 """One viewer's connection: speak, watch, close."""
 
 import logging
+import math
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Any
 
 from .avatar import Avatar
+from .captions import Cue
 from .conversation import Conversation, Interruption
 from .engine import Engine
 from .errors import SessionGone, UtteranceEnded
@@ -15,6 +17,7 @@ from .options import SessionOptions, SpeechOptions
 from .session_state import State
 from .sse import Event
 from .turn import Turn, mint_id
+from .utterance import LOOK_AGAIN_S
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +99,16 @@ class Session:
         """Whether nothing is to be spoken before it."""
         return turn in self._conversation.turns.active[:1]
 
+    @property
+    def current(self) -> Turn | None:
+        """The utterance that speaks or is the next to, else the last that did."""
+        return self._conversation.turns.current
+
+    def caption(self, request_id: str, cues: tuple[Cue, ...]) -> None:
+        """What is said in an utterance, in place of what was given before. Raises
+        UtteranceNotFound."""
+        self._conversation.caption(request_id, cues)
+
     def utterances(self) -> list[dict[str, Any]]:
         """The latest, oldest first."""
         return [turn.describe() for turn in self._conversation.turns]
@@ -127,6 +140,18 @@ class Session:
         self._conversation.placeholder_at(avatar_frame)
 
     # --- watching
+
+    async def until(self, is_so: Callable[[], bool], timeout_s: float = math.inf) -> bool:
+        """Whether something about its utterances becomes so within that time. Raises SessionGone
+        when the session is closed before."""
+        end_s = time.monotonic() + timeout_s
+        while not is_so():
+            left_s = end_s - time.monotonic()
+            if left_s <= 0:
+                return False
+            await self._conversation.moves(min(left_s, LOOK_AGAIN_S))
+            self._check_open()
+        return True
 
     def fetched(self, request_id: str) -> None:
         """Somebody fetches a chunk: if it is of this session, that has a viewer."""

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from typing import Any
 
+from .captions import Cue
 from .delivery import Delivery
 from .errors import MuseTalkStreamError, UtteranceEnded
 from .options import SpeechOptions
@@ -25,6 +26,7 @@ class Turn:
     request_id   its id everywhere
     key          the Idempotency-Key of its sender
     delivery     how far it is
+    cues         its captions
     task         waits for its turn and speaks it
     position     how many others wait before it, while it waits itself
     begun_s      monotonic clock, when it could be spoken and its turn had come
@@ -42,6 +44,7 @@ class Turn:
         self.key = key
         self.options = options
         self.delivery = delivery
+        self.cues: tuple[Cue, ...] = ()
         self.status = TurnState.QUEUED
         self.task: asyncio.Task[None] | None = None
         self.position = 0

@@ -15,7 +15,7 @@ _KEPT = 16
 # no more of them.
 _MOST = 256
 # What is told of an utterance while it is spoken; of one that is stopped, no more.
-_OF_SPEECH = ("queued", "started", "first_frame", "chunk", "complete", "error")
+_OF_SPEECH = ("queued", "captions", "started", "first_frame", "chunk", "complete", "error")
 
 
 class Turns:
@@ -80,6 +80,12 @@ class Turns:
         spoken = [turn for turn in self if turn.begun_s is not None]
         speaking = [turn for turn in spoken if turn.status is TurnState.SPEAKING]
         return next(reversed(speaking or spoken), None)
+
+    @property
+    def current(self) -> Turn | None:
+        """The one that speaks or is the next to, else the last that did."""
+        waiting = [turn for turn in self.active[:1] if turn.has_sound]
+        return waiting[0] if waiting else self.shown
 
     def before(self, turn: Turn) -> Turn | None:
         """The last one before it of which there is anything to be seen."""

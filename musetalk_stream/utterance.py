@@ -13,6 +13,8 @@ from .encode import UtteranceEncoder
 from .engine import Engine, Utterance
 from .errors import MuseTalkStreamError, RenderFailed
 from .frames import make_frames
+from .hls import Segment
+from .levels import levels
 from .options import SessionOptions
 from .schedule import live_part_frames, may_start, next_chunk_frames, patience_s
 from .speech import Speech
@@ -76,9 +78,10 @@ async def run_utterance(
     speech = utterance.speech
     async with _open_encoder(utterance, engine) as encoder:
         delivery.num_frames = speech.total_frames(delivery.fps)
-        publish(delivery.started_event(encoder.mime))
+        delivery.mime = encoder.mime
+        publish(delivery.started_event())
 
-        speed, held = 0.0, list[Event]()
+        speed, held = 0.0, list[tuple[Event, Segment]]()
         while not _is_whole(utterance, delivery):
             began = time.monotonic()
             lead_s = (delivery.runs_dry_s or began) - began
@@ -108,7 +111,11 @@ async def run_utterance(
             engine.stats.chunk(made_in_s=now - began, frames=count, late=late, now_s=now)
             speed = seconds(count, delivery.fps) / (now - began)
 
-            held.append(delivery.chunk_event(count, file, encoder.mime))
+            loudness = levels(
+                utterance.sound, range(delivery.frames, delivery.frames + count), delivery.fps
+            )
+            segment = Segment(file, len(body), encoder.init_size, count / delivery.fps)
+            held.append((delivery.chunk_event(count, file, loudness), segment))
             delivery.made(count)
             speech.spoken(delivery.seconds)
             if delivery.first_announced_s is None:
@@ -117,7 +124,9 @@ async def run_utterance(
                 delivery.first_announced_s = now
                 engine.stats.first_chunk(now - utterance.begun_s)
             while held:
-                publish(held.pop(0))
+                event, segment = held.pop(0)
+                delivery.segments.append(segment)
+                publish(event)
         early = speech.ended_early.code if speech.ended_early else None
         publish(
             delivery.complete_event(

@@ -21,10 +21,10 @@ LAYERS = [
     {"batcher", "store", "events", "stats", "workers"},
     {"renderers", "prepare"},
     {"encode", "blend"},
-    {"audio", "sound", "resample", "listening", "onset", "growing_file", "voice", "avatar", "shelf",
-     "models", "weights", "download"},
-    {"timeline", "session_state", "schedule", "sse", "fmp4", "config", "errors", "options",
-     "delivery", "viewing", "mp3", "wav"},
+    {"audio", "sound", "levels", "resample", "listening", "onset", "growing_file", "voice", "avatar",
+     "shelf", "models", "weights", "download"},
+    {"timeline", "session_state", "schedule", "sse", "fmp4", "hls", "captions", "config", "errors",
+     "options", "delivery", "viewing", "mp3", "wav"},
 ]  # fmt: skip
 # Rows in which modules may lean on each other, as long as they do not do so in a circle.
 SIDEWAYS = {0, 2, 3, 5, 6, 7, 8}
@@ -43,8 +43,8 @@ OWNERS = {
     "aiohttp": {"web", "cli"},
     "jinja2": {"web"},
     "argparse": {"cli"},
-    "numpy": {"audio", "sound", "resample", "listening", "onset", "speech", "voice", "avatar",
-              "blend", "encode", "prepare", "renderers", "models"},
+    "numpy": {"audio", "sound", "levels", "resample", "listening", "onset", "speech", "voice",
+              "avatar", "blend", "encode", "prepare", "renderers", "models"},
     "asyncio": {"registry", "cli", "web", "sessions", "conversation", "turn", "utterance", "speech",
                 "growing_file", "readying", "batcher", "store", "events", "workers", "jobs"},
     "threading": {"sound", "growing_file", "speech", "batcher", "workers", "prepare",

@@ -37,10 +37,12 @@ async def test_create_by_query_as_the_guide_does(server: Server) -> None:
         "stream_url": f"/sessions/{session_id}/stream",
         "audio_url": f"/sessions/{session_id}/audio",
         "audio_socket_url": f"/sessions/{session_id}/audio/ws",
+        "hls_url": f"/sessions/{session_id}/master.m3u8",
         "interrupt_url": f"/sessions/{session_id}/interrupt",
         "utterances_url": f"/sessions/{session_id}/utterances",
         "playback_url": f"/sessions/{session_id}/playback",
         "avatar_id": "demo",
+        "avatar": (await server.client.get("/avatars/demo")).json(),
         "user_id": "user1",
         "config": {
             "fps": 15,
@@ -176,6 +178,8 @@ async def test_describing_a_session(server: Server) -> None:
     idle = (await server.client.get(address)).json()
     assert idle == {
         "session_id": session_id, "state": "idle", "epoch": 0, "avatar_id": "tiny", "user_id": "u",
+        "avatar": (await server.client.get("/avatars/tiny")).json(),
+        "hls_url": f"{address}/master.m3u8",
         "config": {"fps": 15, "playback_fps": 15, "batch_size": 2, "chunk_duration": 2.0,
                    "on_busy": "reject", "prebuffer": 0.2},
         "subscribers": 0, "utterance": None, "counters": {"utterances": 0, "events": 0},
@@ -398,6 +402,7 @@ async def test_avatars(server: Server) -> None:
         "id": "tiny", "name": "Tiny", "width": 128, "height": 128, "fps": 25, "num_frames": 10,
         "idle_frames": 10,
         "cycle": "forward", "cycle_length": 10, "video_url": "/avatars/tiny/video",
+        "poster_url": "/avatars/tiny/poster",
         "provenance": "made by the tests", "licence": "MIT",
         "prepared": True, "protected": True,
     }  # fmt: skip

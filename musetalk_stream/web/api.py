@@ -2,18 +2,27 @@
 
 import time
 from dataclasses import asdict
+from typing import Any
 
 from aiohttp import web
 
 from ..errors import InvalidParameter
 from ..options import AVATAR_FRAME, session_options
 from ..sessions import Session
+from . import avatars
 from .context import CONFIG, READINESS, services, session
 from .links import full_url
 from .parameters import parameters, text
 
 
 async def create_session(request: web.Request) -> web.Response:
+    document = await new_session(request)
+    headers = {"Location": f"/sessions/{document['session_id']}"}
+    return web.json_response(document, status=201, headers=headers)
+
+
+async def new_session(request: web.Request) -> dict[str, Any]:
+    """What the client is told of the session that it has created."""
     raw = await parameters(request)
     config = request.app[CONFIG]
     options = session_options(raw, prebuffer_s=config.session.prebuffer_s)
@@ -25,23 +34,24 @@ async def create_session(request: web.Request) -> web.Response:
     created = services(request).registry.create(avatar, options, user_id)
     base = f"/sessions/{created.id}"
     player_url = f"/player/session/{created.id}"
-    document = {
+    return {
         "session_id": created.id,
         "player_url": player_url,
         "player_full_url": full_url(request, player_url),
         "events_url": f"{base}/events",
         "stream_url": f"{base}/stream",
         "audio_url": f"{base}/audio",
+        "hls_url": _hls_url(created),
         "audio_socket_url": f"{base}/audio/ws",
         "interrupt_url": f"{base}/interrupt",
         "utterances_url": f"{base}/utterances",
         "playback_url": f"{base}/playback",
         "avatar_id": avatar.id,
+        "avatar": avatars.document(request, avatar),
         "user_id": user_id,
         "config": options.to_json(),
         "expires_in_seconds": round(config.session.session_idle_s),
     }
-    return web.json_response(document, status=201, headers={"Location": base})
 
 
 async def placeholder_position(request: web.Request) -> web.Response:
@@ -54,7 +64,17 @@ async def placeholder_position(request: web.Request) -> web.Response:
 
 
 async def get_session(request: web.Request) -> web.Response:
-    return web.json_response(session(request).describe())
+    its = session(request)
+    document = {
+        **its.describe(),
+        "avatar": avatars.document(request, its.avatar),
+        "hls_url": _hls_url(its),
+    }
+    return web.json_response(document)
+
+
+def _hls_url(its: Session) -> str:
+    return f"/sessions/{its.id}/master.m3u8"
 
 
 async def delete_session(request: web.Request) -> web.Response:

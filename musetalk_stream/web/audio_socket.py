@@ -6,13 +6,17 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
 from enum import Enum
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
+from ..captions import Cue, cues_of_json
 from ..errors import (
     BadRequest,
+    CaptionsTooLarge,
     EmptyAudio,
+    InvalidCaptions,
     MuseTalkStreamError,
     UploadTooLarge,
     UtteranceNotFound,
@@ -99,6 +103,13 @@ async def _until_over(its: Session) -> None:
             continue
 
 
+@dataclass(frozen=True, slots=True)
+class _Captions:
+    """What is said in the sound: cues as JSON, not looked at yet."""
+
+    cues: object
+
+
 class _Mistake(Exception):
     """What can't be understood ends the connection, with this code.
 
@@ -129,13 +140,17 @@ class _AudioSocket:
         self._form = form
         self._options = options
         self._latest: str | None = None  # request id of the utterance that came last
+        self._is_arriving = False  # that one, or what is passed over of it
+        self._cues: tuple[Cue, ...] = ()  # of the next one
 
     async def serve(self) -> None:
         """Until the client leaves, makes a mistake, or the session ends."""
         try:
             while (said := await self._next()) is not None:
                 if isinstance(said, bytes):
+                    self._is_arriving = True
                     await self._utterance(said)
+                    self._is_arriving = False
                 elif said is Word.CANCEL:
                     await self._cancel(self._latest)
                 elif said is Word.END:
@@ -166,6 +181,8 @@ class _AudioSocket:
         try:
             with admitted(self._request, self._session, self._options) as turn:
                 request_id = self._latest = turn.request_id
+                self._session.caption(request_id, self._cues)
+                self._cues = ()
                 await self._say("accepted", request_id=request_id, epoch=turn.epoch)
                 said = await self._hear(turn, first)
                 is_over = True
@@ -216,6 +233,20 @@ class _AudioSocket:
                 self._session.cancel(request_id)
         await self._say("cancelled", request_id=request_id)
 
+    async def _caption(self, raw: object) -> None:
+        """Captions of the utterance that is arriving, else of the next one. Those that are wrong
+        are told about, and nothing else happens."""
+        try:
+            cues = cues_of_json(raw)
+        except (InvalidCaptions, CaptionsTooLarge) as exc:
+            await self._tell(exc, self._latest if self._is_arriving else None)
+            return
+        if not self._is_arriving:
+            self._cues = cues
+        elif self._latest is not None:
+            with suppress(UtteranceNotFound):  # it was refused, or is over
+                self._session.caption(self._latest, cues)
+
     # --- the wire
 
     async def _next(self) -> bytes | Word | None:
@@ -233,7 +264,10 @@ class _AudioSocket:
                     return bytes(message.data)
             elif message.type is WSMsgType.TEXT:
                 _check_size(message.data)
-                return _word(message.data)
+                said = _word(message.data)
+                if isinstance(said, Word):
+                    return said
+                await self._caption(said.cues)
             else:
                 return None
 
@@ -263,11 +297,12 @@ def _check_size(message: bytes | str) -> None:
         )
 
 
-def _word(text: str) -> Word:
+def _word(text: str) -> Word | _Captions:
     """Raises _Mistake."""
     try:
         said = json.loads(text)
-        return Word(said["event"])
+        what = said["event"] if "event" in said else said["type"]
+        return _Captions(said["cues"]) if what == "captions" else Word(what)
     except (ValueError, TypeError, LookupError, RecursionError):
         words = " or ".join(json.dumps({"event": word.value}) for word in Word)
         raise _Mistake(

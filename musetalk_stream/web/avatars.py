@@ -23,16 +23,16 @@ async def list_avatars(request: web.Request) -> web.Response:
     """As JSON; the page, for who asks for one."""
     if "text/html" in request.headers.get(hdrs.ACCEPT, ""):
         return await avatars_page(request)
-    documents = [_document(request, avatar) for avatar in services(request).avatars.all()]
+    documents = [document(request, avatar) for avatar in services(request).avatars.all()]
     return web.json_response({"avatars": documents}, headers={hdrs.VARY: hdrs.ACCEPT})
 
 
 async def get_avatar(request: web.Request) -> web.Response:
     avatar = services(request).avatars.get(request.match_info["avatar_id"])
-    return web.json_response(_document(request, avatar))
+    return web.json_response(document(request, avatar))
 
 
-def _document(request: web.Request, avatar: Avatar) -> dict[str, Any]:
+def document(request: web.Request, avatar: Avatar) -> dict[str, Any]:
     its = services(request)
     return {
         **avatar_document(avatar.manifest),

@@ -14,7 +14,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _EXPOSED = "Content-Length, Content-Range, ETag, Idempotency-Replayed, Location, Retry-After"
 _PREFLIGHT_HEADERS = {
-    hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, HEAD, POST, DELETE",
+    hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, HEAD, POST, PUT, DELETE",
     hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Content-Type, Idempotency-Key, Last-Event-ID, Range",
     hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
 }

@@ -2,11 +2,12 @@
 
 from aiohttp import web
 
-from . import api, avatars, jobs, media, pages, speech
+from . import api, avatars, captions, jobs, media, pages, playlists, speech, webrtc
 from .audio_socket import audio_socket
 from .cors import from_allowed_origins, not_for_strangers
 from .event_stream import event_stream
 from .problems import expectations
+from .recording import recording
 
 # One segment without a slash. Ids are looked up, never parsed, so their form is not checked here.
 _SESSION = "/sessions/{session_id}"
@@ -28,6 +29,11 @@ def add_routes(app: web.Application) -> None:
         web.get(f"{_SESSION}/audio/ws", from_allowed_origins(audio_socket), allow_head=False),
         web.post(f"{_SESSION}/interrupt", speech.interrupt),
         web.get(f"{_SESSION}/utterances", speech.list_utterances),
+        web.get(f"{_SESSION}/live.m3u8", playlists.live_list),
+        web.get(f"{_SESSION}/master.m3u8", playlists.master_list),
+        web.get(f"{_UTTERANCE}.mp4", recording),
+        web.get(f"{_UTTERANCE}/captions", captions.get_captions),
+        web.put(f"{_UTTERANCE}/captions", captions.put_captions),
         web.get(_UTTERANCE, speech.get_utterance),
         web.delete(_UTTERANCE, speech.cancel_utterance),
         web.post(f"{_SESSION}/playback", speech.playback),
@@ -39,12 +45,19 @@ def add_routes(app: web.Application) -> None:
         web.get("/avatars/{avatar_id}", avatars.get_avatar),
         web.delete("/avatars/{avatar_id}", not_for_strangers(avatars.delete_avatar)),
         web.get("/avatars/{avatar_id}/video", media.placeholder),
+        web.get("/avatars/{avatar_id}/poster", media.poster),
         web.get("/jobs", jobs.list_jobs),
         web.get(_JOB, jobs.get_job),
         web.delete(_JOB, not_for_strangers(jobs.delete_job)),
         web.get(f"{_JOB}/picture", jobs.job_picture),
         web.get(f"{_JOB}/events", jobs.job_events, allow_head=False),
         web.post(f"{_JOB}/approve", not_for_strangers(jobs.approve_job)),
+        web.post(f"{webrtc.ROOT}/sessions/create", webrtc.create_session),
+        web.get(f"{webrtc.ROOT}{_SESSION}", api.get_session),
+        web.delete(f"{webrtc.ROOT}{_SESSION}", api.delete_session),
+        web.post(f"{webrtc.ROOT}{_SESSION}/stream", speech.upload),
+        web.post(f"{webrtc.ROOT}{_SESSION}/offer", webrtc.negotiation),
+        web.post(f"{webrtc.ROOT}{_SESSION}/ice", webrtc.negotiation),
         web.get("/healthz", api.alive),
         web.get("/readyz", api.ready),
         *(web.static(path, folder) for path, folder in _FILES.items()),

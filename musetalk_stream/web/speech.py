@@ -8,11 +8,13 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
+from ..captions import Cue
 from ..errors import InvalidParameter, StreamActive, UnsupportedAudio, UtteranceEnded
 from ..options import AGO_MS, INTERRUPT_WAIT, PLAYED_MS, Option, flag, speech_options
 from ..sessions import Session
 from ..turn import Turn
 from .arriving import LOST, admitted, as_told, begun, hear_container, hear_pcm, status
+from .captions import cues_of_field
 from .context import CONFIG, session
 from .parameters import PCM_TYPES, parameters, pcm_of_content_type
 from .problems import problem
@@ -31,12 +33,22 @@ async def upload(request: web.Request) -> web.Response:
     its, limits = session(request), request.app[CONFIG].upload
     options, key = speech_options(request.query, its.options), _key(request)
     require_audio_form(request, limits.max_upload_bytes)
-    pieces = audio_form(request, limits.max_upload_bytes, limits.audio_stall_timeout_s)
+    cues: list[Cue] = []
+    pieces = audio_form(
+        request,
+        limits.max_upload_bytes,
+        limits.audio_stall_timeout_s,
+        take_captions=lambda data: cues.extend(cues_of_field(data)),
+    )
     if said := _said(its, key):
         return await _replay(request, its, said, pieces)
     async with begun(pieces) as sound:
         with admitted(request, its, options, key) as turn:
+            its.caption(turn.request_id, tuple(cues))
+            num_known = len(cues)
             await hear_container(sound, turn.speech)
+            if len(cues) > num_known:  # given after the sound
+                its.caption(turn.request_id, tuple(cues))
     return _accepted(its, turn)
 
 
@@ -140,11 +152,25 @@ async def interrupt(request: web.Request) -> web.Response:
 
 
 async def list_utterances(request: web.Request) -> web.Response:
-    return web.json_response({"utterances": session(request).utterances()})
+    its = session(request)
+    return web.json_response({"utterances": [_with_links(its, each) for each in its.utterances()]})
 
 
 async def get_utterance(request: web.Request) -> web.Response:
-    return web.json_response(session(request).turn(request.match_info["request_id"]).describe())
+    its = session(request)
+    turn = its.turn(request.match_info["request_id"])
+    return web.json_response(_with_links(its, turn.describe()))
+
+
+def _with_links(its: Session, utterance: dict[str, Any]) -> dict[str, Any]:
+    request_id = utterance["request_id"]
+    base = f"/sessions/{its.id}"
+    return {
+        **utterance,
+        "playlist_url": f"{base}/master.m3u8?request_id={request_id}",
+        "recording_url": f"{base}/utterances/{request_id}.mp4",
+        "captions_url": f"{base}/utterances/{request_id}/captions",
+    }
 
 
 async def cancel_utterance(request: web.Request) -> web.Response:

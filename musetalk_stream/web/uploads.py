@@ -20,6 +20,7 @@ from typing import BinaryIO
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from ..captions import MAX_BYTES as CAPTIONS_BYTES
 from ..errors import (
     BadRequest,
     EmptyAudio,
@@ -34,10 +35,11 @@ from ..errors import (
 )
 
 FIELD = "audio_file"
+CAPTIONS_FIELD = "captions"
 MEDIA_FIELD = "file"
 IDLE_FIELD = "idle"
 # What multipart headers and other fields may add to the file itself.
-_OVERHEAD_BYTES = 64 << 10
+_OVERHEAD_BYTES = 128 << 10
 _MAX_OTHER_FIELDS = 16
 _MAX_FIELD_BYTES = 16 << 10  # 68 landmarks with all their decimals are a quarter of it
 _CHUNK_BYTES = 64 << 10
@@ -65,17 +67,36 @@ def require_size(request: web.Request, max_bytes: int) -> None:
 
 
 async def audio_form(
-    request: web.Request, max_bytes: int, silence_s: float
+    request: web.Request,
+    max_bytes: int,
+    silence_s: float,
+    *,
+    take_captions: Callable[[bytes], object],
 ) -> AsyncGenerator[bytes, None]:
     """The file in the field `audio_file`, piece by piece as it arrives.
 
-    silence_s  without a byte, while we ask for one
+    silence_s      without a byte, while we ask for one
+    take_captions  gets the field `captions`, as soon as it is there; may raise what is wrong
 
     Raises NoAudioFile, EmptyAudio, UploadTooLarge, UploadStalled, UploadAborted, BadRequest.
     """
-    with _reading(request, silence_s):
-        async with asyncio.timeout(silence_s):
-            part = await _audio_part(request)
+    fields = _audio_fields(request, take_captions)
+    async with aclosing(fields):
+        with _reading(request, silence_s):
+            async with asyncio.timeout(silence_s):
+                part = await anext(fields)
+        async with aclosing(_audio_of(request, part, max_bytes, silence_s)) as pieces:
+            async for data in pieces:
+                yield data
+        with _reading(request, silence_s):
+            async with asyncio.timeout(silence_s):
+                async for _ in fields:
+                    pass
+
+
+def _audio_of(
+    request: web.Request, part: BodyPartReader, max_bytes: int, silence_s: float
+) -> AsyncGenerator[bytes, None]:
 
     async def read(size: int) -> bytes:
         try:
@@ -86,9 +107,7 @@ async def audio_form(
             raise
 
     pieces = _pieces(request, read, max_bytes, silence_s)
-    async with aclosing(_not_empty(pieces, f"the file in the field {FIELD}")) as some:
-        async for data in some:
-            yield data
+    return _not_empty(pieces, f"the file in the field {FIELD}")
 
 
 async def audio_body(
@@ -312,14 +331,39 @@ async def _parts(request: web.Request) -> AsyncGenerator[BodyPartReader, None]:
             yield part
 
 
-async def _audio_part(request: web.Request) -> BodyPartReader:
+async def _audio_fields(
+    request: web.Request, take_captions: Callable[[bytes], object]
+) -> AsyncGenerator[BodyPartReader, None]:
+    """The part that is the sound; captions before and after it are taken on the way."""
     others: list[str] = []
+    is_there = False
     reader = await request.multipart()
-    while len(others) < _MAX_OTHER_FIELDS and (part := await reader.next()) is not None:
-        if isinstance(part, BodyPartReader) and part.name == FIELD:
-            return part
+    while len(others) < _MAX_OTHER_FIELDS:
+        try:
+            part = await reader.next()
+        except ValueError:
+            if is_there and request.content.at_eof():  # only the last boundary is lacking
+                return
+            raise
+        if part is None:
+            break
+        if isinstance(part, BodyPartReader) and part.name == FIELD and not is_there:
+            is_there = True
+            yield part
+            continue
+        if isinstance(part, BodyPartReader) and part.name == CAPTIONS_FIELD:
+            take_captions(await _bounded(part, CAPTIONS_BYTES))
         others.append(repr(part.name)[:40] if isinstance(part, BodyPartReader) else "nested parts")
-    raise NoAudioFile(f"send the sound in the field {FIELD}; {_found(others)}")
+    if not is_there:
+        raise NoAudioFile(f"send the sound in the field {FIELD}; {_found(others)}")
+
+
+async def _bounded(part: BodyPartReader, max_bytes: int) -> bytes:
+    """What is longer is cut at some byte after the limit."""
+    data = b""
+    while len(data) <= max_bytes and (piece := await part.read_chunk(_CHUNK_BYTES)):
+        data += piece
+    return data
 
 
 def _no_media(found: str) -> NoMediaFile:
