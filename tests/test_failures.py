@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fakes import NumberRenderer, make_avatar_folder, silence, tone, wav
-from servers import Json, Serve, Server
+from servers import Json, Serve, Server, needed
 
 from musetalk_stream.renderers import FrameRequest, Rendered
 
@@ -82,11 +82,23 @@ async def test_a_lost_device_fails_all_at_once_and_is_known_to(
     silent, *speaking = [await server.create() for _ in range(4)]
     before = await server.speak(silent, wav(tone(0.5)))
 
+    all_are_taken = asyncio.Barrier(len(speaking) + 1)
+
+    async def speak(session_id: str) -> list[Json]:
+        async with server.events(session_id) as events:
+            await events.next()
+            answer = await server.upload(session_id, wav(tone(30.0)))
+            assert answer.status_code == 202, answer.text
+            await all_are_taken.wait()
+            return needed(await events.until_end())
+
     async def speech_is_under_way() -> bool:
         stats = (await server.client.get("/sessions/stats")).json()
-        return bool(stats["active_streams"] == 3 and stats["engine"]["chunks"] > 5)
+        return bool(stats["engine"]["chunks"] > 5)
 
-    speeches = [asyncio.create_task(server.speak(each, wav(tone(30.0)))) for each in speaking]
+    speeches = [asyncio.create_task(speak(each)) for each in speaking]
+    async with asyncio.timeout(20):
+        await all_are_taken.wait()
     await server.until(speech_is_under_way)
     renderer.lost = "unspecified launch failure"
     for heard in await asyncio.gather(*speeches):

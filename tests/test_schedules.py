@@ -1,4 +1,4 @@
-"""A hundred random conversations, ten at a time on one server: what must be true of all of them.
+"""A hundred random conversations, 25 at a time on one server: what must be true of all of them.
 
 A seed that failed is named with what was done to its session. SCHEDULES=17,42 runs just these.
 """
@@ -23,7 +23,7 @@ _ASKED = os.environ.get("SCHEDULES")
 GROUPS = (
     [[int(seed) for seed in _ASKED.split(",")]]
     if _ASKED
-    else [list(range(first, first + 10)) for first in range(0, 100, 10)]
+    else [list(range(first, first + 25)) for first in range(0, 100, 25)]
 )
 # What a sender may be told by a server that is well.
 SENDERS_CODES = {
