@@ -65,7 +65,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 def problem(request: web.Request, exc: MuseTalkStreamError) -> web.Response:
-    if exc.status >= 500 and not isinstance(exc, Busy):  # whose reason is logged once, if any
+    is_ours = exc.status >= 500 and exc.status != 501  # which asks for what there never was
+    if is_ours and not isinstance(exc, Busy):  # whose reason is logged once, if any
         log.error("%s %s: %s", request.method, _route(request), exc)
     retry_after_s = exc.retry_after_s if isinstance(exc, Busy) and exc.retryable else None
     return _answer(
