@@ -3,6 +3,7 @@
 import "../client/element.js";
 import { MESSAGES, isEmbedded, makeBridge } from "../client/player/bridge.js";
 import { takeCommands } from "../client/player/commands.js";
+import { OPTIONS } from "../client/player/options.js";
 
 const { session } = JSON.parse(document.getElementById("config").textContent);
 const avatar = document.querySelector("musetalk-avatar");
@@ -11,7 +12,10 @@ const post = makeBridge(session.session_id);
 for (const type of Object.keys(MESSAGES)) {
   avatar.addEventListener(type, ({ detail }) => post(type, detail));
 }
-takeCommands({ interrupt: () => avatar.interrupt() });
+takeCommands({ interrupt: () => avatar.interrupt(), set: (chosen) => avatar.set(chosen) });
+for (const [name, value] of new URLSearchParams(location.search)) {
+  if (Object.hasOwn(OPTIONS, name)) avatar.setAttribute(name, value);
+}
 Object.defineProperty(window, "musetalkPlayer", { get: () => avatar.debug });
 avatar.toggleAttribute("standalone", !isEmbedded());
 avatar.session = session;

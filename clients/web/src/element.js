@@ -3,6 +3,7 @@
 import { MESSAGES } from "./player/bridge.js";
 import { MARKUP } from "./player/markup.js";
 import { Notice } from "./player/notice.js";
+import { OPTIONS, defaults, readOption } from "./player/options.js";
 import { Player } from "./player/player.js";
 import { readSession } from "./player/session.js";
 import { STYLE } from "./player/style.js";
@@ -11,10 +12,11 @@ import { STYLE } from "./player/style.js";
 const HOME = new URL("..", import.meta.url).href;
 
 export class MuseTalkAvatar extends HTMLElement {
-  static observedAttributes = ["session", "server"];
+  static observedAttributes = ["session", "server", ...Object.keys(OPTIONS)];
 
   #root = this.attachShadow({ mode: "open" });
   #session = null; // the server's document, or an id
+  #options = defaults();
   #player = null;
   #over = new AbortController();
 
@@ -47,6 +49,20 @@ export class MuseTalkAvatar extends HTMLElement {
     await this.#player?.interrupt();
   }
 
+  /** What is chosen now: see player/options.js. */
+  get options() {
+    return { ...this.#options };
+  }
+
+  /** Choose: `{volume: 0.5, captions: true, …}`; null is the default. The attributes say the same. */
+  set(chosen) {
+    for (const [name, value] of Object.entries(chosen)) {
+      if (!Object.hasOwn(OPTIONS, name)) this.#setOption(name, null);
+      else if (value === null) this.removeAttribute(name);
+      else this.setAttribute(name, String(value));
+    }
+  }
+
   connectedCallback() {
     this.#restart();
   }
@@ -58,7 +74,19 @@ export class MuseTalkAvatar extends HTMLElement {
   attributeChangedCallback(name, before, value) {
     if (value === before) return;
     if (name === "session") this.session = value;
-    else this.#restart();
+    else if (name === "server") this.#restart();
+    else this.#setOption(name, value);
+  }
+
+  #setOption(name, text) {
+    try {
+      this.#options[name] = readOption(name, text);
+    } catch ({ message }) {
+      console.warn(message); // attributes of a page may be read before anybody listens
+      const about = { code: "invalid_option", message, request_id: null, retryable: false };
+      return this.#tell("error", about);
+    }
+    this.#player?.set(name, this.#options[name]);
   }
 
   #stop() {
@@ -106,6 +134,8 @@ export class MuseTalkAvatar extends HTMLElement {
       session,
       server: this.server,
       isAlone: this.#isAlone,
+      options: this.#options,
+      choose: (name, value) => this.set({ [name]: value }),
       onMessage: (type, fields) => this.#tell(type, fields),
       onRestart: () => this.#restart(),
     });

@@ -1,5 +1,5 @@
-// How the picture fills the viewport: cropped where that costs little, else whole, before a
-// blurred reflection of its edges, into which it fades.
+// How the picture, or the part of it that is asked for, fills the viewport: cropped where that costs
+// little, else whole, before a blurred reflection of its edges, into which it fades.
 
 // A face fills the middle of a portrait: its sides can go, its top and bottom can not.
 const MIN_VISIBLE_WIDTH = 0.4;
@@ -10,6 +10,8 @@ const SIDE = 0.1;
 const END = 0.03;
 const SIZE = 64; // px of the canvas: the browser smooths them, and the style blurs the rest
 const OVERLAP = 24; // px by which the canvas is larger than the viewport on every side
+const ALL = { x: 0, y: 0, width: 1, height: 1 };
+const ABOVE = 0.3; // of what is cut off: faces are in the upper half
 
 /** "cover" or "contain" for a picture in a viewport; both arguments are `{width, height}`. */
 export function fit(picture, viewport) {
@@ -22,56 +24,93 @@ export function fit(picture, viewport) {
 export class Backdrop {
   #root;
   #canvas;
-  #video;
   #picture;
-  #hasPicture = false;
-  #observer = new ResizeObserver(() => this.#update());
+  #options;
+  #source = null; // {image, width, height}
+  #observer = new ResizeObserver(() => this.update());
 
-  constructor({ root, canvas, video, picture }) {
+  /** `options`: `fit` and `crop` are looked at whenever something changes. */
+  constructor({ root, canvas, picture, options }) {
     this.#root = root;
     this.#canvas = canvas;
-    this.#video = video;
     this.#picture = picture;
+    this.#options = options;
     this.#observer.observe(root);
-    this.#update();
+    this.update();
   }
 
   close() {
     this.#observer.disconnect();
   }
 
-  paint() {
-    this.#hasPicture = true;
-    this.#update();
+  /** `image`: what the picture is, `width` and `height` in its own pixels. */
+  paint(image, { width, height }) {
+    this.#source = { image, width, height };
+    this.update();
     this.#canvas.classList.add("shown");
   }
 
-  #update() {
+  update() {
     const { clientWidth: width, clientHeight: height } = this.#root;
-    this.#root.dataset.fit = fit(this.#picture, { width, height });
-    const isWide = width / height > this.#picture.width / this.#picture.height;
-    const isBare = !this.#hasPicture || this.#root.dataset.fit === "cover";
-    const { bar, length } = bars(this.#picture, { width, height }, isWide);
+    const part = this.#options.crop ?? ALL;
+    const seen = {
+      width: this.#picture.width * part.width,
+      height: this.#picture.height * part.height,
+    };
+    const asked = this.#options.fit;
+    this.#root.dataset.fit = asked === "auto" ? fit(seen, { width, height }) : asked;
+    const isWide = width / height > seen.width / seen.height;
+    const isBare = this.#source === null || this.#root.dataset.fit === "cover";
+    const { bar, length } = bars(seen, { width, height }, isWide);
     // The style fades the picture's edges where there is something beside it.
     if (isBare || bar < 1) delete this.#root.dataset.bars;
     else this.#root.dataset.bars = isWide ? "sides" : "ends";
-    this.#root.style.setProperty("--bar", `${bar}px`);
-    if (!isBare) this.#paint(isWide, (SIZE * (bar + OVERLAP)) / (length + 2 * OVERLAP));
+    this.#place(seen, { width, height }, isWide, bar);
+    const margin = (SIZE * (bar + OVERLAP)) / (length + 2 * OVERLAP);
+    if (!isBare) this.#paint(isWide, margin, part);
+  }
+
+  // Of a part, browsers know nothing: the whole picture is put where its part is at the right place.
+  #place(seen, viewport, isWide, bar) {
+    const { crop } = this.#options;
+    this.#root.toggleAttribute("data-crop", crop !== null);
+    const set = (name, px) => this.#root.style.setProperty(`--${name}`, `${px}px`);
+    set("start", bar);
+    set("end", bar);
+    if (crop === null) return;
+    const isCovered = this.#root.dataset.fit === "cover";
+    const scales = [viewport.width / seen.width, viewport.height / seen.height];
+    const scale = isCovered ? Math.max(...scales) : Math.min(...scales);
+    const width = scale * this.#picture.width;
+    const height = scale * this.#picture.height;
+    const above = (viewport.height - scale * seen.height) * (isCovered ? ABOVE : 0.5);
+    set("width", width);
+    set("height", height);
+    set("left", (viewport.width - scale * seen.width) / 2 - crop.x * width);
+    set("top", above - crop.y * height);
+    const right = 1 - crop.x - crop.width;
+    const bottom = 1 - crop.y - crop.height;
+    const insets = [crop.y, right, bottom, crop.x].map((share) => `${100 * Math.max(0, share)}%`);
+    this.#root.style.setProperty("--clip", `inset(${insets.join(" ")})`);
+    set("start", isWide ? crop.x * width : crop.y * height);
+    set("end", isWide ? right * width : bottom * height);
   }
 
   // The picture at its place, and the strips along its edges reflected outwards: colours go on
   // without a seam. `margin` is the room beside the picture, in pixels of the canvas.
-  #paint(isWide, margin) {
-    const { videoWidth, videoHeight } = this.#video;
+  #paint(isWide, margin, part) {
+    const { image, width, height } = this.#source;
     const canvas = this.#canvas;
     canvas.width = SIZE;
     canvas.height = SIZE;
     const context = canvas.getContext("2d");
-    const length = isWide ? videoWidth : videoHeight;
+    const [left, top] = [part.x * width, part.y * height];
+    const [across, down] = [part.width * width, part.height * height];
+    const length = isWide ? across : down;
     const strip = length * (isWide ? SIDE : END);
     const draw = (from, extent, to, room) => {
-      if (isWide) context.drawImage(this.#video, from, 0, extent, videoHeight, to, 0, room, SIZE);
-      else context.drawImage(this.#video, 0, from, videoWidth, extent, 0, to, SIZE, room);
+      if (isWide) context.drawImage(image, left + from, top, extent, down, to, 0, room, SIZE);
+      else context.drawImage(image, left, top + from, across, extent, 0, to, SIZE, room);
     };
     draw(0, length, margin, SIZE - 2 * margin);
     const reflect = (axis) => {

@@ -8,12 +8,14 @@ const PAINT_AFTER_PLAY_MS = 1000;
 
 export class Beginning {
   #stage;
+  #sound;
   #onSound;
   #startLag = 0.08; // s
 
   /** `onSound(blocked)`: whether the browser lets speech be heard. */
-  constructor({ stage, onSound }) {
+  constructor({ stage, sound, onSound }) {
     this.#stage = stage;
+    this.#sound = sound;
     this.#onSound = onSound;
   }
 
@@ -43,8 +45,7 @@ export class Beginning {
       this.#stage.expectSpeech(start - 1 / utterance.fps);
       video.currentTime = start;
     }
-    video.muted = false;
-    video.volume = 1;
+    this.#sound.restore();
     const isPainted = await this.#stage.speechPainted(FIRST_PAINT_MS, signal);
     const paintedAt = performance.now();
     const target = isPainted && start <= 0.01 ? utterance.avatarFrame : null;
@@ -77,7 +78,7 @@ export class Beginning {
     const video = this.#stage.talk;
     try {
       await video.play();
-      if (!video.muted) this.#onSound(false);
+      if (!video.muted || this.#sound.isMuted) this.#onSound(false);
     } catch (error) {
       if (error.name !== "NotAllowedError") return; // paused or replaced meanwhile
       video.muted = true;
@@ -88,7 +89,7 @@ export class Beginning {
 
   /** To be called in a gesture: sound from now on, also in later utterances. */
   unblock(isSpeaking) {
-    this.#stage.talk.muted = false;
+    this.#sound.restore();
     const played = this.#stage.talk.play();
     played.catch(() => {}); // interrupted by the pause below, or by the next source
     if (!isSpeaking) this.#stage.talk.pause();

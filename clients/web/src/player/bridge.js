@@ -8,6 +8,7 @@ export const MESSAGES = Object.freeze({
   speech_ended: ["request_id", "reason", "played_s", "played_ms"],
   connection: ["connected"],
   sound: ["blocked"],
+  volume: ["volume", "muted"],
   error: ["code", "message", "request_id", "retryable"],
   retry: ["request_id"],
   closed: ["reason"],

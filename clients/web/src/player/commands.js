@@ -1,16 +1,19 @@
 // What an app that embeds the player may ask of it. docs/player.md has the table.
 
-/** Every command with its own fields; a test compares it with the documentation. */
-export const COMMANDS = Object.freeze({ interrupt: [] });
+import { OPTIONS } from "./options.js";
 
-/** `act[type]()` for each command of the page around us or of the app that we are in. */
+/** Every command with its own fields; a test compares it with the documentation. */
+export const COMMANDS = Object.freeze({ interrupt: [], set: Object.keys(OPTIONS) });
+
+/** `act[type](fields)` for each command of the page around us or of the app that we are in. */
 export function takeCommands(act) {
   const take = ({ data, source }) => {
     // An app's own messages come from nowhere, or from this window.
     const isFromApp = source === null ? Boolean(window.ReactNativeWebView) : source === window.parent;
     const command = isFromApp ? parse(data) : null;
-    if (command?.target !== "musetalk-player" || !Object.hasOwn(COMMANDS, command.type)) return;
-    act[command.type]();
+    const { target, type, ...fields } = command ?? {};
+    if (target !== "musetalk-player" || !Object.hasOwn(COMMANDS, type)) return;
+    act[type](fields);
   };
   window.addEventListener("message", take);
   document.addEventListener("message", take); // Android

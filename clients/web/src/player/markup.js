@@ -3,7 +3,8 @@
 export const MARKUP = `
 <div id="player" class="player" data-state="loading" data-waiting>
   <canvas id="backdrop" aria-hidden="true"></canvas>
-  <video id="idle" muted loop autoplay playsinline webkit-playsinline preload="auto"
+  <img id="poster" alt="" hidden>
+  <video id="idle" crossorigin muted loop autoplay playsinline webkit-playsinline preload="auto"
          disablepictureinpicture disableremoteplayback tabindex="-1" aria-hidden="true"></video>
   <video id="talk" playsinline webkit-playsinline preload="auto"
          disablepictureinpicture disableremoteplayback tabindex="-1" aria-hidden="true"></video>

@@ -3,12 +3,15 @@
 import { Backdrop } from "./backdrop.js";
 import { makeDebugHandle } from "./debug.js";
 import { EventConnection } from "./events.js";
+import { Extras } from "./extras.js";
 import { Lineup } from "./lineup.js";
 import { PlaybackReports } from "./playback-reports.js";
+import { Poster } from "./poster.js";
 import { Wakeup, nextDisplay } from "./signals.js";
 import { mediaSourceClass } from "./source.js";
 import { Stage } from "./stage.js";
 import { Talk } from "./talk.js";
+import { Tracks } from "./tracks.js";
 import { Turns } from "./turns.js";
 import { Utterance } from "./utterance.js";
 import { warmUpSound } from "./warm-up.js";
@@ -20,9 +23,11 @@ const CUT_SHORT = ["interrupted", "cancelled", "lost"];
 const RESTART_HELPS = ["playback_failed", "placeholder_failed"];
 
 export class Player {
+  #server;
   #avatar;
   #urls;
   #isAlone;
+  #options;
   #post;
   #restart;
   #debug;
@@ -32,11 +37,15 @@ export class Player {
   #lineup;
   #stage;
   #backdrop;
+  #poster;
+  #tracks = new Tracks();
+  #extras;
   #talk;
   #turns;
   #connection;
   #state = "loading";
   #isOver = false;
+  #isFaceShown = false;
   #isSoundBlocked = false;
   #offlineTimer = 0;
   #reportTimer = 0;
@@ -45,12 +54,14 @@ export class Player {
   /**
    * `root`: what MARKUP was put into, and its `notice`. `session`: what the server says of it, with `session_id` and
    * `avatar`; `server`: the address (URL) that its paths are resolved against. `isAlone`: nobody
-   * but the viewer is there to act on what is told. `onMessage(type, fields)`: as in bridge.js.
+   * but the viewer is there to act on what is told. `options`: values of those of options.js;
+   * `choose(name, value)`: the viewer wants another. `onMessage(type, fields)`: as in bridge.js.
    * `onRestart()`: the viewer wants all of it to begin anew.
    */
-  constructor({ root, notice, session, server, isAlone, onMessage, onRestart }) {
+  constructor({ root, notice, session, server, isAlone, options, choose, onMessage, onRestart }) {
     const part = (id) => root.getElementById(id);
     const base = new URL(`sessions/${session.session_id}`, server).href;
+    this.#server = server;
     this.#avatar = { ...session.avatar, video_url: new URL(session.avatar.video_url, server).href };
     this.#urls = {
       session: base,
@@ -60,6 +71,7 @@ export class Player {
       interrupt: `${base}/interrupt`,
     };
     this.#isAlone = isAlone;
+    this.#options = { ...options };
     this.#post = onMessage;
     this.#restart = onRestart;
     this.#debug = makeDebugHandle(session.session_id);
@@ -79,10 +91,24 @@ export class Player {
     this.#backdrop = new Backdrop({
       root: part("player"),
       canvas: part("backdrop"),
-      video: this.#stage.idle,
       picture: this.#avatar,
+      options: this.#options,
+    });
+    this.#poster = new Poster({
+      image: part("poster"),
+      onPainted: (image) => this.#backdrop.paint(image, this.#avatar),
+      onError: (message) => this.#reportOption("invalid_option", message),
+    });
+    this.#extras = new Extras({
+      root: part("player"),
+      stage: this.#stage,
+      tracks: this.#tracks,
+      options: this.#options,
+      choose,
+      onError: (code, message) => this.#reportOption(code, message),
     });
     this.#talk = this.#makeTalk();
+    for (const name of ["volume", "muted", "poster"]) this.#apply(name);
     this.#turns = this.#makeTurns();
     this.#connection = new EventConnection({
       url: this.#urls.events,
@@ -135,6 +161,26 @@ export class Player {
     });
   }
 
+  /** Another value of an option, from now on. */
+  set(name, value) {
+    this.#options[name] = value;
+    this.#apply(name);
+    this.#extras.changed(name);
+    const { volume, muted } = this.#options;
+    if (name === "volume" || name === "muted") this.#post("volume", { volume, muted });
+  }
+
+  #apply(name) {
+    const { volume, muted } = this.#options;
+    if (name === "volume") this.#talk.volume = volume;
+    else if (name === "muted") this.#talk.isMuted = muted;
+    else if (name === "fit" || name === "crop") this.#backdrop.update();
+    else if (name === "poster" && !this.#isFaceShown) {
+      const own = this.#avatar.poster_url;
+      this.#poster.show(this.#options, own && new URL(own, this.#server).href);
+    }
+  }
+
   /** What the player is doing, to be looked at: docs/player.md, "Debugging". */
   get debug() {
     return this.#debug.player;
@@ -170,6 +216,7 @@ export class Player {
     this.#connection.close();
     this.#turns.stop();
     this.#talk.close();
+    this.#extras.close();
     this.#stage.close();
     this.#backdrop.close();
   }
@@ -193,6 +240,7 @@ export class Player {
   // ---- what the server says ----
 
   #take(event) {
+    this.#tracks.take(event);
     this.#lineup.take(event);
     this.#changed.notify();
     if (event.event === "error") this.#report(event);
@@ -202,6 +250,7 @@ export class Player {
 
   #onSilent({ requestId, position }, reason) {
     const interrupted = CUT_SHORT.includes(reason);
+    this.#extras.silent(requestId);
     this.#reports.finished(requestId, { playedS: position, interrupted });
   }
 
@@ -238,7 +287,9 @@ export class Player {
   #takeFrame(frame) {
     const place = frame.video === "talk" ? this.#talk.locate(frame.mediaTime) : null;
     const utterance = place?.utterance ?? this.#lineup.current;
-    this.#debug.logFrame({ ...frame, ...place }, utterance?.requestId ?? null);
+    const requestId = utterance?.requestId ?? null;
+    this.#debug.logFrame({ ...frame, ...place }, requestId);
+    this.#extras.painted({ ...frame, ...place }, requestId);
   }
 
   #setState(next) {
@@ -279,6 +330,11 @@ export class Player {
     else if (RESTART_HELPS.includes(code)) onRetry = this.#restart;
     this.#notice.showError(sentence(message), onRetry);
     this.#post("error", { code, message, request_id: requestId, retryable });
+  }
+
+  // The app's own mistake, or a wish that this browser can't fulfil: nothing for the viewer.
+  #reportOption(code, message) {
+    this.#post("error", { code, message, request_id: null, retryable: false });
   }
 
   // Where the loop is, so that the server lets speech begin on the frame that will be on screen.
@@ -324,7 +380,11 @@ export class Player {
       return;
     }
     if (this.#listeners.signal.aborted) return;
-    this.#backdrop.paint();
+    const { videoWidth: width, videoHeight: height } = this.#stage.idle;
+    this.#backdrop.paint(this.#stage.idle, { width, height });
+    this.#isFaceShown = true;
+    this.#poster.cover();
+    this.#extras.shown();
     if (this.#state === "unsupported") return;
     this.#post("ready", { avatar_id: this.#avatar.id });
     if (this.#state === "loading") this.#setState("idle");

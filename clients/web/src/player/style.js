@@ -112,52 +112,56 @@ export const STYLE = `
 }
 
 .player canvas,
+.player img,
 .player video {
   position: absolute;
   inset: 0;
   width: 100%;
   height: 100%;
-  opacity: 0;
-  pointer-events: none;
-}
-
-.player video {
   object-fit: contain;
   object-position: 50% 50%;
   background: transparent;
+  pointer-events: none;
 }
 
-.player[data-fit="cover"] video {
+#backdrop,
+.player video {
+  opacity: 0;
+}
+
+.player[data-fit="cover"] :is(img, video, #keyed) {
   object-fit: cover;
   object-position: 50% 30%;
 }
 
+.player[data-crop] :is(img, video, #keyed) {
+  inset: var(--top) auto auto var(--left);
+  width: var(--width);
+  height: var(--height);
+  object-fit: fill;
+  clip-path: var(--clip);
+}
+
 /* Above the fallback gradient, below the picture: what surrounds a picture that isn't cropped. */
-.player canvas {
+.player #backdrop {
   inset: -24px;
   width: calc(100% + 48px);
   height: calc(100% + 48px);
+  object-fit: fill;
   filter: blur(12px);
 }
 
 /* Where there is room beside the picture, it fades into what fills that. */
-.player[data-bars] video {
-  --from: calc(var(--bar) + 2px);
-  --to: calc(var(--bar) + var(--fade));
-  -webkit-mask-image: linear-gradient(
+.player[data-bars] :is(img, video) {
+  --mask: linear-gradient(
     var(--along),
-    transparent var(--from),
-    #000 var(--to),
-    #000 calc(100% - var(--to)),
-    transparent calc(100% - var(--from))
+    transparent calc(var(--start) + 2px),
+    #000 calc(var(--start) + var(--fade)),
+    #000 calc(100% - var(--end) - var(--fade)),
+    transparent calc(100% - var(--end) - 2px)
   );
-  mask-image: linear-gradient(
-    var(--along),
-    transparent var(--from),
-    #000 var(--to),
-    #000 calc(100% - var(--to)),
-    transparent calc(100% - var(--from))
-  );
+  -webkit-mask-image: var(--mask);
+  mask-image: var(--mask);
 }
 
 .player[data-bars="sides"] {
@@ -170,13 +174,13 @@ export const STYLE = `
   --fade: 14px; /* a head is close to the upper edge */
 }
 
-.player canvas.shown,
+.player #backdrop.shown,
 .player video.shown {
   opacity: 1;
 }
 
-.player #idle,
-.player canvas {
+#idle,
+#backdrop {
   transition: opacity 240ms ease-out;
 }
 

@@ -1,12 +1,13 @@
 // Speech played from its first chunk to its last frame: one utterance, and those right behind it.
 
 import { Beginning } from "./beginning.js";
-import { FADE_S, fadeOut } from "./fade.js";
+import { FADE_S } from "./fade.js";
 import { feed } from "./feed.js";
 import { speechFrame } from "./phase.js";
 import { END_SLACK_S, Playback } from "./playback.js";
 import { Run } from "./run.js";
 import { delay } from "./signals.js";
+import { Sound } from "./sound.js";
 import { MediaFailure, Source } from "./source.js";
 
 const FEED_END_MS = 500;
@@ -15,7 +16,9 @@ export class Talk {
   #stage;
   #avatar;
   #counters;
+  #sound;
   #beginning;
+  #onSound;
   #onBuffering;
   #onAppended;
   #onNext;
@@ -35,7 +38,9 @@ export class Talk {
     this.#stage = stage;
     this.#avatar = avatar;
     this.#counters = counters;
-    this.#beginning = new Beginning({ stage, onSound });
+    this.#sound = new Sound(stage.talk);
+    this.#beginning = new Beginning({ stage, sound: this.#sound, onSound });
+    this.#onSound = onSound;
     this.#onBuffering = onBuffering;
     this.#onAppended = onAppended;
     this.#nextOf = nextOf;
@@ -48,6 +53,19 @@ export class Talk {
 
   get buffered() {
     return this.#source?.buffered ?? [];
+  }
+
+  /** How loud speech is, 0 … 1. */
+  set volume(volume) {
+    this.#sound.volume = volume;
+  }
+
+  /** Whether speech is silent because somebody wants it to be. */
+  set isMuted(isMuted) {
+    const isHeard = this.#isPlaying && !this.#video.paused;
+    this.#sound.isMuted = isMuted;
+    if (isMuted) this.#onSound(false);
+    else if (isHeard) void this.#beginning.playAloud(); // browsers may pause it instead
   }
 
   /** Open a source before there is anything to play, so that the first chunk is not kept waiting. */
@@ -96,7 +114,7 @@ export class Talk {
         await this.#beginning.begin(source, first, over.signal, onShown);
         await this.#playback(source, run, () => failure !== null).ended(over.signal);
       }
-      if (over.signal.aborted) await fadeOut(this.#video);
+      if (over.signal.aborted) await this.#sound.fadeOut();
       return this.#verdict(source, run, failure);
     } finally {
       this.#isPlaying = false; // but pictures of it may still be told of

@@ -1,0 +1,154 @@
+// Another background for an avatar before a green screen: one canvas shows what the two videos
+// show, and the dissolve between them, without the colour behind the face.
+
+import { measureKey, parseColour } from "./key-colour.js";
+import { KeyPainter } from "./key-painter.js";
+import { styled } from "./layer.js";
+
+const DISSOLVE_MS = 100; // as long as style.js says
+
+const STYLE = `
+.player[data-keyed] {
+  background: var(--behind);
+}
+.player[data-keyed] #backdrop {
+  display: none;
+}
+/* Not hidden: browsers stop drawing what is. */
+.player[data-keyed] video {
+  opacity: 0 !important;
+}
+`;
+const STILL = matchMedia("(prefers-reduced-motion: reduce)");
+
+class Unavailable extends Error {
+  code = "background_unavailable";
+}
+
+export class Extra {
+  #root;
+  #stage;
+  #onError;
+  #canvas = document.createElement("canvas");
+  #style = styled(STYLE);
+  #listeners = new AbortController();
+  #options;
+  #painter = null; // null while the browser has taken the context away
+  #key = null; // [r, g, b], 0 … 1
+  #isRefused = false; // the colour could not be measured: told once
+  #mix = 0; // of speech, 0 … 1
+  #drawnAt = 0;
+  #display = 0;
+
+  constructor({ root, stage, onError }, options) {
+    this.#root = root;
+    this.#stage = stage;
+    this.#onError = onError;
+    this.#canvas.id = "keyed";
+    this.#canvas.setAttribute("aria-hidden", "true");
+    this.#open();
+    const { signal } = this.#listeners;
+    this.#canvas.addEventListener("webglcontextlost", (event) => this.#lose(event), { signal });
+    this.#canvas.addEventListener("webglcontextrestored", () => this.#open(), { signal });
+    stage.talk.after(this.#canvas);
+    root.append(this.#style);
+    this.update(options);
+  }
+
+  #open() {
+    const context = this.#canvas.getContext("webgl", { antialias: false });
+    if (context === null) throw new Unavailable("this browser has no WebGL.");
+    this.#painter = new KeyPainter(context);
+    this.#draw();
+  }
+
+  // The picture as it is, until the browser gives the context back.
+  #lose(event) {
+    event.preventDefault();
+    this.#painter = null;
+    this.#show(false);
+    this.#onError("background_unavailable", "The browser took the drawing of the background away.");
+  }
+
+  update({ background, key }) {
+    const isOther = this.#options?.key !== key;
+    this.#options = { background, key };
+    this.#root.style.setProperty("--behind", background);
+    if (isOther) {
+      this.#key = key === null ? null : parseColour(key);
+      this.#isRefused = false;
+    }
+    this.#draw();
+  }
+
+  painted() {
+    this.#draw();
+  }
+
+  silent() {
+    this.#draw(); // and with it the dissolve, should nothing be painted
+  }
+
+  close() {
+    this.#listeners.abort();
+    cancelAnimationFrame(this.#display);
+    this.#show(false);
+    this.#canvas.remove();
+    this.#style.remove();
+    this.#painter?.close();
+    this.#painter = null;
+  }
+
+  #draw() {
+    const { idle, talk } = this.#stage;
+    if (this.#painter === null || !idle.classList.contains("shown")) return;
+    try {
+      this.#key ??= measureKey(idle);
+      this.#advance();
+      this.#fit(idle);
+      this.#painter.paint({
+        loop: this.#mix < 1 ? idle : null,
+        speech: this.#mix > 0 ? talk : null,
+        mix: this.#mix,
+        key: this.#key,
+      });
+      this.#show(true);
+    } catch (error) {
+      this.#refuse(error);
+    }
+    this.#drawAgain();
+  }
+
+  #refuse({ message }) {
+    if (!this.#isRefused) this.#onError("background_unavailable", message);
+    this.#isRefused = true;
+    this.#show(false);
+  }
+
+  // What is shown changes between two frames of a video only while one dissolves into the other.
+  #advance() {
+    const now = performance.now();
+    const target = this.#stage.isSpeechShown ? 1 : 0;
+    const step = STILL.matches ? 1 : Math.min(now - this.#drawnAt, 34) / DISSOLVE_MS;
+    this.#mix += Math.min(Math.max(target - this.#mix, -step), step);
+    this.#drawnAt = now;
+  }
+
+  #drawAgain() {
+    cancelAnimationFrame(this.#display);
+    const target = this.#stage.isSpeechShown ? 1 : 0;
+    if (this.#isRefused || this.#mix === target) return;
+    this.#display = requestAnimationFrame(() => this.#draw());
+  }
+
+  #fit({ videoWidth, videoHeight }) {
+    if (this.#canvas.width !== videoWidth) this.#canvas.width = videoWidth;
+    if (this.#canvas.height !== videoHeight) this.#canvas.height = videoHeight;
+  }
+
+  #show(isKeyed) {
+    if (isKeyed) this.#root.dataset.keyed = "";
+    else delete this.#root.dataset.keyed;
+    this.#canvas.hidden = !isKeyed;
+  }
+}

@@ -1,0 +1,71 @@
+// What an app may choose of the player: attributes of the element, query of the page, and fields
+// of the command `set` are the same words. docs/player.md has the table. No I/O here.
+
+const COLOUR = /^#[0-9a-f]{6}$/i;
+const OFF = ["false", "0"];
+const ON = ["", "true", "1"];
+
+const flag = {
+  fallback: false,
+  read: (text) => (OFF.includes(text) ? false : ON.includes(text) || undefined),
+  takes: "true or false",
+};
+
+function oneOf(...words) {
+  return {
+    fallback: words[0],
+    read: (text) => (words.includes(text) ? text : undefined),
+    takes: words.join(", "),
+  };
+}
+
+/** `read(text)`: the value that a text means, or undefined; `takes`: the texts that mean one. */
+export const OPTIONS = Object.freeze({
+  volume: { fallback: 1, read: readVolume, takes: "a number from 0 to 1" },
+  muted: flag,
+  captions: flag,
+  visualizer: flag,
+  controls: flag,
+  background: { fallback: null, read: readBackground, takes: "transparent, or a colour as #rrggbb" },
+  key: { fallback: null, read: readColour, takes: "a colour as #rrggbb" },
+  fit: oneOf("auto", "cover", "contain"),
+  crop: { fallback: null, read: readCrop, takes: "x,y,width,height as fractions of the picture" },
+  poster: { fallback: null, read: (text) => text || undefined, takes: "none, or an address" },
+});
+
+/** What is so unless an app says otherwise. */
+export function defaults() {
+  return Object.fromEntries(Object.entries(OPTIONS).map(([name, { fallback }]) => [name, fallback]));
+}
+
+/** The value of an option given as text; null means its default. Raises an Error that says why. */
+export function readOption(name, text) {
+  if (!Object.hasOwn(OPTIONS, name)) throw new Error(`The player has no option "${name}".`);
+  const { fallback, read, takes } = OPTIONS[name];
+  const value = text === null ? fallback : read(text.trim());
+  if (value === undefined) throw new Error(`${name} takes ${takes}, not "${text.slice(0, 100)}".`);
+  return value;
+}
+
+function readVolume(text) {
+  const volume = text === "" ? NaN : Number(text);
+  return volume >= 0 && volume <= 1 ? volume : undefined;
+}
+
+function readColour(text) {
+  return COLOUR.test(text) ? text.toLowerCase() : undefined;
+}
+
+function readBackground(text) {
+  return text === "transparent" ? text : readColour(text);
+}
+
+function readCrop(text) {
+  const numbers = text.split(",").map((part) => (part.trim() === "" ? NaN : Number(part)));
+  const [x, y, width, height] = numbers;
+  const isInside = x >= 0 && y >= 0 && x + width <= 1.000001 && y + height <= 1.000001;
+  // NaN is greater than nothing.
+  return numbers.length === 4 && isInside && width > 0 && height > 0
+    ? { x, y, width, height }
+    : undefined;
+}
