@@ -15,23 +15,28 @@ export class MuseTalkAvatar extends HTMLElement {
   static observedAttributes = ["session", "server", ...Object.keys(OPTIONS)];
 
   #root = this.attachShadow({ mode: "open" });
-  #session = null; // the server's document, or an id
+  #session = null; // a Session, the server's document, or an id
   #options = defaults();
   #player = null;
+  #isRunning = false;
   #over = new AbortController();
 
-  /** What is shown: the document of a session as the server gave it, its id, or null. */
+  /**
+   * What is shown: what `createSession` gave, the document of a session as the server gave it, its
+   * id, or null.
+   */
   get session() {
     return this.#session;
   }
 
   set session(session) {
     this.#session = session;
-    this.#restart();
+    if (this.#isRunning) this.#restart();
   }
 
   /** The address (URL) of the server. */
   get server() {
+    if (this.#session?.server) return this.#session.server;
     return new URL(this.getAttribute("server") ?? HOME, document.baseURI).href.replace(/\/?$/, "/");
   }
 
@@ -64,18 +69,25 @@ export class MuseTalkAvatar extends HTMLElement {
   }
 
   connectedCallback() {
-    this.#restart();
+    // What was set before this class was there hides the accessor.
+    if (Object.hasOwn(this, "session")) {
+      const { session } = this;
+      delete this.session;
+      this.#session = session;
+    }
+    if (!this.#isRunning) this.#restart();
   }
 
   disconnectedCallback() {
-    this.#stop();
+    // Only moved, it is back by then; the browser doesn't stop its videos either.
+    queueMicrotask(() => this.isConnected || this.#stop());
   }
 
   attributeChangedCallback(name, before, value) {
     if (value === before) return;
     if (name === "session") this.session = value;
-    else if (name === "server") this.#restart();
-    else this.#setOption(name, value);
+    else if (name !== "server") this.#setOption(name, value);
+    else if (this.#isRunning) this.#restart();
   }
 
   #setOption(name, text) {
@@ -94,15 +106,17 @@ export class MuseTalkAvatar extends HTMLElement {
     this.#over = new AbortController();
     this.#player?.stop();
     this.#player = null;
+    this.#isRunning = false;
   }
 
   #restart() {
     this.#stop();
     if (!this.isConnected) return;
+    this.#isRunning = true;
     this.#root.innerHTML = `<style>${STYLE}</style>${MARKUP}`;
     if (this.#session === null) return;
     if (typeof this.#session === "string") void this.#look(this.#session);
-    else this.#play(this.#session);
+    else this.#play(this.#session.document ?? this.#session);
   }
 
   // An id alone says nothing of the face.

@@ -1,0 +1,78 @@
+// Makes `dist/` of `src/`: one file for each way in, and one for each thing that is loaded later.
+// Prints what each way in weighs, gzipped, with all that it loads at once.
+
+import { readFileSync, rmSync } from "node:fs";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { build, transform } from "esbuild";
+
+const HERE = fileURLToPath(new URL(".", import.meta.url));
+const OUT = join(HERE, "dist");
+const WAYS_IN = ["index", "api", "element"];
+
+// CSS and HTML are strings to a bundler; their spaces would be shipped.
+const textOfModules = {
+  name: "text-of-modules",
+  setup({ onLoad }) {
+    onLoad({ filter: /player\/(style|markup)\.js$/ }, async ({ path }) => {
+      const lines = [];
+      for (const [name, text] of Object.entries(await import(path))) {
+        const small = path.endsWith("style.js") ? await smallCss(text) : smallHtml(text);
+        lines.push(`export const ${name} = ${JSON.stringify(small)};`);
+      }
+      return { contents: lines.join("\n"), loader: "js" };
+    });
+  },
+};
+
+async function smallCss(text) {
+  const { code } = await transform(text, { loader: "css", minify: true, legalComments: "none" });
+  return code.trim();
+}
+
+function smallHtml(text) {
+  return text.replace(/>\s+</g, "><").replace(/\s+/g, " ").trim();
+}
+
+/** `{file: {size, later: [file]}}` of the ways in: bytes gzipped, and what `import()` loads. */
+function weigh({ outputs }) {
+  const gzipped = (path) => gzipSync(readFileSync(join(HERE, path)), { level: 9 }).length;
+  const atOnce = (path, seen = new Set()) => {
+    if (seen.has(path)) return seen;
+    seen.add(path);
+    for (const { path: next, kind } of outputs[path].imports) {
+      if (kind === "import-statement") atOnce(next, seen);
+    }
+    return seen;
+  };
+  const weights = {};
+  for (const name of WAYS_IN) {
+    const files = [...atOnce(`dist/${name}.js`)];
+    const size = files.reduce((sum, path) => sum + gzipped(path), 0);
+    weights[`${name}.js`] = { size, files: files.map((path) => basename(path)) };
+  }
+  const first = new Set(Object.values(weights).flatMap(({ files }) => files));
+  for (const path of Object.keys(outputs)) {
+    const file = basename(path);
+    if (!first.has(file)) weights[file] = { size: gzipped(path), files: [file] };
+  }
+  return weights;
+}
+
+rmSync(OUT, { recursive: true, force: true });
+const { metafile } = await build({
+  absWorkingDir: HERE,
+  entryPoints: WAYS_IN.map((name) => `src/${name}.js`),
+  outdir: "dist",
+  bundle: true,
+  splitting: true,
+  minify: true,
+  format: "esm",
+  target: ["chrome94", "firefox93", "safari15"],
+  chunkNames: "later/[name]-[hash]",
+  metafile: true,
+  logLevel: "warning",
+  plugins: [textOfModules],
+});
+console.log(JSON.stringify(weigh(metafile), null, 2));
