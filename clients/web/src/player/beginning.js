@@ -1,10 +1,11 @@
 // How speech begins: when enough of it is there, in phase with the loop, and aloud if it may.
 
-import { nextFrame } from "./signals.js";
+import { delay, nextFrame } from "./signals.js";
 
 const FIRST_PAINT_MS = 200;
 const MAX_START_LAG_S = 0.2;
 const PAINT_AFTER_PLAY_MS = 1000;
+const VERDICT_MS = 100;
 
 export class Beginning {
   #stage;
@@ -39,11 +40,12 @@ export class Beginning {
   async begin(source, utterance, signal, onShown) {
     const video = this.#stage.talk;
     const appendedAt = performance.now();
-    const [first, end] = source.buffered[0];
+    const { media } = source;
+    const [first, end] = source.buffered.at(-1);
     const start = Math.min(Math.max(utterance.position, first), end - 0.01);
     if (start > 0.01) {
       this.#stage.expectSpeech(start - 1 / utterance.fps);
-      video.currentTime = start;
+      media.currentTime = start;
     }
     this.#sound.restore();
     const isPainted = await this.#stage.speechPainted(FIRST_PAINT_MS, signal);
@@ -51,13 +53,14 @@ export class Beginning {
     const target = isPainted && start <= 0.01 ? utterance.avatarFrame : null;
     if (target !== null) await this.#stage.reach(target, { early: this.#startLag, signal });
     if (signal.aborted) return;
-    void this.playAloud();
-    const moving = this.#measureStart(start, signal);
+    const allowed = this.playAloud(media);
+    const moving = this.#measureStart(source, start, signal);
     if (target !== null) await Promise.race([this.#stage.reach(target, { signal }), moving]);
     // Some browsers paint nothing before they play; a hidden page paints nothing at all.
     else if (!isPainted) await this.#stage.speechPainted(PAINT_AFTER_PLAY_MS, signal);
     if (signal.aborted) return;
     this.#stage.showSpeech();
+    await Promise.race([allowed, delay(VERDICT_MS, signal)]); // Firefox refuses a moment later
     onShown({ appendedAt, paintedAt, muted: video.muted });
   }
 
@@ -65,25 +68,26 @@ export class Beginning {
    * Resolves when the picture starts to move, and learns how long that takes from `play()` on:
    * sound has to be started first. The next utterance is played that much earlier.
    */
-  async #measureStart(start, signal) {
+  async #measureStart(source, start, signal) {
     const calledAt = performance.now();
     const frame = await nextFrame(this.#stage.talk, 500, signal);
-    if (frame === null || frame.mediaTime <= start) return;
-    const lag = (frame.at - calledAt) / 1000 - (frame.mediaTime - start);
+    const moved = frame === null ? 0 : source.timeOf(frame.mediaTime) - start;
+    if (moved <= 0) return;
+    const lag = (frame.at - calledAt) / 1000 - moved;
     this.#startLag = (this.#startLag + Math.min(Math.max(lag, 0), MAX_START_LAG_S)) / 2;
   }
 
-  /** Play with sound; where that is not allowed, play muted and say so. */
-  async playAloud() {
+  /** Play a source's `media` with sound; where that is not allowed, play muted and say so. */
+  async playAloud(media) {
     const video = this.#stage.talk;
     try {
-      await video.play();
+      await media.play();
       if (!video.muted || this.#sound.isMuted) this.#onSound(false);
     } catch (error) {
       if (error.name !== "NotAllowedError") return; // paused or replaced meanwhile
       video.muted = true;
       this.#onSound(true);
-      video.play().catch(() => {}); // not even muted: the overlay's gesture starts it
+      media.play().catch(() => {}); // not even muted: the overlay's gesture starts it
     }
   }
 

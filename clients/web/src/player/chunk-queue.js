@@ -3,12 +3,14 @@
 
 const PARALLEL = 3;
 
-// A chunk moves waiting -> fetching -> ready -> appended, or ends as skipped.
+// A chunk moves waiting -> fetching -> ready -> appended, or ends as skipped; what the browser
+// removes begins again.
 export class ChunkQueue {
   #chunks = new Map();
   #next = 0;
   #total = null;
   #from = 0;
+  #reached = 0; // one more than the highest index appended
 
   constructor() {
     this.appended = 0;
@@ -54,6 +56,7 @@ export class ChunkQueue {
   startFrom(seconds) {
     this.#from = seconds;
     this.#next = 0;
+    this.#reached = 0;
     this.appendedEnd = 0;
     for (const chunk of this.#chunks.values()) {
       if (chunk.state === "fetching") continue;
@@ -97,8 +100,25 @@ export class ChunkQueue {
     chunk.state = "appended";
     chunk.bytes = null;
     this.appended += 1;
-    this.appendedEnd = chunk.start + chunk.duration;
+    this.#reached = Math.max(this.#reached, chunk.index + 1);
+    this.appendedEnd = Math.max(this.appendedEnd, chunk.start + chunk.duration);
     this.#advance();
+  }
+
+  /** Appended chunks that are gone, says `isGone(chunk)`, come again; false: there are none. */
+  refill(isGone) {
+    const gone = [...this.#chunks.values()].filter(
+      (chunk) => chunk.state === "appended" && isGone(chunk),
+    );
+    for (const chunk of gone) {
+      chunk.state = "waiting";
+      this.#next = Math.min(this.#next, chunk.index);
+    }
+    return gone.length > 0;
+  }
+
+  get isRefilling() {
+    return this.#next < this.#reached;
   }
 
   /** The index that was never announced although later ones are known, or null. */

@@ -20,6 +20,7 @@ export function makeDebugHandle(sessionId) {
     stalls: 0,
     evictions: 0,
     quota_hits: 0,
+    refills: 0,
     recoveries: 0,
     utterances: 0,
   };

@@ -12,13 +12,13 @@ export async function feed({ source, run, changed, signal, nextOf, onNext, onApp
   while (!signal.aborted) {
     const cutFrom = run.takeCut();
     if (cutFrom !== null) await source.cut(cutFrom);
-    const { utterance, offset } = run.last;
+    const { utterance, offset } = run.appending;
     const chunk = utterance.queue.ready;
     if (chunk === null) {
       const next = nextToAppend(source, utterance, nextOf(utterance));
       if (next !== null) onNext(next);
       else await changed.wait(signal);
-    } else if (await source.append(chunk.bytes, offset)) {
+    } else if (await source.append(chunk, offset, signal)) {
       if (signal.aborted) return;
       if (!run.has(utterance)) continue; // dropped meanwhile: it is cut out again
       utterance.queue.markAppended(chunk);
@@ -32,6 +32,6 @@ export async function feed({ source, run, changed, signal, nextOf, onNext, onApp
 function nextToAppend(source, utterance, next) {
   if (next === null || !utterance.queue.isFinished) return null;
   next.load();
-  const canFollow = !source.isEnded && next.mime === utterance.mime && next.queue.ready !== null;
+  const canFollow = source.takesMore && next.mime === utterance.mime && next.queue.ready !== null;
   return utterance.queue.isDrained && canFollow ? next : null;
 }

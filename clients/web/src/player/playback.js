@@ -9,6 +9,7 @@ const NEAR_END_S = 0.5;
 // Decoders read ahead: what is appended after they were told of the end may never be played. So
 // they are told as late as is safe.
 const CLOSE_S = 0.25;
+const ROBBED_AFTER_MS = 300; // a moment, for the browser to say what it has removed
 const AWAIT_NEXT_MS = 400; // on the last frame, for what is announced to follow
 // Sound and picture of a chunk end a moment apart, and playback may stop a moment before.
 export const END_SLACK_S = 0.3;
@@ -21,6 +22,7 @@ export class Playback {
   #playedAt = 0;
   #time;
   #movedAt = performance.now();
+  #wholeAt = performance.now();
 
   /**
    * `onTime(s)`: where playback is. `hasFailed()`: nothing more can be appended. `hasNext()`: an
@@ -30,12 +32,12 @@ export class Playback {
    */
   constructor(parts) {
     this.#parts = parts;
-    this.#time = parts.video.currentTime;
+    this.#time = parts.source.media.currentTime;
   }
 
   /** Resolves when the end is reached, nothing more can be done, or `signal` aborts. */
   ended(signal) {
-    const { video, onBuffering } = this.#parts;
+    const { source, onBuffering } = this.#parts;
     return new Promise((resolve) => {
       const over = new AbortController();
       const finish = () => {
@@ -46,17 +48,17 @@ export class Playback {
       };
       const timer = setInterval(() => this.#tick() && finish(), POLL_MS);
       signal.addEventListener("abort", finish, { signal: over.signal });
-      video.addEventListener("ended", finish, { signal: over.signal });
+      source.media.addEventListener("ended", finish, { signal: over.signal });
       if (signal.aborted) finish();
     });
   }
 
   /** True when it is over. */
   #tick() {
-    const { video, source, run, onTime, onEndNear } = this.#parts;
+    const { source, run, onTime, onEndNear } = this.#parts;
     const now = performance.now();
-    if (source.isLost || this.#isRobbed()) return true;
-    onTime(video.currentTime);
+    if (source.isLost || this.#isRobbed(now)) return true;
+    onTime(source.media.currentTime);
     const { utterance } = run.current;
     utterance.load();
     utterance.giveUpMissing(now);
@@ -72,16 +74,18 @@ export class Playback {
     return this.#act(this.#observe(now), now);
   }
 
-  // A managed source lets the browser remove what is still to be played, at any time.
-  #isRobbed() {
+  // What was to be played is gone, and nobody said so: it is not being appended again.
+  #isRobbed(now) {
     const { source, run } = this.#parts;
-    return endOf(source) < run.end - END_SLACK_S;
+    const isWhole = run.isRefilling || endOf(source) >= run.end - END_SLACK_S;
+    if (isWhole) this.#wholeAt = now;
+    return now - this.#wholeAt > ROBBED_AFTER_MS;
   }
 
   /** s, of what is there to be played. */
   get #left() {
-    const { video, source, run } = this.#parts;
-    return Math.min(run.end, endOf(source)) - video.currentTime;
+    const { source, run } = this.#parts;
+    return Math.min(run.end, endOf(source)) - source.media.currentTime;
   }
 
   #isNextAwaited(now) {
@@ -89,33 +93,37 @@ export class Playback {
   }
 
   #notice(now) {
-    const { video } = this.#parts;
-    if (video.currentTime === this.#time) return;
-    this.#time = video.currentTime;
+    const { currentTime } = this.#parts.source.media;
+    if (currentTime === this.#time) return;
+    this.#time = currentTime;
     this.#movedAt = now;
     if (now - this.#nudgedAt > FORGET_NUDGES_MS) this.#nudges = 0;
   }
 
   #observe(now) {
-    const { video, source, run, hasFailed } = this.#parts;
+    const { source, run, hasFailed } = this.#parts;
+    const { media } = source;
     return {
-      currentTime: video.currentTime,
+      currentTime: media.currentTime,
       still: (now - this.#movedAt) / 1000,
-      paused: video.paused,
-      seeking: video.seeking,
+      paused: media.paused,
+      seeking: media.seeking,
       holding: this.#holding,
       buffered: source.buffered,
       drained: run.isDrained || hasFailed(),
+      refilling: run.isRefilling,
+      selfPaced: source.isSelfPaced,
       nudges: this.#nudges,
     };
   }
 
   #act(seen, now) {
-    const { video, counters, onBuffering, play } = this.#parts;
+    const { source, counters, onBuffering, play } = this.#parts;
+    const { media } = source;
     const { act, to } = decide(seen);
     if (act === "jump" || act === "nudge") {
       counters[`${act}s`] += 1;
-      video.currentTime = to;
+      media.currentTime = to;
       this.#movedAt = now;
       if (act === "nudge") {
         this.#nudges += 1;
@@ -124,7 +132,7 @@ export class Playback {
     } else if (act === "hold") {
       counters.stalls += 1;
       this.#holding = true;
-      video.pause();
+      if (!source.isSelfPaced) media.pause();
       onBuffering(true);
     } else if (act === "resume") {
       this.#holding = false;
@@ -140,8 +148,8 @@ export class Playback {
 
   // A call, a media key, a page that was in the background.
   #isStoppedByOthers() {
-    const { video } = this.#parts;
-    return video.paused && !video.ended && !this.#holding && !document.hidden;
+    const { media } = this.#parts.source;
+    return media.paused && !media.ended && !this.#holding && !document.hidden;
   }
 }
 

@@ -8,7 +8,6 @@ import { Lineup } from "./lineup.js";
 import { PlaybackReports } from "./playback-reports.js";
 import { Poster } from "./poster.js";
 import { Wakeup, nextDisplay } from "./signals.js";
-import { mediaSourceClass } from "./source.js";
 import { Stage } from "./stage.js";
 import { Talk } from "./talk.js";
 import { Tracks } from "./tracks.js";
@@ -80,12 +79,14 @@ export class Player {
     const { counters } = this.#debug;
     const changed = this.#changed;
     this.#lineup = new Lineup(
-      (requestId, given) => new Utterance(requestId, { ...given, server, changed, counters }),
+      (requestId, given) =>
+        new Utterance(requestId, { ...given, server, loading: this.#talk, changed, counters }),
     );
     this.#stage = new Stage({
       idle: part("idle"),
       talk: part("talk"),
       avatar: this.#avatar,
+      timeOf: (mediaTime) => this.#talk.timeOf(mediaTime),
       onFrame: (frame) => this.#takeFrame(frame),
     });
     this.#backdrop = new Backdrop({
@@ -122,7 +123,8 @@ export class Player {
       request_id: () => this.#lineup.current?.requestId ?? null,
       position: () => this.#lineup.current?.position ?? null,
       buffered: () => this.#talk.buffered,
-      current_time: () => this.#stage.talk.currentTime,
+      current_time: () => this.#talk.time,
+      source: () => this.#talk.kind,
       sound_blocked: () => this.#isSoundBlocked,
       idle_frame: () => this.#stage.idleFrame,
       reconnects: () => this.#connection.reconnects,
@@ -134,6 +136,7 @@ export class Player {
       stage: this.#stage,
       avatar: this.#avatar,
       counters: this.#debug.counters,
+      listUrl: (requestId) => `${this.#urls.session}/live.m3u8?request_id=${requestId}`,
       onSound: (isBlocked) => this.#setSoundBlocked(isBlocked),
       onBuffering: (isBuffering) => this.#setState(isBuffering ? "buffering" : "speaking"),
       onAppended: ({ utterance, ...entry }) => {
@@ -187,17 +190,17 @@ export class Player {
   }
 
   async start() {
-    if (mediaSourceClass() === null) {
+    if (this.#talk.kind === null) {
       this.#setState("unsupported");
       await this.#showPlaceholder();
       this.#report({
         code: "unsupported_browser",
-        message: "This browser can't play streamed speech. iPhones need iOS 17.1 or later.",
+        message: "This browser can't play speech: it knows no H.264 video with AAC sound.",
       });
       return;
     }
     const { signal } = this.#listeners;
-    this.#talk.prepare();
+    void this.#talk.prepare();
     this.#connection.open();
     void this.#turns.run();
     document.addEventListener("visibilitychange", () => this.#onVisible(), { signal });

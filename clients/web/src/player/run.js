@@ -2,6 +2,7 @@
 // Times are seconds of the source. No I/O here.
 
 const BORDER_S = 0.002; // time stamps are rounded to microseconds on their way through the browser
+const HOLE_S = 0.1; // sound and picture of a chunk begin and end a moment apart
 
 export class Run {
   #places; // {utterance, offset}, offset: where on the time line the utterance begins
@@ -30,6 +31,20 @@ export class Run {
     return this.#places.slice(this.#at + 1).map(({ utterance }) => utterance);
   }
 
+  get #ahead() {
+    return this.#places.slice(this.#at);
+  }
+
+  /** The place to append to: the last one, unless an earlier one has to be made whole again. */
+  get appending() {
+    return this.#ahead.find(({ utterance }) => utterance.queue.isRefilling) ?? this.last;
+  }
+
+  /** Something that was appended is gone, and comes again. */
+  get isRefilling() {
+    return this.appending.utterance.queue.isRefilling;
+  }
+
   /** The end of everything that was appended. */
   get end() {
     const { utterance, offset } = this.last;
@@ -38,7 +53,23 @@ export class Run {
 
   /** Everything that will ever come of these utterances has been appended or skipped. */
   get isDrained() {
-    return this.last.utterance.queue.isDrained;
+    return !this.isRefilling && this.last.utterance.queue.isDrained;
+  }
+
+  /**
+   * Of what is to be played from `time` on, what is not `buffered` any more, `[[start, end], …]`,
+   * is to be appended again. False: nothing of it is missing.
+   */
+  refill(buffered, time) {
+    const isThere = (from, to) =>
+      buffered.some(([start, end]) => start <= from + HOLE_S && end >= to - HOLE_S);
+    const refills = this.#ahead.map(({ utterance, offset }) =>
+      utterance.queue.refill(({ start, duration }) => {
+        const end = offset + start + duration;
+        return end > time + HOLE_S && !isThere(Math.max(offset + start, time), end);
+      }),
+    );
+    return refills.includes(true);
   }
 
   /**

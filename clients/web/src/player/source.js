@@ -1,7 +1,11 @@
 // One MediaSource with one muxed SourceBuffer: opened, appended to one chunk at a time, relieved of
-// what has been played, ended, and taken apart again.
+// what has been played, ended, and taken apart again. What it is to the player: source-kinds.js.
 
 const OPEN_TIMEOUT_MS = 3000;
+const LOOK_EVERY_MS = 100;
+// A chunk waits on the server until shortly before it is needed: a long talk fits into memory.
+const AHEAD_S = 60;
+const AHEAD_UNASKED_S = 10; // while a managed source wants no more: enough to play without a stall
 const EVICT_WHEN_BEHIND_S = 30;
 const KEEP_BEHIND_S = 10;
 
@@ -12,19 +16,25 @@ export function mediaSourceClass() {
 
 export class MediaFailure extends Error {}
 
-export class Source {
+export class MseSource {
   #video;
   #counters;
+  #onRemoved;
   #media;
   #url;
   #buffer = null;
+  #isEndSaid = false;
   #listeners = new AbortController();
 
-  constructor(video, counters) {
+  isSelfPaced = false;
+
+  /** `onRemoved()`: the browser has removed something, perhaps what is still to be played. */
+  constructor({ video, counters, onRemoved }) {
     const MediaSourceClass = mediaSourceClass();
     if (MediaSourceClass === null) throw new MediaFailure("This browser has no MediaSource.");
     this.#video = video;
     this.#counters = counters;
+    this.#onRemoved = onRemoved;
     this.#media = new MediaSourceClass();
     this.#url = URL.createObjectURL(this.#media);
     // A managed source never opens on an element that might still be sent to a television.
@@ -33,20 +43,29 @@ export class Source {
     video.load(); // phones load nothing unasked
   }
 
+  get media() {
+    return this.#video;
+  }
+
+  timeOf(mediaTime) {
+    return mediaTime;
+  }
+
   /** Opened ahead of the first chunk. Rejects after a while: some browsers never open it. */
   opened() {
     if (this.isOpen) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const { signal } = this.#listeners;
-      const timer = setTimeout(
-        () => reject(new MediaFailure("The player could not be opened.")),
-        OPEN_TIMEOUT_MS,
-      );
+      const until = performance.now() + OPEN_TIMEOUT_MS;
       const settle = (act) => {
-        clearTimeout(timer);
+        clearInterval(timer);
         URL.revokeObjectURL(this.#url);
         act();
       };
+      const timer = setInterval(() => {
+        if (performance.now() < until && !this.#isBroken) return;
+        settle(() => reject(new MediaFailure("The player could not be opened.")));
+      }, LOOK_EVERY_MS);
       this.#media.addEventListener("sourceopen", () => settle(resolve), { once: true, signal });
       signal.addEventListener("abort", () => settle(() => reject(new MediaFailure("closed"))));
     });
@@ -56,25 +75,38 @@ export class Source {
     return this.#media.readyState === "open";
   }
 
+  // Safari's managed sources may end by themselves, without an event (WebKit bug 305712).
+  get #isBroken() {
+    return this.#media.readyState === "ended" && !this.#isEndSaid;
+  }
+
   get isStarted() {
     return this.#buffer !== null;
   }
 
   /** True when the browser took the source away (page cache, memory, a decoding error). */
   get isLost() {
-    return this.#media.readyState === "closed" || this.#video.error !== null;
+    const isClosed = this.#media.readyState === "closed";
+    return isClosed || this.#isBroken || this.#video.error !== null;
   }
 
-  /** Declare what will be appended. Raises MediaFailure if the browser can't play `mime`. */
-  start(mime) {
-    if (!mediaSourceClass().isTypeSupported(mime)) {
-      throw new MediaFailure(`This browser can't play ${mime}.`);
-    }
+  /** s ahead of what is played. A managed source says when it wants more, which saves power. */
+  get aheadS() {
+    return this.#media.streaming === false ? AHEAD_UNASKED_S : AHEAD_S;
+  }
+
+  /** Declare what will be appended. */
+  start({ mime }) {
     try {
       this.#buffer = this.#media.addSourceBuffer(mime);
       this.#buffer.mode = "segments";
       // Safari stops at an underflow when the duration is finite.
       this.#media.duration = Infinity;
+      this.#buffer.addEventListener(
+        "bufferedchange", // of managed ones only: they may remove anything at any time
+        ({ removedRanges }) => removedRanges?.length > 0 && this.#onRemoved(),
+        { signal: this.#listeners.signal },
+      );
     } catch (error) {
       throw new MediaFailure(`The player could not be started: ${error.message}`);
     }
@@ -85,7 +117,7 @@ export class Source {
    * room now, try the same again when playback has moved on. Raises MediaFailure if the source is
    * of no more use.
    */
-  async append(bytes, offset) {
+  async append({ bytes }, offset) {
     if (this.#video.currentTime - this.#firstBuffered > EVICT_WHEN_BEHIND_S) {
       await this.#evict(KEEP_BEHIND_S);
     }
@@ -158,18 +190,19 @@ export class Source {
   /** Say that nothing more comes, so that playback can end. */
   end() {
     if (!this.isOpen || !this.#buffer || this.#buffer.updating) return;
+    this.#isEndSaid = true;
     this.#media.endOfStream();
   }
 
-  /** Whether that was said. What is appended afterwards may come too late for the decoders. */
-  get isEnded() {
-    return this.#media.readyState === "ended";
+  /** Once that was said, what is appended may come too late for the decoders. */
+  get takesMore() {
+    return this.#media.readyState !== "ended";
   }
 
   /** Buffered ranges as `[[start, end], …]` in seconds. */
   get buffered() {
     try {
-      return ranges(this.#buffer?.buffered);
+      return rangesOf(this.#buffer?.buffered);
     } catch {
       return []; // the buffer was removed together with its source
     }
@@ -183,7 +216,8 @@ export class Source {
   }
 }
 
-function ranges(timeRanges) {
+/** `TimeRanges` as `[[start, end], …]` in seconds. */
+export function rangesOf(timeRanges) {
   if (!timeRanges) return [];
   return Array.from({ length: timeRanges.length }, (_, i) => [
     timeRanges.start(i),

@@ -24,8 +24,11 @@ export class Stage {
   #stopWatching = [];
   #speechFrom = 0; // s; what is painted of the time before is gone before it is shown
 
-  /** `onFrame({video, mediaTime, at})` is told of the painted frames of both videos. */
-  constructor({ idle, talk, avatar, onFrame }) {
+  /**
+   * `onFrame({video, mediaTime, at})` is told of the painted frames of both videos, those of speech
+   * with `timeOf(mediaTime)` instead.
+   */
+  constructor({ idle, talk, avatar, timeOf, onFrame }) {
     this.idle = idle;
     this.talk = talk;
     this.#avatar = avatar;
@@ -36,9 +39,10 @@ export class Stage {
       for (const tell of this.#onIdleFrame) tell(this.#seen.frame);
     });
     watch(talk, ({ mediaTime, at }) => {
-      if (mediaTime < this.#speechFrom) return;
+      const time = timeOf(mediaTime);
+      if (time < this.#speechFrom) return;
       this.#isSpeechPainted = true;
-      onFrame({ video: "talk", mediaTime, at });
+      onFrame({ video: "talk", mediaTime: time, at });
     });
   }
 

@@ -8,14 +8,17 @@ import { END_SLACK_S, Playback } from "./playback.js";
 import { Run } from "./run.js";
 import { delay } from "./signals.js";
 import { Sound } from "./sound.js";
-import { MediaFailure, Source } from "./source.js";
+import { MediaFailure } from "./source.js";
+import { SourceKind } from "./source-kinds.js";
 
 const FEED_END_MS = 500;
+const AHEAD_S = 10; // before there is a source that says so
 
 export class Talk {
   #stage;
   #avatar;
   #counters;
+  #listUrl;
   #sound;
   #beginning;
   #onSound;
@@ -23,21 +26,23 @@ export class Talk {
   #onAppended;
   #onNext;
   #nextOf;
+  #kind = new SourceKind();
   #source = null;
   #run = null; // what is played, or was last
   #isPlaying = false;
   #isClosed = false;
 
   /**
-   * `onSound(blocked)`: whether the browser lets speech be heard. `onBuffering(boolean)`: waiting
+   * `listUrl(requestId)`: the address of its playlist. `onSound(blocked)`: whether the browser lets speech be heard. `onBuffering(boolean)`: waiting
    * for the server in mid-speech. `onAppended({utterance, index, offset, buffered})`: after each
    * chunk. `nextOf(utterance)`: the one to be played right behind it, or null;
    * `onNext(utterance, {muted})`: that one is heard now, and the one before is over.
    */
-  constructor({ stage, avatar, counters, onSound, onBuffering, onAppended, nextOf, onNext }) {
+  constructor({ stage, avatar, counters, listUrl, onSound, onBuffering, onAppended, nextOf, onNext }) {
     this.#stage = stage;
     this.#avatar = avatar;
     this.#counters = counters;
+    this.#listUrl = listUrl;
     this.#sound = new Sound(stage.talk);
     this.#beginning = new Beginning({ stage, sound: this.#sound, onSound });
     this.#onSound = onSound;
@@ -65,22 +70,69 @@ export class Talk {
     const isHeard = this.#isPlaying && !this.#video.paused;
     this.#sound.isMuted = isMuted;
     if (isMuted) this.#onSound(false);
-    else if (isHeard) void this.#beginning.playAloud(); // browsers may pause it instead
+    else if (isHeard) void this.#beginning.playAloud(this.#source.media); // browsers may pause it instead
+  }
+
+  /** s, on the time line of `buffered`. */
+  get time() {
+    return this.#source?.media.currentTime ?? 0;
+  }
+
+  /** How speech is played here: "mse", "hls", "chunks"; null: not at all. */
+  get kind() {
+    return this.#kind.name;
+  }
+
+  /** How far ahead of what is played chunks are fetched (s). */
+  get aheadS() {
+    return this.#source?.aheadS ?? AHEAD_S;
+  }
+
+  /** As fetchChunk does. */
+  fetch(url, options) {
+    return this.#kind.fetch(url, options);
   }
 
   /** Open a source before there is anything to play, so that the first chunk is not kept waiting. */
-  prepare() {
+  async prepare() {
+    this.#closeSource();
+    try {
+      await this.#open();
+    } catch {
+      // Asked for again, and answered for, in play().
+    }
+  }
+
+  async #open() {
+    if (!this.#kind.isLoaded) await this.#kind.load();
+    if (this.#isClosed) throw new MediaFailure("closed");
+    this.#source ??= this.#kind.make({
+      video: this.#video,
+      counters: this.#counters,
+      listUrl: this.#listUrl,
+      onRemoved: () => this.#refill(),
+    });
+    await this.#source.opened();
+  }
+
+  #closeSource() {
     this.#source?.close();
     this.#source = null;
-    if (this.#isClosed) return;
-    this.#source = new Source(this.#video, this.#counters);
-    this.#source.opened().catch(() => {}); // asked for again, and answered for, in play()
+  }
+
+  // The browser has made room, perhaps of what is still to be played.
+  #refill() {
+    if (!this.#isPlaying || !this.#run.refill(this.buffered, this.time)) return;
+    const { utterance } = this.#run.appending;
+    this.#counters.refills += 1;
+    utterance.load();
+    utterance.changed.notify();
   }
 
   /** Nothing is played any more. */
   close() {
     this.#isClosed = true;
-    this.#source?.close();
+    this.#closeSource();
   }
 
   /**
@@ -119,13 +171,18 @@ export class Talk {
     } finally {
       this.#isPlaying = false; // but pictures of it may still be told of
       over.abort();
-      this.#video.pause();
+      (this.#source?.media ?? this.#video).pause();
       await Promise.race([feeding, delay(FEED_END_MS)]);
       run.ahead.forEach(beginAfresh);
     }
   }
 
-  /** Whose a speech frame painted at `mediaTime` is, and when in it. */
+  /** The time in the run of a picture that was painted at `mediaTime`. */
+  timeOf(mediaTime) {
+    return this.#source?.timeOf(mediaTime) ?? mediaTime;
+  }
+
+  /** Whose a speech frame painted at `mediaTime` (of the run) is, and when in it. */
   locate(mediaTime) {
     if (this.#run === null) return null;
     if (this.#isPlaying) this.#moveTo(this.#run, mediaTime);
@@ -137,10 +194,10 @@ export class Talk {
   #watch(utterance, run, over) {
     const act = () => {
       if (over.signal.aborted) return;
-      if (this.#run === run) this.#moveTo(run, this.#video.currentTime);
+      if (this.#run === run) this.#moveTo(run, this.time);
       if (run.current.utterance !== utterance) run.drop(utterance).forEach(beginAfresh);
       // What is over before it could fade ends by itself, for the next one to go on.
-      else if (run.next === null || run.next.offset > this.#video.currentTime + FADE_S) over.abort();
+      else if (run.next === null || run.next.offset > this.time + FADE_S) over.abort();
     };
     utterance.signal.addEventListener("abort", act, { once: true });
     if (utterance.signal.aborted) act();
@@ -191,18 +248,23 @@ export class Talk {
   }
 
   async #openSource(utterance) {
-    if (!this.#source || this.#source.isLost || this.#source.isStarted) this.prepare();
+    if (this.#source?.isLost || this.#source?.isStarted) this.#closeSource();
     try {
-      await this.#source.opened();
+      await this.#open();
     } catch {
-      this.prepare(); // some browsers fail to open the first one; the second attempt counts
-      await this.#source.opened();
+      this.#closeSource(); // some browsers fail to open the first one; the second attempt counts
+      await this.#open();
     }
     const { queue, signal } = utterance;
     while (utterance.mime === null && !signal.aborted && !queue.isFinished) {
       await utterance.changed.wait(signal);
     }
-    if (utterance.mime !== null && !signal.aborted) this.#source.start(utterance.mime);
+    if (utterance.mime === null || signal.aborted) return this.#source;
+    if (this.#kind.changeFor(utterance.mime)) {
+      this.#closeSource();
+      await this.#open();
+    }
+    this.#source.start(utterance);
     return this.#source;
   }
 
@@ -215,21 +277,20 @@ export class Talk {
 
   #playback(source, run, hasFailed) {
     return new Playback({
-      video: this.#video,
       source,
       run,
       onTime: (time) => this.#moveTo(run, time),
-      hasNext: () => this.#nextOf(run.last.utterance) !== null,
+      hasNext: () => source.takesMore && this.#nextOf(run.last.utterance) !== null,
       counters: this.#counters,
       hasFailed,
       onBuffering: this.#onBuffering,
-      play: () => void this.#beginning.playAloud(),
+      play: () => void this.#beginning.playAloud(source.media),
       onEndNear: (frame) => this.#stage.park(frame),
     });
   }
 
   #verdict(source, run, failure) {
-    if (!source.isLost) this.#moveTo(run, this.#video.currentTime);
+    if (!source.isLost) this.#moveTo(run, source.media.currentTime);
     const { utterance } = run.current;
     const { queue } = utterance;
     if (utterance.signal.aborted) return utterance.stoppedBy ?? "cancelled";

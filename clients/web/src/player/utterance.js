@@ -1,24 +1,21 @@
 // One utterance as the events tell it, and the loading of its chunks.
 
 import { ChunkQueue } from "./chunk-queue.js";
-import { fetchChunk } from "./fetch-chunk.js";
-
-// A chunk waits on the server until shortly before it is needed: a long talk fits into memory.
-const LOAD_AHEAD_S = 60;
 
 export class Utterance {
   #over = new AbortController();
   #counters;
   #server;
+  #loading;
   #missingSince = null;
   #isCut = false;
 
   /**
    * `from`: seconds already seen by others, where a page that joins late begins. `server`: the
    * address that paths of chunks are resolved against. `changed` is notified when something of it
-   * moved.
+   * moved. `loading`: how chunks are got, `aheadS` and `fetch(url, options)` (talk.js).
    */
-  constructor(requestId, { epoch = 0, from = 0, server, changed, counters }) {
+  constructor(requestId, { epoch = 0, from = 0, server, loading, changed, counters }) {
     this.requestId = requestId;
     this.epoch = epoch; // an interruption ends all utterances of its epoch and of those before
     this.from = from;
@@ -37,6 +34,7 @@ export class Utterance {
     this.appendedAt = null; // ms, its first chunk
     this.position = from; // s, played so far
     this.#server = server;
+    this.#loading = loading;
     this.#counters = counters;
     if (from > 0) this.queue.startFrom(from);
   }
@@ -95,7 +93,8 @@ export class Utterance {
   /** Start the fetches that are due. Called whenever something moved. */
   load() {
     if (this.signal.aborted) return;
-    for (const chunk of this.queue.takeWanted(this.position + LOAD_AHEAD_S)) void this.#fetch(chunk);
+    const horizon = this.position + this.#loading.aheadS;
+    for (const chunk of this.queue.takeWanted(horizon)) void this.#fetch(chunk);
   }
 
   /** A chunk that was never announced although later ones were is given up after a while. */
@@ -130,7 +129,7 @@ export class Utterance {
   }
 
   async #fetch(chunk) {
-    const bytes = await fetchChunk(new URL(chunk.url, this.#server), {
+    const bytes = await this.#loading.fetch(new URL(chunk.url, this.#server), {
       signal: this.signal,
       onRetry: () => (this.#counters.retries += 1),
     });

@@ -10,7 +10,8 @@ const MAX_NUDGES = 3;
 const RESUME_WITH_S = 0.5;
 
 /**
- * Chunks are appended in order, so a hole with something behind it will never be filled.
+ * Chunks are appended in order, so a hole with something behind it will never be filled, unless it
+ * was the browser who made it.
  *
  * @param {object} seen
  *   currentTime  s
@@ -20,6 +21,8 @@ const RESUME_WITH_S = 0.5;
  *   holding      we paused because nothing was left to play
  *   buffered     [[start, end], …] s
  *   drained      nothing more will be appended
+ *   selfPaced    the browser fetches by itself, and plays on as soon as there is anything
+ *   refilling    what the browser removed is appended again
  *   nudges       already tried at this place
  * @returns {{act: "none"|"finish"|"jump"|"nudge"|"hold"|"resume"|"recover", to?: number}}
  */
@@ -27,11 +30,13 @@ export function decide(seen) {
   const { currentTime, still, buffered, drained, holding } = seen;
   const here = buffered.find(([start, end]) => start <= currentTime + 0.01 && currentTime < end);
   const lead = here ? here[1] - currentTime : 0;
-  const next = buffered.find(([start]) => start > currentTime + 0.01);
+  const behind = buffered.find(([start]) => start > currentTime + 0.01);
+  const next = seen.refilling ? undefined : behind;
 
   if (holding) {
     if (next && lead < EDGE_S) return { act: "jump", to: next[0] + 0.01 };
-    return lead >= RESUME_WITH_S || drained ? { act: "resume" } : { act: "none" };
+    const enough = seen.selfPaced ? EDGE_S : RESUME_WITH_S;
+    return lead >= enough || drained ? { act: "resume" } : { act: "none" };
   }
   if (seen.paused || seen.seeking) return { act: "none" };
   if (lead < EDGE_S) {
