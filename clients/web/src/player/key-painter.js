@@ -32,10 +32,13 @@ vec4 keyed(vec3 c) {
   vec2 k = chroma(key);
   vec2 along = normalize(k);
   vec2 own = chroma(c);
-  float beyond = dot(own, along) - abs(own.x * along.y - own.y * along.x);
+  float towards = dot(own, along);
+  float beyond = towards - abs(own.x * along.y - own.y * along.x);
   float share = clamp(beyond / length(k), 0.0, 1.0);
   float alpha = 1.0 - smoothstep(SOLID, CLEAR, share);
-  vec3 rest = max(c - share * key, 0.0) / max(1.0 - share, 0.001);
+  // At an edge, all that leans towards the key is of the screen.
+  float spill = mix(share, clamp(towards / length(k), 0.0, 1.0), smoothstep(0.0, SOLID, share));
+  vec3 rest = max(c - spill * key, 0.0) / max(1.0 - spill, 0.001);
   return vec4(min(rest, 1.0) * alpha, alpha);
 }
 
