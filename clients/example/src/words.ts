@@ -21,10 +21,17 @@ export const CLOSED_WORDS: Readonly<Record<ClosedReason, string>> = {
 };
 
 export function wordsOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return sentence(error instanceof Error ? error.message : String(error));
 }
 
 export function wordsOfAvatar(error: AvatarError): string {
-  if (error.type === "view_error" && error.will_retry) return `${error.message} Trying again…`;
-  return error.message;
+  if (error.type === "view_error" && error.will_retry) {
+    return `${sentence(error.message)} Trying again…`;
+  }
+  return sentence(error.message);
+}
+
+function sentence(text: string): string {
+  const words = text.trim();
+  return words.charAt(0).toUpperCase() + words.slice(1) + (/[.!?…]$/.test(words) ? "" : ".");
 }

@@ -8,6 +8,8 @@ export interface AvatarOptions {
   readonly captions?: boolean;
   /** Whether the level of the voice is shown. */
   readonly visualizer?: boolean;
+  /** Whether the player has buttons of its own for sound and captions. */
+  readonly controls?: boolean;
   /** `transparent` or `#rrggbb`: what is put in the place of a green screen. */
   readonly background?: string;
   /** `#rrggbb`: the colour of the green screen. By default what the picture's corners have. */
@@ -28,6 +30,7 @@ const DEFAULTS: { readonly [name in OptionName]-?: OptionValue } = {
   muted: false,
   captions: false,
   visualizer: false,
+  controls: false,
   background: null,
   key: null,
   fit: "auto",

@@ -12,7 +12,8 @@ const outdir = process.argv[2];
 if (!outdir) throw new Error("node build.mjs FOLDER");
 
 await build({
-  entryPoints: [join(here, "main.tsx")],
+  absWorkingDir: here, // from where aliases are looked for
+  entryPoints: ["main.tsx"],
   outdir,
   bundle: true,
   format: "iife",

@@ -1,5 +1,5 @@
 // A WebView as react-native-webview promises it, on an iframe. Its native half, which runs inside of
-// the page, is `frame.js`. `window.webViews` is for who plays the system that ends a page.
+// the page, is `frame.js`. What is on `window` is for who plays the system around the app.
 
 import {
   forwardRef,
@@ -9,7 +9,7 @@ import {
   type CSSProperties,
   type ReactElement,
 } from "react";
-import { Linking, Platform } from "react-native";
+import { Linking } from "react-native";
 import type { WebViewProps } from "react-native-webview";
 
 type Handler = ((event: never) => void) | undefined;
@@ -27,12 +27,15 @@ interface Controls {
 
 declare global {
   interface Window {
+    /** iOS and Android tell a page things in ways of their own. */
+    system: "ios" | "android";
     webViews: Set<Controls>;
     /** What the system would have opened in its own browser. */
     openedLinks: string[];
   }
 }
 
+window.system = "ios";
 window.webViews = new Set();
 window.openedLinks = [];
 Linking.openURL = async (url: string) => void window.openedLinks.push(url);
@@ -77,7 +80,7 @@ export const WebView = forwardRef(function WebView(props: WebViewProps, ref): Re
     isDead.current = true;
     frame.current?.removeAttribute("src");
     if (frame.current) frame.current.srcdoc = "";
-    if (Platform.OS === "android") {
+    if (window.system === "android") {
       tell(latest.current.onRenderProcessGone as Handler, { didCrash: true });
     } else tell(latest.current.onContentProcessDidTerminate as Handler, { url: address });
   }
@@ -105,7 +108,7 @@ export const WebView = forwardRef(function WebView(props: WebViewProps, ref): Re
   useEffect(() => void load(address), [address]);
 
   useImperativeHandle(ref, () => ({
-    postMessage: (text: string) => command({ webview: "post", text, system: Platform.OS }),
+    postMessage: (text: string) => command({ webview: "post", text, system: window.system }),
     injectJavaScript: (code: string) => command({ webview: "inject", code }),
     reload: () => void load(address),
   }));

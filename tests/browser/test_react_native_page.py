@@ -1,0 +1,214 @@
+"""The React Native example on a phone that is a browser: its WebView is an iframe of another origin
+that keeps react-native-webview's promises (clients/example/tests/platform)."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from player_driver import Proxy, tone
+from playwright.async_api import Browser, Frame, Page, expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+CLIENTS = Path(__file__).parents[2] / "clients"
+PLATFORM = CLIENTS / "example" / "tests" / "platform"
+
+OpenApp = Callable[..., Awaitable[Page]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def app_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """Where the example is, built for a browser."""
+    if not (CLIENTS / "node_modules").exists() or shutil.which("node") is None:
+        pytest.skip("no npm packages here (npm ci in clients)")
+    folder = tmp_path_factory.mktemp("example")
+    build = await asyncio.create_subprocess_exec("node", PLATFORM / "build.mjs", folder)
+    assert await build.wait() == 0
+    app = web.Application()
+    app.router.add_static("/", folder)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}/index.html"
+    finally:
+        await runner.cleanup()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def open_app(browser: Browser, app_url: str) -> AsyncIterator[OpenApp]:
+    """The app on a small phone, on its first screen with a server chosen; nothing may go wrong."""
+    context = await browser.new_context(viewport={"width": 375, "height": 667})
+    await context.add_init_script(path=PLATFORM / "frame.js")
+    errors: list[str] = []
+
+    async def open_one(server: str) -> Page:
+        page = await context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        await page.goto(app_url)
+        await page.get_by_label("Server").fill(server)
+        return page
+
+    yield open_one
+    await context.close()
+    assert errors == []
+
+
+async def start(page: Page, *, system: str = "ios") -> None:
+    await page.evaluate("(system) => { window.system = system; }", system)
+    await page.get_by_role("button", name="Start").click()
+    await expect_state(page, "Listening")
+
+
+async def expect_state(page: Page, words: str) -> None:
+    await expect(page.get_by_role("status")).to_have_text(words, timeout=10_000)
+
+
+async def set_hidden(page: Page, is_hidden: bool) -> None:
+    """The app goes to the background, or comes back."""
+    await page.evaluate(
+        """(state) => {
+            const seen = { value: state, configurable: true };
+            Object.defineProperty(document, "visibilityState", seen);
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        "hidden" if is_hidden else "visible",
+    )
+
+
+async def end_process(page: Page) -> None:
+    """What a system does that needs the memory, or a page that crashes."""
+    await page.evaluate("() => [...window.webViews].forEach((view) => view.end())")
+
+
+def player(page: Page) -> Frame:
+    """The page in the WebView."""
+    return next(frame for frame in page.frames if "/player/session/" in frame.url)
+
+
+def session_of(page: Page) -> str:
+    return urlsplit(player(page).url).path.rsplit("/", 1)[1]
+
+
+async def test_an_avatar_is_created_speaks_and_is_interrupted(
+    open_app: OpenApp, server_url: str, api: httpx.AsyncClient
+) -> None:
+    page = await open_app(server_url)
+    await start(page)
+    await page.get_by_role("button", name="Tell a story").click()
+    await expect_state(page, "Speaking")
+    await page.get_by_role("button", name="Stop").click()
+    await expect_state(page, "Listening")
+    utterances = (await api.get(f"/sessions/{session_of(page)}/utterances")).json()["utterances"]
+    assert [u["status"] for u in utterances] == ["interrupted"]
+    assert 0 < utterances[0]["played_ms"] < 10_000
+
+    # What is said while something else is said takes its place.
+    await page.get_by_role("button", name="Tell a story").click()
+    await expect_state(page, "Speaking")
+    await page.get_by_role("button", name="Say goodbye").click()
+    await expect_state(page, "Listening")
+    utterances = (await api.get(f"/sessions/{session_of(page)}/utterances")).json()["utterances"]
+    assert [u["status"] for u in utterances] == ["interrupted", "interrupted", "complete"]
+
+    session_id = session_of(page)
+    await page.get_by_role("button", name="End").click()
+    await expect(page.get_by_role("button", name="Start")).to_be_visible()
+    assert (await api.get(f"/sessions/{session_id}")).status_code == 410
+
+
+@pytest.mark.parametrize("system", ["ios", "android"])
+async def test_a_page_that_the_system_ended_joins_what_is_said(
+    open_app: OpenApp, server_url: str, system: str
+) -> None:
+    page = await open_app(server_url)
+    await start(page, system=system)
+    session_id = session_of(page)
+    await page.get_by_role("button", name="Tell a story").click()
+    await expect_state(page, "Speaking")
+    await end_process(page)
+    await expect(page.get_by_role("alert")).to_contain_text("Trying again…")
+    await expect(page.get_by_role("alert")).to_have_count(0)
+    await expect_state(page, "Speaking")
+    assert session_of(page) == session_id
+    joined = await player(page).evaluate("() => window.musetalkPlayer.frames.length")
+    assert joined > 0
+    await page.get_by_role("button", name="Stop").click()
+    await expect_state(page, "Listening")
+
+
+async def test_a_server_that_is_away_for_a_while(open_app: OpenApp, proxy: Proxy) -> None:
+    page = await open_app(proxy.url)
+    await start(page)
+    proxy.is_open = False
+    proxy.cut()
+    await end_process(page)
+    await expect(page.get_by_role("alert")).to_contain_text("can't be reached")
+    assert await page.locator("iframe").count() == 0  # and not a browser's page of errors
+    proxy.is_open = True
+    await expect(page.get_by_role("alert")).to_have_count(0, timeout=10_000)
+    await expect_state(page, "Listening")
+
+
+async def test_a_session_that_is_over(
+    open_app: OpenApp, server_url: str, api: httpx.AsyncClient
+) -> None:
+    page = await open_app(server_url)
+    await start(page)
+    await api.delete(f"/sessions/{session_of(page)}")
+    await expect(page.get_by_role("alert")).to_have_text("The conversation was ended.")
+
+    # One that ended while there was no page to be told so.
+    await start(page)
+    session_id = session_of(page)
+    await set_hidden(page, True)
+    await end_process(page)
+    await api.delete(f"/sessions/{session_id}")
+    await set_hidden(page, False)
+    await expect(page.get_by_role("alert")).to_have_text("The conversation is over.")
+
+
+async def test_the_page_leads_nowhere_else(open_app: OpenApp, server_url: str) -> None:
+    page = await open_app(server_url)
+    await start(page)
+    before = player(page).url
+    for address in ("https://example.com/", "tel:112", "about:blank"):
+        await player(page).evaluate("(address) => { location.href = address; }", address)
+    await page.get_by_role("button", name="Say goodbye").click()
+    await expect_state(page, "Speaking")
+    assert player(page).url == before
+    assert await page.evaluate("() => window.openedLinks") == []
+
+
+async def test_a_file_of_the_device(open_app: OpenApp, server_url: str) -> None:
+    page = await open_app(server_url)
+    await start(page)
+
+    async def choose(name: str, sound: bytes) -> None:
+        async with page.expect_file_chooser() as choosing:
+            await page.get_by_role("button", name="Choose a file…").click()
+        file = {"name": name, "mimeType": "audio/wav", "buffer": sound}
+        await (await choosing.value).set_files(file)  # type: ignore[arg-type]
+
+    await choose("notes.wav", b"only text" * 50)
+    await expect(page.get_by_role("alert")).to_contain_text("not a sound file")
+    await choose("tone.wav", tone(0.4))
+    await expect_state(page, "Speaking")
+    await expect(page.get_by_role("alert")).to_have_count(0)
+    await expect_state(page, "Listening")
+
+
+async def test_a_server_that_can_not_be_asked(open_app: OpenApp) -> None:
+    page = await open_app("avatar.example.com")
+    await page.get_by_role("button", name="Start").click()
+    await expect(page.get_by_role("alert")).to_contain_text("no address of a server")
+    await page.get_by_label("Server").fill("http://127.0.0.1:9")
+    await page.get_by_role("button", name="Start").click()
+    await expect(page.get_by_role("alert")).to_contain_text("can't be reached")
