@@ -60,17 +60,14 @@ def test_the_package_is_whole_and_an_app_can_be_written_against_it(tmp_path: Pat
     assert names == built | {f"src/{name}" for name in sources} | others
 
     # The example as its readers have it: a folder of their own, and the package in it.
-    for name in ("App.tsx", "src", "assets"):
-        copy = shutil.copytree if (EXAMPLE / name).is_dir() else shutil.copy
-        copy(EXAMPLE / name, tmp_path / name)
+    shutil.copytree(EXAMPLE / "src", tmp_path / "src")
+    shutil.copytree(EXAMPLE / "assets", tmp_path / "assets")
+    shutil.copy(EXAMPLE / "App.tsx", tmp_path)
+    shutil.copy(CLIENTS / "react-native" / "tests" / "types.ts", tmp_path)
     settings = {"extends": str(EXAMPLE / "tsconfig.json"), "compilerOptions": {"paths": {}}}
     config = tmp_path / "tsconfig.json"
-    config.write_text(json.dumps({**settings, "include": ["App.tsx", "src"]}))
+    config.write_text(json.dumps({**settings, "include": ["App.tsx", "types.ts", "src"]}))
     compile_only(config)
-
-
-def test_types_say_what_an_app_may_do() -> None:
-    compile_only(CLIENTS / "react-native")
 
 
 def test_the_phone_of_the_tests_keeps_the_promises_of_the_real_one() -> None:

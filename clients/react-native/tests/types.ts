@@ -6,7 +6,7 @@ import {
   type AvatarHandle,
   type AvatarViewProps,
   type PlayerMessage,
-} from "../src/index.js";
+} from "@musetalk-stream/react-native";
 
 export const props: AvatarViewProps = {
   server: "https://avatar.example.com",
