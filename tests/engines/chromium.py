@@ -5,7 +5,7 @@ import json
 import tempfile
 from contextlib import AsyncExitStack
 
-from drivers import HEIGHT, WIDTH, Engine, Tab, find_program, running, said_by
+from drivers import HEIGHT, WIDTH, Engine, Tab, find_program, running
 from rpc import CommandFailed, Json, Rpc
 
 FLAGS = [
@@ -39,10 +39,10 @@ class Chromium(Engine):
             profile = stack.enter_context(
                 tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
             )
-            process = await stack.enter_async_context(
+            browser = await stack.enter_async_context(
                 running(program, *FLAGS, POLICIES[wants_gesture], f"--user-data-dir={profile}")
             )
-            rpc = await Rpc.connect(await said_by(process, r"listening on (ws://\S+)"))
+            rpc = await Rpc.connect(await browser.says(r"listening on (ws://\S+)"))
             stack.push_async_callback(rpc.close)
             return cls(rpc, stack.pop_all())
         raise AssertionError  # the block above returns or raises

@@ -91,12 +91,51 @@ def find_program(package: str, *names: str) -> str:
     raise NotInstalled(f"{names[0]} isn't installed (apt-get install {package})")
 
 
+class Program:
+    """A running program, and what it says."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._dropping: asyncio.Task[None] | None = None
+
+    async def says(self, pattern: str, within_s: float = 30) -> str:
+        """The first group of `pattern` in the first line that has it. What it says from then on is
+        read and dropped, so that it never waits for us."""
+        assert self._process.stdout is not None
+        seen = []
+        async with asyncio.timeout(within_s):
+            while line := (await self._process.stdout.readline()).decode(errors="replace"):
+                seen.append(line)
+                if found := re.search(pattern, line):
+                    self._dropping = asyncio.create_task(self.drop(), name="drop")
+                    return found[1]
+        raise AssertionError(f"the program ended, saying {''.join(seen)!r}")
+
+    async def drop(self) -> None:
+        """Read to the end, which comes when nobody is left who could write."""
+        assert self._process.stdout is not None
+        while await self._process.stdout.read(65536):
+            pass
+
+    async def end(self) -> None:
+        """End it, and everything that it has started."""
+        self._signal(signal.SIGTERM)
+        with suppress(TimeoutError):  # then it is made to
+            await asyncio.wait_for(self._process.wait(), STOP_WITHIN_S)
+        self._signal(signal.SIGKILL)
+        await self._process.wait()
+        await asyncio.wait_for(self._dropping or self.drop(), STOP_WITHIN_S)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):  # all of the group are gone
+            os.killpg(self._process.pid, number)
+
+
 @asynccontextmanager
 async def running(
     *command: str, environment: Mapping[str, str] | None = None
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process whose stdout is to be read and whose stderr joins it; inside the block it lives,
-    afterwards nothing of it does, nor of what it has started."""
+) -> AsyncIterator[Program]:
+    """A program that lives inside the block; what it writes to stderr is among what it says."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=subprocess.DEVNULL,
@@ -105,40 +144,8 @@ async def running(
         env={**os.environ, **(environment or {})},
         start_new_session=True,  # a process group, which ends as one
     )
+    program = Program(process)
     try:
-        yield process
+        yield program
     finally:
-        _signal(process, signal.SIGTERM)
-        with suppress(TimeoutError):  # then it is made to
-            await asyncio.wait_for(process.wait(), STOP_WITHIN_S)
-        _signal(process, signal.SIGKILL)
-        await process.wait()
-
-
-def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):  # all of the group are gone
-        os.killpg(process.pid, number)
-
-
-async def said_by(process: asyncio.subprocess.Process, pattern: str, within_s: float = 30) -> str:
-    """The first group of `pattern` in the first line of output that has it. What the process says
-    from then on is read and dropped, so that it never waits for us."""
-    assert process.stdout is not None
-    seen = []
-    async with asyncio.timeout(within_s):
-        while line := (await process.stdout.readline()).decode(errors="replace"):
-            seen.append(line)
-            if found := re.search(pattern, line):
-                drop = asyncio.create_task(_drop(process.stdout), name=f"drop-{process.pid}")
-                _dropping.add(drop)
-                drop.add_done_callback(_dropping.discard)
-                return found[1]
-    raise AssertionError(f"the process ended, saying {''.join(seen)!r}")
-
-
-_dropping: set[asyncio.Task[None]] = set()  # each ends with its process
-
-
-async def _drop(stream: asyncio.StreamReader) -> None:
-    while await stream.read(65536):
-        pass
+        await program.end()

@@ -6,7 +6,7 @@ import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from drivers import HEIGHT, WIDTH, Engine, Tab, find_program, running, said_by
+from drivers import HEIGHT, WIDTH, Engine, Tab, find_program, running
 from rpc import CommandFailed, Rpc
 
 # Nothing is asked of other hosts, and no page but ours is shown.
@@ -53,13 +53,13 @@ class Firefox(Engine):
             settings = {**QUIET, "media.autoplay.default": AUTOPLAY[wants_gesture]}
             _write_settings(Path(profile), settings)
             size = (f"--width={WIDTH}", f"--height={HEIGHT + 90}")
-            process = await stack.enter_async_context(
+            browser = await stack.enter_async_context(
                 running(
                     *(program, "--headless", "--no-remote", "--profile", profile, *size),
                     "--remote-debugging-port=0",
                 )
             )
-            address = await said_by(process, r"BiDi listening on (ws://\S+)")
+            address = await browser.says(r"BiDi listening on (ws://\S+)")
             rpc = await Rpc.connect(f"{address}/session")
             stack.push_async_callback(rpc.close)
             await rpc("session.new", capabilities={})

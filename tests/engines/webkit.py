@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from drivers import HEIGHT, WIDTH, Engine, NotInstalled, Tab, find_program, running, said_by
+from drivers import HEIGHT, WIDTH, Engine, NotInstalled, Tab, find_program, running
 from rpc import ANSWER_WITHIN_S, CommandFailed, Json
 from servers import free_port
 
@@ -40,7 +40,7 @@ class WebKit(Engine):
                     screen, "-displayfd", "1", "-screen", "0", "1024x768x24", "-nolisten", "tcp"
                 )
             )
-            display = await said_by(xvfb, r"^(\d+)$")
+            display = await xvfb.says(r"^(\d+)$")
             port = free_port()
             await stack.enter_async_context(
                 running(driver, f"--port={port}", environment={"DISPLAY": f":{display}"})
