@@ -19,11 +19,11 @@ const STYLE = `
 .visualizer.shown {
   opacity: 1;
 }
-.visualizer canvas {
+.player .visualizer canvas {
+  position: static;
   display: block;
   width: ${WIDTH}px;
   height: ${HEIGHT}px;
-  padding: 0;
   border-radius: 999px;
   background: var(--veil);
 }
