@@ -2,7 +2,7 @@
 path of theirs (`X-Forwarded-Prefix`).
 
 Handlers write addresses as this server sees them, `/sessions/…`. What goes out begins with the
-prefix: answers here, events in `event_stream`, pages in `pages`.
+prefix: answers here, events in `event_stream`, pages in `pages`. Lists of HLS have relative ones.
 """
 
 import json
@@ -34,11 +34,10 @@ async def links(request: web.Request, handler: Handler) -> web.StreamResponse:
     response = await handler(request)
     if not isinstance(response, web.Response):
         return response  # a file, or one that has begun
-    rewrite = _REWRITERS.get(response.content_type)
-    if rewrite:
+    if response.content_type == "application/json":
         response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
-    if rewrite and prefix and response.text:
-        response.text = rewrite(response.text, prefix)
+        if prefix:
+            _rewrite(response, prefix)
     if prefix and (location := response.headers.get(hdrs.LOCATION)):
         response.headers[hdrs.LOCATION] = with_prefix(location, prefix)
     return response
@@ -81,19 +80,8 @@ def in_document(document: Any, prefix: str) -> Any:
     }
 
 
-def _in_json(text: str, prefix: str) -> str:
-    return json.dumps(in_document(json.loads(text), prefix))
-
-
-def _in_playlist(text: str, prefix: str) -> str:
-    """RFC 8216 §4: a line that is no tag is an address, and so is the attribute URI of a tag."""
-    return re.sub(r'(?m)(?:^|(?<=[:,]URI="))/(?!/)', f"{prefix}/", text)
-
-
-_REWRITERS: dict[str, Callable[[str, str], str]] = {
-    "application/json": _in_json,
-    "application/vnd.apple.mpegurl": _in_playlist,
-}
+def _rewrite(response: web.Response, prefix: str) -> None:
+    response.text = json.dumps(in_document(json.loads(response.text or "null"), prefix))
 
 
 def _read_prefix(told: str | None) -> str:
