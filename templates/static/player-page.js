@@ -1,6 +1,7 @@
 // The page of a player: the element, and the app around the page.
 
 import "../client/element.js";
+import "../client/player/player.js"; // which the element loads later: here at once
 import { MESSAGES, isEmbedded, makeBridge } from "../client/player/bridge.js";
 import { takeCommands } from "../client/player/commands.js";
 import { OPTIONS } from "../client/player/options.js";

@@ -256,7 +256,8 @@ async def test_streams_are_refused_and_aborted(open_page: OpenPage, server_url: 
         found.upload_gone = await failure(
           session.sendAudio(new Blob([bytes]), { onProgress() {} }));
         const stopped = AbortSignal.abort();
-        found.stopped = await failure(session.sendAudio(bytes, { onProgress() {}, signal: stopped }));
+        found.stopped = await failure(
+          session.sendAudio(bytes, { onProgress() {}, signal: stopped }));
         return found;
     }""")
     assert result == {

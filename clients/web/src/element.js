@@ -4,12 +4,15 @@ import { MESSAGES } from "./player/bridge.js";
 import { MARKUP } from "./player/markup.js";
 import { Notice } from "./player/notice.js";
 import { OPTIONS, defaults, readOption } from "./player/options.js";
-import { Player } from "./player/player.js";
 import { readSession } from "./player/session.js";
 import { STYLE } from "./player/style.js";
 
 // The server that this module came from; what is bundled into an app has to name one.
 const HOME = new URL("..", import.meta.url).href;
+
+// The larger half of it all, which comes while the page still asks for a session.
+const loadPlayer = () => import("./player/player.js");
+void loadPlayer().catch(() => {}); // loaded again, and answered for, when it is needed
 
 export class MuseTalkAvatar extends HTMLElement {
   static observedAttributes = ["session", "server", ...Object.keys(OPTIONS)];
@@ -116,7 +119,7 @@ export class MuseTalkAvatar extends HTMLElement {
     this.#root.innerHTML = `<style>${STYLE}</style>${MARKUP}`;
     if (this.#session === null) return;
     if (typeof this.#session === "string") void this.#look(this.#session);
-    else this.#play(this.#session.document ?? this.#session);
+    else void this.#play(this.#session.document ?? this.#session);
   }
 
   // An id alone says nothing of the face.
@@ -141,10 +144,15 @@ export class MuseTalkAvatar extends HTMLElement {
     return new Notice(this.#root.getElementById("player"), { newSessionUrl: this.server });
   }
 
-  #play(session) {
-    this.#player = new Player({
+  async #play(session) {
+    const over = this.#over;
+    const notice = this.#makeNotice();
+    const loaded = await loadPlayer().catch(() => null);
+    if (over.signal.aborted) return;
+    if (loaded === null) return this.#fail(notice);
+    this.#player = new loaded.Player({
       root: this.#root,
-      notice: this.#makeNotice(),
+      notice,
       session,
       server: this.server,
       isAlone: this.#isAlone,
@@ -154,6 +162,12 @@ export class MuseTalkAvatar extends HTMLElement {
       onRestart: () => this.#restart(),
     });
     void this.#player.start();
+  }
+
+  #fail(notice) {
+    const message = "The avatar could not be loaded.";
+    notice.showError(message, () => this.#restart());
+    this.#tell("error", { code: "placeholder_failed", message, request_id: null, retryable: false });
   }
 
   #tell(type, fields) {

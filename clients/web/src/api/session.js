@@ -1,8 +1,7 @@
 // A session of a server, and everything that an app does with it.
 
-import { follow } from "./follow.js";
 import { addressOf, fromWire, query, toWire } from "./names.js";
-import { ask, upload } from "./requests.js";
+import { ask } from "./requests.js";
 
 const JSON_TYPE = { "Content-Type": "application/json" };
 
@@ -57,7 +56,10 @@ export class Session {
     const url = `${this.#url}/stream${query(options)}`;
     const headers = idempotencyKey ? { "Idempotency-Key": idempotencyKey } : {};
     const canTell = onProgress && globalThis.XMLHttpRequest && !this.#fetch;
-    if (canTell) return this.#named(await upload(url, form, { headers, onProgress, signal }));
+    if (canTell) {
+      const { upload } = await import("./upload.js");
+      return this.#named(await upload(url, form, { headers, onProgress, signal }));
+    }
     const spoken = await this.#send(url, { method: "POST", headers, body: form, signal });
     onProgress?.(1);
     return spoken;
@@ -106,8 +108,10 @@ export class Session {
    * An async iterator over the server's events, word for word, across lost connections; it ends
    * after `closed`. `onConnected(isConnected)` tells of these.
    */
-  events({ lastEventId, onConnected, signal } = {}) {
-    return follow({ sessionUrl: this.#url, fetch: this.#fetch, lastEventId, onConnected, signal });
+  async *events({ lastEventId, onConnected, signal } = {}) {
+    const { follow } = await import("./follow.js");
+    const sessionUrl = this.#url;
+    yield* follow({ sessionUrl, fetch: this.#fetch, lastEventId, onConnected, signal });
   }
 
   /** End the session at once, also from a page that is about to close. */
