@@ -35,6 +35,7 @@ async def api(
         assert "Traceback" not in server.log
 
 
+@pytest.mark.alone
 async def test_speech_is_played_whole_and_then_it_idles(open_player: OpenPlayer) -> None:
     said: list[str] = []
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import OpenPlayer
 from player_driver import PlayerPage, tone
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.asyncio(loop_scope="session")]
 
 
 @dataclass

@@ -7,7 +7,7 @@ from conftest import OpenPlayer
 from player_driver import tone
 from playwright.async_api import Browser, ConsoleMessage
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.asyncio(loop_scope="session")]
 
 # Evaluating anything in the page counts as a gesture, so the page reports by itself.
 REPORT = """

@@ -149,6 +149,7 @@ async def test_replaced_in_mid_speech(open_player: OpenPlayer) -> None:
     assert order == sorted(order, key=[first, second].index)
 
 
+@pytest.mark.alone
 async def test_three_that_wait_are_heard_as_one(open_player: OpenPlayer) -> None:
     player = await open_player(init_script=APP)
     await player.page.evaluate(LISTEN)
@@ -178,6 +179,7 @@ async def test_three_that_wait_are_heard_as_one(open_player: OpenPlayer) -> None
     assert (await player.read("counters"))["stalls"] == 0
 
 
+@pytest.mark.alone
 async def test_an_interruption_ends_all_that_wait(open_player: OpenPlayer) -> None:
     player = await open_player(init_script=APP)
     await player.page.evaluate(LISTEN)

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import tone
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.asyncio(loop_scope="session")]
 
 
 @pytest.mark.parametrize("fps", [15, 25])
