@@ -93,6 +93,17 @@ def player(page: Page) -> Frame:
     return next(frame for frame in page.frames if "/player/session/" in frame.url)
 
 
+async def until_muted(page: Page, is_muted: bool) -> None:
+    await player(page).wait_for_function(
+        """(isMuted) => {
+            const { shadowRoot } = document.querySelector("musetalk-avatar");
+            return shadowRoot.querySelector("#talk").muted === isMuted;
+        }""",
+        arg=is_muted,
+        timeout=10_000,
+    )
+
+
 def session_of(page: Page) -> str:
     return urlsplit(player(page).url).path.rsplit("/", 1)[1]
 
@@ -122,6 +133,36 @@ async def test_an_avatar_is_created_speaks_and_is_interrupted(
     await page.get_by_role("button", name="End").click()
     await expect(page.get_by_role("button", name="Start")).to_be_visible()
     assert (await api.get(f"/sessions/{session_id}")).status_code == 410
+
+
+async def test_what_is_chosen_is_so_on_the_page(open_app: OpenApp, server_url: str) -> None:
+    page = await open_app(server_url)
+    await start(page)
+    caption = player(page).get_by_text("Once upon a time")
+    await page.get_by_role("button", name="Tell a story").click()
+    await expect(caption).to_be_visible(timeout=10_000)
+    await until_muted(page, False)
+
+    await page.get_by_role("switch", name="Captions").click()
+    await expect(caption).to_have_count(0)
+    await page.get_by_role("switch", name="Sound").click()
+    await until_muted(page, True)
+    await set_hidden(page, True)
+    await set_hidden(page, False)
+    await page.get_by_role("switch", name="Sound").click()
+    await until_muted(page, False)
+
+    # Nobody hears an app that is not before them, and it is aloud again when it is.
+    await set_hidden(page, True)
+    await until_muted(page, True)
+    await set_hidden(page, False)
+    await until_muted(page, False)
+
+    # The page that comes back is as it was chosen.
+    await page.get_by_role("switch", name="Sound").click()
+    await end_process(page)
+    await expect_state(page, "Speaking")
+    await until_muted(page, True)
 
 
 @pytest.mark.parametrize("system", ["ios", "android"])

@@ -3,6 +3,7 @@
 import {
   AvatarView,
   sendAudio,
+  type AvatarError,
   type AvatarHandle,
   type AvatarOptions,
   type PlayerState,
@@ -51,6 +52,11 @@ export function TalkScreen({ server, session, onEnd }: TalkScreenProps): ReactEl
     if (sound) await say(sound);
   }
 
+  function fail(error: AvatarError): void {
+    setFailure(wordsOfAvatar(error));
+    if (error.type === "view_error" && error.will_retry) setState("loading");
+  }
+
   const isTalking = state === "preparing" || state === "speaking" || state === "buffering";
   return (
     <View style={styles.screen}>
@@ -64,7 +70,7 @@ export function TalkScreen({ server, session, onEnd }: TalkScreenProps): ReactEl
         onReady={() => setFailure(null)}
         onStateChange={(message) => setState(message.state)}
         onRetry={() => said.current && void say(said.current)}
-        onError={(error) => setFailure(wordsOfAvatar(error))}
+        onError={fail}
         onClosed={({ reason }) => onEnd(CLOSED_WORDS[reason])}
       />
       <View style={styles.panel}>

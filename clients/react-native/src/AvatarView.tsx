@@ -88,13 +88,14 @@ export const AvatarView = forwardRef(function AvatarView(
   const isForeground = useIsForeground();
 
   const given = JSON.stringify(options);
-  const chosen = extra?.over === given ? { ...options, ...extra.options } : options;
-  const isMuted = chosen.muted === true || (muteInBackground && !isForeground);
-  const wanted = isMuted ? { ...chosen, muted: true } : chosen;
+  const wanted = extra?.over === given ? { ...options, ...extra.options } : options;
   const latest = useLatest({ ...props, wanted, given });
   // What the page in the WebView was told; null until it listens.
   const known = useRef<AvatarOptions | null>(null);
   const toldByQuery = useRef<AvatarOptions>({});
+  // Whether speech is heard, by the app's or the viewer's wish, and whether it is we who muted it.
+  const isMuted = useRef(false);
+  const isHushed = useRef(false);
 
   const post = useCallback(
     <T extends keyof CommandFields>(type: T, fields: CommandFields[T]): void =>
@@ -116,6 +117,8 @@ export const AvatarView = forwardRef(function AvatarView(
           const now = latest.current;
           known.current = null;
           toldByQuery.current = now.wanted;
+          isMuted.current = now.wanted.muted === true;
+          isHushed.current = false;
           const address = playerAddress(now.server, now.session, queryOf(now.wanted));
           numPages.current += 1;
           setPage({ number: numPages.current, address });
@@ -136,6 +139,15 @@ export const AvatarView = forwardRef(function AvatarView(
   }, [loader]);
   useEffect(() => loader.setForeground(isForeground), [loader, isForeground]);
   useEffect(tellOptions, [tellOptions, JSON.stringify(wanted)]);
+  useEffect(() => {
+    if (isForeground && isHushed.current) {
+      isHushed.current = false;
+      post("set", { muted: latest.current.wanted.muted === true });
+    } else if (!isForeground && muteInBackground && known.current !== null && !isMuted.current) {
+      isHushed.current = true;
+      post("set", { muted: true });
+    }
+  }, [isForeground, latest, muteInBackground, post]);
 
   const take = useCallback(
     ({ nativeEvent }: WebViewMessageEvent): void => {
@@ -145,6 +157,7 @@ export const AvatarView = forwardRef(function AvatarView(
       loader.heard();
       if (message.type === "ready") loader.ready();
       if (message.type === "closed") loader.over();
+      if (message.type === "volume") isMuted.current = message.muted;
       known.current ??= toldByQuery.current;
       tellOptions();
       tell(latest.current, message);
