@@ -47,7 +47,13 @@ PLAYING = {
         pytest.param({"still": 1.1}, {"act": "nudge", "to": 1.1}, id="stuck in a range"),
         pytest.param({"still": 1.1, "nudges": 3}, {"act": "recover"}, id="nudging did not help"),
         pytest.param({"still": 9, "paused": True}, {"act": "none"}, id="paused by somebody"),
-        pytest.param({"still": 9, "seeking": True}, {"act": "none"}, id="seeking"),
+        pytest.param({"still": 1.9, "seeking": True}, {"act": "none"}, id="seeking"),
+        pytest.param(
+            {"still": 2.1, "seeking": True}, {"act": "nudge", "to": 1.1}, id="a seek that got lost"
+        ),
+        pytest.param(
+            {"still": 9, "seeking": True, "buffered": []}, {"act": "none"}, id="nothing to seek in"
+        ),
         pytest.param(
             {"currentTime": 4.98, "still": 0.2, "buffered": [[0, 5], [5.4, 8]]},
             {"act": "jump", "to": 5.41},

@@ -6,6 +6,7 @@ const FIRST_PAINT_MS = 200;
 const MAX_START_LAG_S = 0.2;
 const PAINT_AFTER_PLAY_MS = 1000;
 const VERDICT_MS = 100;
+const SETTLE_MS = 100;
 
 export class Beginning {
   #stage;
@@ -41,6 +42,9 @@ export class Beginning {
     const video = this.#stage.talk;
     const appendedAt = performance.now();
     const { media } = source;
+    // Sought while it takes in its first samples, WebKitGTK 2.50 may stand still for good.
+    if (utterance.position > 0.01) await delay(SETTLE_MS, signal);
+    if (signal.aborted || source.buffered.length === 0) return;
     const [first, end] = source.buffered.at(-1);
     const start = Math.min(Math.max(utterance.position, first), end - 0.01);
     if (start > 0.01) {

@@ -7,6 +7,7 @@ const FINISH_AFTER_S = 0.3;
 const NUDGE_AFTER_S = 1;
 const NUDGE_S = 0.1;
 const MAX_NUDGES = 3;
+const SEEK_LOST_AFTER_S = 2;
 const RESUME_WITH_S = 0.5;
 
 /**
@@ -38,7 +39,9 @@ export function decide(seen) {
     const enough = seen.selfPaced ? EDGE_S : RESUME_WITH_S;
     return lead >= enough || drained ? { act: "resume" } : { act: "none" };
   }
-  if (seen.paused || seen.seeking) return { act: "none" };
+  // A seek into what is there takes a moment; WebKitGTK never ends some.
+  const isSeekLost = here !== undefined && still >= SEEK_LOST_AFTER_S;
+  if (seen.paused || (seen.seeking && !isSeekLost)) return { act: "none" };
   if (lead < EDGE_S) {
     if (next) return still >= GAP_AFTER_S ? { act: "jump", to: next[0] + 0.01 } : { act: "none" };
     if (drained) return still >= FINISH_AFTER_S ? { act: "finish" } : { act: "none" };
