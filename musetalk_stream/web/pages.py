@@ -1,4 +1,4 @@
-"""The pages: start page, player, avatars, and the plain page for a problem."""
+"""The pages: start page, player, its self-test, avatars, and the plain page for a problem."""
 
 import functools
 import re
@@ -94,6 +94,11 @@ async def player_page(request: web.Request) -> web.Response:
     its = session(request)
     document = {"session_id": its.id, "avatar": avatar_document(its.avatar.manifest)}
     return _page(request, "player.html", config={"session": document}, modules=_player_modules())
+
+
+async def selftest_page(request: web.Request) -> web.Response:
+    """What the browser that asks can do, and whether an avatar plays there."""
+    return _page(request, "selftest.html")
 
 
 @functools.cache

@@ -20,6 +20,7 @@ def add_routes(app: web.Application) -> None:
     table: list[web.RouteDef | web.StaticDef] = [
         web.get("/", pages.start_page),
         web.get("/player/session/{session_id}", pages.player_page),
+        web.get("/player/selftest", pages.selftest_page),
         web.post("/sessions/create", api.create_session),
         web.get("/sessions/stats", api.session_stats),
         web.get(_SESSION, api.get_session),
