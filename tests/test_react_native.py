@@ -64,9 +64,11 @@ def test_the_package_is_whole_and_an_app_can_be_written_against_it(tmp_path: Pat
     shutil.copytree(EXAMPLE / "assets", tmp_path / "assets")
     shutil.copy(EXAMPLE / "App.tsx", tmp_path)
     shutil.copy(CLIENTS / "react-native" / "tests" / "types.ts", tmp_path)
+    readme = (package / "README.md").read_text()
+    (tmp_path / "readme.tsx").write_text(readme.split("```tsx\n")[1].split("```")[0])
     settings = {"extends": str(EXAMPLE / "tsconfig.json"), "compilerOptions": {"paths": {}}}
     config = tmp_path / "tsconfig.json"
-    config.write_text(json.dumps({**settings, "include": ["App.tsx", "types.ts", "src"]}))
+    config.write_text(json.dumps({**settings, "include": ["*.ts", "*.tsx", "src"]}))
     compile_only(config)
 
 
