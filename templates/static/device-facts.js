@@ -13,7 +13,7 @@ export async function readFacts(server) {
     ["Browser", navigator.userAgent],
     ["Screen", `${screen.width} × ${screen.height}, ${devicePixelRatio} pixels per point`],
     ["MediaSource", sourceOf(self.MediaSource)],
-    ["ManagedMediaSource", sourceOf(self.ManagedMediaSource)],
+    ["Managed MediaSource", sourceOf(self.ManagedMediaSource)],
     ["Plays lists (HLS)", video.canPlayType(LIST) || "no"],
     ["Plays files (MP4)", video.canPlayType(SPEECH) || "no"],
     ["Tells of painted frames", yes("requestVideoFrameCallback" in video)],

@@ -109,7 +109,8 @@ export class KeyPainter {
     const gl = this.#gl;
     const { drawingBufferWidth: width, drawingBufferHeight: height } = gl;
     [loop, speech].forEach((video, unit) => {
-      if (video === null) return;
+      // One that is given another film keeps its last picture until then.
+      if (video === null || video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return;
       gl.activeTexture(gl.TEXTURE0 + unit);
       gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGB, gl.RGB, gl.UNSIGNED_BYTE, video);
     });

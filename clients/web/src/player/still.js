@@ -1,5 +1,9 @@
 // The last picture of a video, over it while it is given another film.
 
+// Also where of the picture only a part is shown.
+const PLACE = ["left", "top", "width", "height", "transform"];
+const LOOK = [...PLACE, "objectFit", "objectPosition", "opacity", "clipPath", "maskImage"];
+
 export class Still {
   #video;
   #canvas = null;
@@ -10,16 +14,15 @@ export class Still {
 
   show() {
     const video = this.#video;
-    const { objectFit, objectPosition, opacity, transform, maskImage } = getComputedStyle(video);
-    if (Number(opacity) === 0 || video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return;
+    const look = getComputedStyle(video);
+    if (Number(look.opacity) === 0 || video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return;
     this.#canvas ??= document.createElement("canvas");
     const canvas = this.#canvas;
     canvas.width = video.videoWidth;
     canvas.height = video.videoHeight;
     canvas.getContext("2d").drawImage(video, 0, 0);
-    const place = "inset: 0; width: 100%; height: 100%; filter: none; transition: none;";
-    canvas.style.cssText = place;
-    Object.assign(canvas.style, { objectFit, objectPosition, opacity, transform, maskImage });
+    canvas.style.cssText = "inset: auto; filter: none; transition: none;";
+    for (const name of LOOK) canvas.style[name] = look[name];
     video.after(canvas);
   }
 
