@@ -51,8 +51,9 @@ def media_list(segments: Sequence[Segment], *, folder: str, target_s: int, is_wh
         "#EXT-X-MEDIA-SEQUENCE:0",
         "#EXT-X-PLAYLIST-TYPE:EVENT",
         "#EXT-X-INDEPENDENT-SEGMENTS",
-        # Without it, players that load a growing list begin three segments before its end.
-        "#EXT-X-START:TIME-OFFSET=0,PRECISE=YES",
+        # From the beginning: players that load a growing list begin near its end otherwise. Not 0,
+        # which shaka-player 5 takes for nothing; that the segment is played whole, NO says.
+        "#EXT-X-START:TIME-OFFSET=0.001,PRECISE=NO",
         # The first chunk is far shorter than the target duration, after which players would
         # look again: those that know how wait for the next one instead (bis §4.4.3.8).
         "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES",

@@ -21,8 +21,8 @@ LAYERS = [
     {"batcher", "store", "events", "stats", "workers"},
     {"renderers", "prepare"},
     {"encode", "blend"},
-    {"audio", "sound", "levels", "resample", "listening", "onset", "growing_file", "voice", "avatar",
-     "shelf", "models", "weights", "download"},
+    {"audio", "sound", "levels", "resample", "listening", "onset", "growing_file", "voice",
+     "avatar", "shelf", "models", "weights", "download"},
     {"timeline", "session_state", "schedule", "sse", "fmp4", "hls", "captions", "config", "errors",
      "options", "delivery", "viewing", "mp3", "wav"},
 ]  # fmt: skip
