@@ -108,6 +108,7 @@ def encoded(renderer: Renderer, avatar: Avatar, *, batch: int = 1, threads: int 
     return encoded_per_second(renderer, avatar, batch, EncoderConfig(), threads)
 
 
+@pytest.mark.alone
 def test_encoders_that_were_disturbed_are_measured_again(avatar: Avatar) -> None:
     disturbances = iter([0.12, 0.06, 0.03])
     undisturbed: list[int] = []
@@ -129,6 +130,7 @@ def test_encoders_that_were_disturbed_are_measured_again(avatar: Avatar) -> None
     assert undisturbed
 
 
+@pytest.mark.alone
 def test_larger_pictures_take_longer_to_encode(avatar: Avatar, tmp_path: Path) -> None:
     large = make_avatar(tmp_path, size=1024)
     assert 0 < 2 * encoded(NumberRenderer(), large) < encoded(NumberRenderer(), avatar)

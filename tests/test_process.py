@@ -18,11 +18,12 @@ from musetalk_stream import __version__
 from musetalk_stream.config import settings
 
 
+@pytest.mark.alone
 async def test_it_stops_at_once_in_the_middle_of_everything(
     tmp_path: Path, avatar_store: Path
 ) -> None:
     """Open event streams, a running utterance, an upload on its way."""
-    with start_process(tmp_path, avatar_store) as process:
+    with start_process(tmp_path, avatar_store, "--capacity-fps", "100000") as process:
         async with process.client() as server:
             ids = [await server.create() for _ in range(3)]
             async with server.events(ids[0]) as first, server.events(ids[1]) as second:
@@ -84,6 +85,7 @@ async def test_a_second_signal_does_not_wait(tmp_path: Path, avatar_store: Path)
     assert status == 128 + signal.SIGTERM
 
 
+@pytest.mark.alone
 def test_it_stops_while_it_prepares(tmp_path: Path) -> None:
     store = tmp_path / "store"
     make_avatar_folder(store, "tiny")

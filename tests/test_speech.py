@@ -314,7 +314,7 @@ async def test_a_sender_that_dribbles_is_waited_for_as_long_as_an_utterance_may_
 @pytest.mark.parametrize("piece", [b"", bytes(2)])
 async def test_a_sender_of_which_too_little_comes_to_begin(piece: bytes) -> None:
     """However often it sends something."""
-    limits = UploadConfig(audio_stall_timeout_s=0.1)
+    limits = UploadConfig(audio_stall_timeout_s=0.4)
     with decoders() as workers:
         its = Speech(SpeechOptions(), limits, workers)
 
