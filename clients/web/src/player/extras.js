@@ -44,12 +44,16 @@ export class Extras {
       delete this.#running[name];
     } else if (this.#running[name]) this.#running[name].update(this.#options);
     else {
+      // Until it is there, nothing is seen of a background that is not wanted.
+      const { root } = this.#parts;
+      if (name === "background") root.dataset.keyed = "";
       try {
         const { Extra } = await LOAD[name]();
         if (isWanted() && !this.#running[name]) {
           this.#running[name] = new Extra(this.#parts, this.#options);
         }
       } catch (error) {
+        if (name === "background") delete root.dataset.keyed;
         this.#onError(error.code ?? "extra_unavailable", `${name}: ${error.message}`);
       }
     }

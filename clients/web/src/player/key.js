@@ -3,22 +3,9 @@
 
 import { measureKey, parseColour } from "./key-colour.js";
 import { KeyPainter } from "./key-painter.js";
-import { styled } from "./layer.js";
 
 const DISSOLVE_MS = 100; // as long as style.js says
 
-const STYLE = `
-.player[data-keyed] {
-  background: var(--behind);
-}
-.player[data-keyed] #backdrop {
-  display: none;
-}
-/* Not hidden: browsers stop drawing what is. */
-.player[data-keyed] video {
-  opacity: 0 !important;
-}
-`;
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 
 class Unavailable extends Error {
@@ -30,9 +17,8 @@ export class Extra {
   #stage;
   #onError;
   #canvas = document.createElement("canvas");
-  #style = styled(STYLE);
   #listeners = new AbortController();
-  #options;
+  #options; // none until it is made
   #painter = null; // null while the browser has taken the context away
   #key = null; // [r, g, b], 0 … 1
   #isRefused = false; // the colour could not be measured: told once
@@ -51,7 +37,6 @@ export class Extra {
     this.#canvas.addEventListener("webglcontextlost", (event) => this.#lose(event), { signal });
     this.#canvas.addEventListener("webglcontextrestored", () => this.#open(), { signal });
     stage.talk.after(this.#canvas);
-    root.append(this.#style);
     this.update(options);
   }
 
@@ -94,14 +79,13 @@ export class Extra {
     cancelAnimationFrame(this.#display);
     this.#show(false);
     this.#canvas.remove();
-    this.#style.remove();
     this.#painter?.close();
     this.#painter = null;
   }
 
   #draw() {
     const { idle, talk } = this.#stage;
-    if (this.#painter === null || !idle.classList.contains("shown")) return;
+    if (!this.#options || this.#painter === null || !idle.classList.contains("shown")) return;
     try {
       this.#key ??= measureKey(idle);
       this.#advance();

@@ -184,6 +184,17 @@ export const STYLE = `
   transition: opacity 240ms ease-out;
 }
 
+/* Another background is wanted: a canvas shows the picture. Not hidden, for browsers stop drawing
+   what is. */
+.player[data-keyed] {
+  background: var(--behind, none);
+}
+
+.player[data-keyed] :is(video, #backdrop) {
+  opacity: 0 !important;
+  transition: none !important;
+}
+
 .player #talk.ending {
   opacity: 0.998;
 }
