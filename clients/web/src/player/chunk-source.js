@@ -34,7 +34,7 @@ export class ChunkSource extends EventTarget {
     video.load();
     const { signal } = this.#listeners;
     video.addEventListener("loadeddata", () => (this.#isLoaded = this.#isShown), { signal });
-    video.addEventListener("ended", () => this.#isPlaying && this.#goOn(), { signal });
+    video.addEventListener("ended", () => this.#isPlaying && void this.#tryToGoOn(), { signal });
   }
 
   get media() {
@@ -57,7 +57,7 @@ export class ChunkSource extends EventTarget {
     const from = offset + start;
     this.#films.push({ start: from, end: from + duration, url });
     if (!this.#isShown) this.#show(this.#films[0], Math.max(from, this.#soughtAt));
-    else if (this.#isPlaying && this.#video.ended) this.#goOn();
+    else if (this.#isPlaying && this.#video.ended) void this.#tryToGoOn();
     return true;
   }
 
@@ -132,6 +132,11 @@ export class ChunkSource extends EventTarget {
   pause() {
     this.#isPlaying = false;
     this.#video.pause();
+  }
+
+  // Refused, it stands still as if somebody had paused it; interrupted, somebody has.
+  async #tryToGoOn() {
+    await this.#goOn().catch(() => {});
   }
 
   /** To the next film, as soon as there is one. */
