@@ -5,7 +5,7 @@ import json
 import tempfile
 from contextlib import AsyncExitStack
 
-from drivers import HEIGHT, WIDTH, Engine, Tab, find_program, running
+from drivers import HEIGHT, WIDTH, Engine, Setting, Tab, find_program, running
 from rpc import CommandFailed, Json, Rpc
 
 FLAGS = [
@@ -19,9 +19,10 @@ FLAGS = [
     "--disable-sync",
     "--remote-debugging-port=0",
 ]
-POLICIES = {
-    False: "--autoplay-policy=no-user-gesture-required",
-    True: "--autoplay-policy=user-gesture-required",
+ALOUD = "--autoplay-policy=no-user-gesture-required"
+SET_UP = {
+    Setting.USUAL: [ALOUD],
+    Setting.WANTS_GESTURE: ["--autoplay-policy=user-gesture-required"],
 }
 
 
@@ -33,14 +34,14 @@ class Chromium(Engine):
         self._stack = stack
 
     @classmethod
-    async def start(cls, *, wants_gesture: bool = False) -> "Chromium":
+    async def start(cls, setting: Setting = Setting.USUAL) -> "Chromium":
         program = find_program("chromium", "chromium", "chromium-browser", "google-chrome")
         async with AsyncExitStack() as stack:
             profile = stack.enter_context(
                 tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
             )
             browser = await stack.enter_async_context(
-                running(program, *FLAGS, POLICIES[wants_gesture], f"--user-data-dir={profile}")
+                running(program, *FLAGS, *SET_UP[setting], f"--user-data-dir={profile}")
             )
             rpc = await Rpc.connect(await browser.says(r"listening on (ws://\S+)"))
             stack.push_async_callback(rpc.close)

@@ -10,6 +10,7 @@ import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from enum import Enum, auto
 from typing import Any
 
 WIDTH, HEIGHT = 480, 480  # of a window's picture, in pixels
@@ -24,6 +25,14 @@ _UNTIL = """async (isSo, args, ms) => {
     await new Promise((resolve) => setTimeout(resolve, 16));
   }
 }"""
+
+
+class Setting(Enum):
+    """How an engine is set up."""
+
+    USUAL = auto()  # pages may play sound unasked, as a WebView is configured to
+    WANTS_GESTURE = auto()  # before there is sound
+    LITTLE_ROOM = auto()  # for media
 
 
 class NotInstalled(Exception):
@@ -70,7 +79,7 @@ class Tab(ABC):
 
 
 class Engine(ABC):
-    """A running browser. It plays sound unasked, unless a tab is opened that `asks`."""
+    """A running browser."""
 
     name: str
 

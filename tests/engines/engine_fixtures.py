@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 from avatar_page import AvatarPage, OpenPage
 from chromium import Chromium
-from drivers import Engine, NotInstalled
+from drivers import Engine, NotInstalled, Setting
 from firefox import Firefox
 from servers import ProcessServer, Server
 from webkit import WebKit
@@ -40,13 +40,13 @@ class Running:
     """Engines that are started when they are first asked for."""
 
     def __init__(self) -> None:
-        self._engines: dict[tuple[str, bool], Engine] = {}
+        self._engines: dict[tuple[str, Setting], Engine] = {}
 
-    async def get(self, name: str, *, wants_gesture: bool = False) -> Engine:
-        key = name, wants_gesture
+    async def get(self, name: str, setting: Setting) -> Engine:
+        key = name, setting
         if key not in self._engines:
             try:
-                self._engines[key] = await ENGINES[name].start(wants_gesture=wants_gesture)
+                self._engines[key] = await ENGINES[name].start(setting)
             except NotInstalled as missing:
                 pytest.skip(str(missing))
         return self._engines[key]
@@ -88,15 +88,14 @@ async def open_page(
     pages: list[AvatarPage] = []
 
     async def open_one(
-        *, wants_gesture: bool = False, script: str = "", is_idle: bool = True, **settings: object
+        *, setting: Setting = Setting.USUAL, script: str = "", **settings: object
     ) -> AvatarPage:
-        engine = await engines.get(kind.engine, wants_gesture=wants_gesture)
+        engine = await engines.get(kind.engine, setting)
         page = await AvatarPage.open(
             engine, wire, shared_server, script=kind.script + script, **settings
         )
         pages.append(page)
-        if is_idle:
-            await page.until("idle")
+        await page.until("idle")
         return page
 
     yield open_one

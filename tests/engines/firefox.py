@@ -6,7 +6,7 @@ import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from drivers import HEIGHT, WIDTH, Engine, Tab, find_program, running
+from drivers import HEIGHT, WIDTH, Engine, Setting, Tab, find_program, running
 from rpc import CommandFailed, Rpc
 
 # Nothing is asked of other hosts, and no page but ours is shown.
@@ -33,7 +33,14 @@ QUIET = {
     "services.settings.server": "data:,",
     "toolkit.telemetry.enabled": False,
 }
-AUTOPLAY = {False: 0, True: 1}  # allowed; audible only after a gesture
+SET_UP: dict[Setting, dict[str, object]] = {
+    Setting.USUAL: {"media.autoplay.default": 0},
+    Setting.WANTS_GESTURE: {"media.autoplay.default": 1},
+    Setting.LITTLE_ROOM: {
+        "media.autoplay.default": 0,
+        "media.mediasource.eviction_threshold.video": 400_000,  # bytes
+    },
+}
 
 
 class Firefox(Engine):
@@ -44,14 +51,13 @@ class Firefox(Engine):
         self._stack = stack
 
     @classmethod
-    async def start(cls, *, wants_gesture: bool = False) -> "Firefox":
+    async def start(cls, setting: Setting = Setting.USUAL) -> "Firefox":
         program = find_program("firefox-esr", "firefox-esr", "firefox")
         async with AsyncExitStack() as stack:
             profile = stack.enter_context(
                 tempfile.TemporaryDirectory(prefix="firefox-", ignore_cleanup_errors=True)
             )
-            settings = {**QUIET, "media.autoplay.default": AUTOPLAY[wants_gesture]}
-            _write_settings(Path(profile), settings)
+            _write_settings(Path(profile), {**QUIET, **SET_UP[setting]})
             size = (f"--width={WIDTH}", f"--height={HEIGHT + 90}")
             browser = await stack.enter_async_context(
                 running(

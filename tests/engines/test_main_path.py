@@ -13,7 +13,7 @@ from avatar_page import (
     assert_painted_in_order,
     assert_played_whole,
 )
-from drivers import HEIGHT, WIDTH
+from drivers import HEIGHT, WIDTH, Setting
 from PIL import Image
 from wire import Fault, Wire
 
@@ -200,7 +200,7 @@ async def test_a_reload_joins_the_running_speech(open_page: OpenPage) -> None:
 
 
 async def test_sound_that_is_blocked_comes_with_a_tap(open_page: OpenPage) -> None:
-    page = await open_page(wants_gesture=True)
+    page = await open_page(setting=Setting.WANTS_GESTURE)
     request_id = await page.speak(3)
     await page.until_heard(request_id, 0.1)
     assert (await page.messages("speech_started"))[0]["muted"] is True

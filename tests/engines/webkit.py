@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from drivers import HEIGHT, WIDTH, Engine, NotInstalled, Tab, find_program, running
+from drivers import HEIGHT, WIDTH, Engine, NotInstalled, Setting, Tab, find_program, running
 from rpc import ANSWER_WITHIN_S, CommandFailed, Json
 from servers import free_port
 
 PACKAGE = "webkit2gtk-driver"
 MINI_BROWSERS = "*/webkit2gtk-4.*/MiniBrowser"
-POLICIES = {False: "allow", True: "allow-without-sound"}
+POLICIES = {Setting.USUAL: "allow", Setting.WANTS_GESTURE: "allow-without-sound"}
 # Of the window around the page; its size is set when it is there.
 TOOLBAR_HEIGHT = 90
 
@@ -30,7 +30,7 @@ class WebKit(Engine):
         self._stack = stack
 
     @classmethod
-    async def start(cls, *, wants_gesture: bool = False) -> "WebKit":
+    async def start(cls, setting: Setting = Setting.USUAL) -> "WebKit":
         driver = find_program(PACKAGE, "WebKitWebDriver")
         screen = find_program("xvfb", "Xvfb")
         browser = _find_mini_browser()
@@ -48,7 +48,7 @@ class WebKit(Engine):
             client = await stack.enter_async_context(
                 httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=ANSWER_WITHIN_S)
             )
-            arguments = ["--automation", f"--autoplay-policy={POLICIES[wants_gesture]}"]
+            arguments = ["--automation", f"--autoplay-policy={POLICIES[setting]}"]
             await _until_listening(client)
             options = {"binary": str(browser), "args": arguments}
             made = await _do(
