@@ -10,7 +10,7 @@ from servers import Json, Server
 from wire import Wire
 
 FPS = 25
-SPOKEN_WITHIN_S = 20
+SPOKEN_WITHIN_S = 40
 
 # What an app around the page would be told, and what nobody caught.
 WATCH = """

@@ -69,7 +69,7 @@ class Tab(ABC):
         )
         return json.loads(text)
 
-    async def until(self, function: str, *arguments: object, within_s: float = 15) -> Any:
+    async def until(self, function: str, *arguments: object, within_s: float = 30) -> Any:
         """What a function returns as soon as that is true of it."""
         found = await self.evaluate(
             f"(args, ms) => ({_UNTIL})({function}, args, ms)", arguments, within_s * 1000

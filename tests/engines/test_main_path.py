@@ -50,7 +50,7 @@ async def test_a_face_that_moves_speaks_and_goes_on(open_page: OpenPage) -> None
 
 async def seen(page: AvatarPage) -> npt.NDArray[np.float32]:
     """The brightness of what the viewer sees, `[height, width]`, as soon as there is a picture."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             picture = Image.open(io.BytesIO(await page.tab.screenshot())).convert("L")
             brightness = np.asarray(picture, np.float32)
