@@ -42,9 +42,7 @@ def test_routes() -> None:
             continue
         resource = route.resource
         assert resource is not None
-        path = resource.canonical
-        is_folder = path in ("/static", "/client")
-        actual.add(f"{route.method} {path}{'/{filename}' if is_folder else ''}")
+        actual.add(f"{route.method} {resource.canonical}")
     documented = {cells[0].strip("`") for cells in first_cells(page("protocol.md"), "Routes")}
     assert documented == actual
 

@@ -6,6 +6,7 @@ from . import api, avatars, captions, jobs, media, pages, playlists, speech, web
 from .audio_socket import audio_socket
 from .cors import from_allowed_origins, not_for_strangers
 from .event_stream import event_stream
+from .page_files import files_of
 from .problems import expectations
 from .recording import recording
 
@@ -13,11 +14,10 @@ from .recording import recording
 _SESSION = "/sessions/{session_id}"
 _UTTERANCE = f"{_SESSION}/utterances/{{request_id}}"
 _JOB = "/jobs/{job_id}"
-_FILES = {"/static": pages.TEMPLATES / "static", "/client": pages.CLIENT}
 
 
 def add_routes(app: web.Application) -> None:
-    table: list[web.RouteDef | web.StaticDef] = [
+    table: list[web.RouteDef] = [
         web.get("/", pages.start_page),
         web.get("/player/session/{session_id}", pages.player_page),
         web.get("/player/selftest", pages.selftest_page),
@@ -61,16 +61,16 @@ def add_routes(app: web.Application) -> None:
         web.post(f"{webrtc.ROOT}{_SESSION}/ice", webrtc.negotiation),
         web.get("/healthz", api.alive),
         web.get("/readyz", api.ready),
-        *(web.static(path, folder) for path, folder in _FILES.items()),
+        web.get("/client/{filename:.+}", files_of(pages.CLIENT)),
+        web.get("/static/{filename:.+}", files_of(pages.TEMPLATES / "static")),
     ]
     for route in table:
         route.kwargs["expect_handler"] = expectations
     app.add_routes(table)
-    app.on_response_prepare.append(_revalidate_static)
+    app.on_response_prepare.append(_keep_no_refusal)
 
 
-async def _revalidate_static(request: web.Request, response: web.StreamResponse) -> None:
-    """The files of a page are asked for anew with it (304 if unchanged): after an update, a page
-    must not run half of the old player."""
-    if request.path.startswith(tuple(_FILES)):
-        response.headers["Cache-Control"] = "no-cache"
+async def _keep_no_refusal(request: web.Request, response: web.StreamResponse) -> None:
+    """A precondition that fails (412) has the headers of the file; nobody may keep it."""
+    if response.status >= 400:
+        response.headers["Cache-Control"] = "no-store"

@@ -1,0 +1,24 @@
+"""Whatever is asked, the answer is right: a slice of what `scripts/fuzz` sends."""
+
+from pathlib import Path
+
+import httpx
+from fuzz import Fuzz
+from servers import start_process
+
+NUM_REQUESTS = 500
+
+
+def test_requests_at_random(own_store: Path, tmp_path: Path) -> None:
+    flags = ("--avatar", "tiny", "--capacity-fps", "100000")
+    with (
+        start_process(tmp_path, own_store, *flags) as server,
+        httpx.Client(base_url=server.url, timeout=30) as client,
+    ):
+        fuzz = Fuzz(client, seed=12)
+        fuzz.run(NUM_REQUESTS)
+        assert not fuzz.mistakes, "\n".join(fuzz.mistakes[:10])
+        assert sum(fuzz.statuses.values()) == NUM_REQUESTS
+        assert {200, 206, 400, 404, 405, 501} <= set(fuzz.statuses), "it is not what it was"
+        assert client.get("/healthz").status_code == 200
+        assert "Traceback" not in server.log
