@@ -1,6 +1,7 @@
 """The engines, one of each kind in a test run, and players in them."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import pytest
@@ -39,7 +40,8 @@ KINDS = {
 class Running:
     """Engines that are started when they are first asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
         self._engines: dict[tuple[str, Setting], Engine] = {}
 
     async def get(self, name: str, setting: Setting) -> Engine:
@@ -49,18 +51,14 @@ class Running:
                 self._engines[key] = await ENGINES[name].start(setting)
             except NotInstalled as missing:
                 pytest.skip(str(missing))
+            self._stack.push_async_callback(self._engines[key].close)
         return self._engines[key]
-
-    async def close(self) -> None:
-        for engine in self._engines.values():
-            await engine.close()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def engines() -> AsyncIterator[Running]:
-    running = Running()
-    yield running
-    await running.close()
+    async with AsyncExitStack() as stack:
+        yield Running(stack)
 
 
 @pytest.fixture(scope="session", params=KINDS)

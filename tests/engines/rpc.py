@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosedError
 
 Json = dict[str, Any]
 
@@ -50,11 +52,13 @@ class Rpc:
         return result
 
     async def _read(self) -> None:
-        async for text in self._connection:
-            message = json.loads(text)
-            answer = self._waiting.pop(message.get("id"), None)
-            if answer is not None and not answer.done():
-                answer.set_result(message)
+        with suppress(ConnectionClosedError):  # the engine has crashed; those who wait are told
+            async for text in self._connection:
+                message = json.loads(text)
+                answer = self._waiting.pop(message.get("id"), None)
+                if answer is not None and not answer.done():
+                    answer.set_result(message)
         for answer in self._waiting.values():
-            answer.set_exception(CommandFailed("the engine has gone"))
+            if not answer.done():
+                answer.set_exception(CommandFailed("the engine has gone"))
         self._waiting.clear()
