@@ -1,5 +1,5 @@
 // Makes `dist/` of `src/`: one file for each way in, and one for each thing that is loaded later.
-// Prints what each way in weighs, gzipped, with all that it loads at once.
+// Prints what each of them weighs.
 
 import { readFileSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -35,7 +35,10 @@ function smallHtml(text) {
   return text.replace(/>\s+</g, "><").replace(/\s+/g, " ").trim();
 }
 
-/** `{file: {size, later: [file]}}` of the ways in: bytes gzipped, and what `import()` loads. */
+/**
+ * `{name: {size, files}}` in bytes gzipped: each way in with what it loads at once, then what
+ * `import()` loads with what that adds to `index`.
+ */
 function weigh({ outputs }) {
   const gzipped = (path) => gzipSync(readFileSync(join(HERE, path)), { level: 9 }).length;
   const atOnce = (path, seen = new Set()) => {
@@ -46,16 +49,17 @@ function weigh({ outputs }) {
     }
     return seen;
   };
+  const weight = (paths) => ({
+    size: paths.reduce((sum, path) => sum + gzipped(path), 0),
+    files: paths.map((path) => path.replace("dist/", "")),
+  });
+  const index = atOnce("dist/index.js");
   const weights = {};
-  for (const name of WAYS_IN) {
-    const files = [...atOnce(`dist/${name}.js`)];
-    const size = files.reduce((sum, path) => sum + gzipped(path), 0);
-    weights[`${name}.js`] = { size, files: files.map((path) => basename(path)) };
-  }
-  const first = new Set(Object.values(weights).flatMap(({ files }) => files));
-  for (const path of Object.keys(outputs)) {
-    const file = basename(path);
-    if (!first.has(file)) weights[file] = { size: gzipped(path), files: [file] };
+  for (const [path, { entryPoint }] of Object.entries(outputs)) {
+    if (entryPoint === undefined) continue; // shared: counted where it is loaded
+    const name = basename(entryPoint, ".js");
+    const isWayIn = WAYS_IN.includes(name) && path === `dist/${name}.js`;
+    weights[name] = weight([...atOnce(path)].filter((each) => isWayIn || !index.has(each)));
   }
   return weights;
 }
