@@ -3,8 +3,9 @@
 const SPEECH = 'video/mp4; codecs="avc1.64001F, mp4a.40.2"';
 const LIST = "application/vnd.apple.mpegurl";
 const PROBE_MS = 2000;
-const SILENCE =
-  "data:audio/wav;base64,UklGRjQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YRAAAACAgICAgICAgICAgICAgICA";
+const SILENCE = // 2 ms of it
+  "data:audio/wav;base64,UklGRjQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YRAAAACAgICAgICA" +
+  "gICAgICAgICA";
 
 /** Ask before the first tap: afterwards, browsers allow more. */
 export async function readFacts(server) {
@@ -35,7 +36,8 @@ function yes(has) {
 
 function sourceOf(SourceClass) {
   if (!SourceClass) return "no";
-  return SourceClass.isTypeSupported(SPEECH) ? "yes, with H.264 and AAC" : "yes, without H.264 or AAC";
+  const isEnough = SourceClass.isTypeSupported(SPEECH);
+  return isEnough ? "yes, with H.264 and AAC" : "yes, without H.264 or AAC";
 }
 
 function canSetVolume(video) {

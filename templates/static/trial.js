@@ -65,7 +65,9 @@ async function watch(session, stage, trial) {
 }
 
 function describe(debug, { requestId, shown, end, buffered, loudness }, trial) {
-  const frames = debug.frames.filter(({ video, request_id: of }) => video === "talk" && of === requestId);
+  const frames = debug.frames.filter(
+    (frame) => frame.video === "talk" && frame.request_id === requestId,
+  );
   const gaps = frames.slice(1).map(({ at }, index) => at - frames[index].at);
   const longestMs = Math.round(Math.max(0, ...gaps));
   const { stalls, jumps, nudges, recoveries, skipped } = debug.counters;
@@ -76,7 +78,7 @@ function describe(debug, { requestId, shown, end, buffered, loudness }, trial) {
     ["Longest gap between frames", `${longestMs} ms`],
     ["Stalls, jumps, nudges", [stalls, jumps, nudges].join(", ")],
     ["Rebuilt, left out", [recoveries, skipped].join(", ")],
-    ["Buffered after a second", buffered.map(([a, b]) => `${a.toFixed(2)} – ${b.toFixed(2)} s`).join(", ")],
+    ["Buffered after a second", rangesText(buffered)],
     ["Sound", shown.muted ? "blocked by the browser" : loudness.text],
   );
   if (debug.errors.length > 0) trial.rows.push(["Caught", debug.errors.join("; ")]);
@@ -85,6 +87,10 @@ function describe(debug, { requestId, shown, end, buffered, loudness }, trial) {
   if (frames.length < 5 * end.played_s) trial.problems.push("Few pictures were painted.");
   if (stalls > 0) trial.problems.push("Speech had to wait for the network.");
   if (longestMs > 500) trial.problems.push("The picture stood still for a moment.");
+}
+
+function rangesText(ranges) {
+  return ranges.map(([start, end]) => `${start.toFixed(2)} – ${end.toFixed(2)} s`).join(", ");
 }
 
 /** The fields of the next event of that type, or null when it takes too long. */
@@ -118,7 +124,8 @@ function tone() {
   view.setUint32(40, 2 * count, true);
   for (let i = 0; i < count; i += 1) {
     const t = i / RATE;
-    const level = 0.3 * Math.sin(2 * Math.PI * 330 * t) * (0.5 - 0.5 * Math.cos(2 * Math.PI * 3 * t));
+    const swell = 0.5 - 0.5 * Math.cos(2 * Math.PI * 3 * t);
+    const level = 0.3 * swell * Math.sin(2 * Math.PI * 330 * t);
     view.setInt16(44 + 2 * i, Math.round(32767 * level), true);
   }
   return view.buffer;

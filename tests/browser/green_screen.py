@@ -28,7 +28,10 @@ def make_green_avatar(store: Path, avatar_id: str = "green") -> Mask:
     folder.mkdir(parents=True)
     with av.open(str(source / "source.mp4")) as container:
         frames = container.decode(video=0)
-        pictures = [next(frames).to_ndarray(format="rgb24") for _ in range(_NUM_FRAMES)]
+        pictures = [
+            np.asarray(next(frames).to_ndarray(format="rgb24"), np.uint8)
+            for _ in range(_NUM_FRAMES)
+        ]
     masks = [_person(picture) for picture in pictures]
     composed = [
         (picture * mask[..., None] + np.array(GREEN) * (1 - mask[..., None])).astype(np.uint8)

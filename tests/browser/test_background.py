@@ -207,8 +207,11 @@ async def test_a_canvas_that_the_browser_takes_away_comes_back(
     player = await open_green("background=transparent")
     await keyed(player)
     await player.page.evaluate(
-        """() => { window.taker = part("keyed").getContext("webgl").getExtension("WEBGL_lose_context");
-                   window.taker.loseContext(); }"""
+        """() => {
+          const context = part("keyed").getContext("webgl");
+          window.taker = context.getExtension("WEBGL_lose_context");
+          window.taker.loseContext();
+        }"""
     )
     await keyed(player, False)
     assert await errors(player) == ["background_unavailable"]

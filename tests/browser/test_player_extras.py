@@ -1,4 +1,4 @@
-"""What apps may choose of the player: sound, captions, levels, controls, what is seen of the picture."""
+"""What apps may choose of the player: sound, captions, levels, controls, and what is seen."""
 
 import asyncio
 import json
@@ -255,9 +255,7 @@ async def test_a_poster_until_the_loop_is_there(open_player: OpenPlayer) -> None
     await page.route("**/video*", lambda route: held.put_nowait(route))
     await page.reload()
     await page.wait_for_function("part('poster') && !part('poster').hidden")
-    assert (await page.evaluate(POSTER))["src"].endswith(
-        player.session["avatar"]["poster_url"]
-    )
+    assert (await page.evaluate(POSTER))["src"].endswith(player.session["avatar"]["poster_url"])
     await (await held.get()).continue_()
     await player.until("idle")
     await page.wait_for_function("part('poster').hidden")

@@ -62,7 +62,7 @@ export class MuseTalkAvatar extends HTMLElement {
     return { ...this.#options };
   }
 
-  /** Choose: `{volume: 0.5, captions: true, …}`; null is the default. The attributes say the same. */
+  /** Choose: `{volume: 0.5, captions: true, …}`; null is the default. Attributes say the same. */
   set(chosen) {
     for (const [name, value] of Object.entries(chosen)) {
       if (!Object.hasOwn(OPTIONS, name)) this.#setOption(name, null);

@@ -1,5 +1,5 @@
-// How the picture, or the part of it that is asked for, fills the viewport: cropped where that costs
-// little, else whole, before a blurred reflection of its edges, into which it fades.
+// How the picture, or the part of it that is asked for, fills the viewport: cropped where that
+// costs little, else whole, before a blurred reflection of its edges, into which it fades.
 
 // A face fills the middle of a portrait: its sides can go, its top and bottom can not.
 const MIN_VISIBLE_WIDTH = 0.4;
@@ -70,7 +70,7 @@ export class Backdrop {
     if (!isBare) this.#paint(isWide, margin, part);
   }
 
-  // Of a part, browsers know nothing: the whole picture is put where its part is at the right place.
+  // Of a part, browsers know nothing: all of the picture is put where that is at the right place.
   #place(seen, viewport, isWide, bar) {
     const { crop } = this.#options;
     this.#root.toggleAttribute("data-crop", crop !== null);

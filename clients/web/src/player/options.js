@@ -26,7 +26,7 @@ export const OPTIONS = Object.freeze({
   captions: flag,
   visualizer: flag,
   controls: flag,
-  background: { fallback: null, read: readBackground, takes: "transparent, or a colour as #rrggbb" },
+  background: { fallback: null, read: readBackground, takes: "transparent, or #rrggbb" },
   key: { fallback: null, read: readColour, takes: "a colour as #rrggbb" },
   fit: oneOf("auto", "cover", "contain"),
   crop: { fallback: null, read: readCrop, takes: "x,y,width,height as fractions of the picture" },
@@ -35,7 +35,8 @@ export const OPTIONS = Object.freeze({
 
 /** What is so unless an app says otherwise. */
 export function defaults() {
-  return Object.fromEntries(Object.entries(OPTIONS).map(([name, { fallback }]) => [name, fallback]));
+  const entries = Object.entries(OPTIONS).map(([name, { fallback }]) => [name, fallback]);
+  return Object.fromEntries(entries);
 }
 
 /** The value of an option given as text; null means its default. Raises an Error that says why. */

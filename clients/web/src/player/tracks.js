@@ -24,7 +24,8 @@ export class Tracks {
   /** The texts to be read `seconds` after the beginning of an utterance. */
   captionsAt(requestId, seconds) {
     const cues = this.#known.get(requestId)?.cues ?? [];
-    return cues.filter(({ start, end }) => start <= seconds && seconds < end).map(({ text }) => text);
+    const now = cues.filter(({ start, end }) => start <= seconds && seconds < end);
+    return now.map(({ text }) => text);
   }
 
   /** How loud an utterance is there (dB of full scale, -90 … 0), or null where that isn't known. */
