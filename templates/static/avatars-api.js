@@ -1,7 +1,8 @@
 // The requests of the page of avatars, one function each. Every failure is a Problem.
 
 import { address } from "./address.js";
-import { ask, upload } from "./requests.js";
+import { ask } from "../client/api/requests.js";
+import { upload } from "../client/api/upload.js";
 
 const FRESH = { cache: "no-store", headers: { Accept: "application/json" } };
 
@@ -21,7 +22,7 @@ export function createAvatar(file, fields, onProgress, signal) {
   // The server knows what it is for before the file comes.
   for (const [name, value] of Object.entries(fields)) form.append(name, value);
   form.append("file", file, file.name || "photo.jpg");
-  return upload(address("avatars"), form, onProgress, signal);
+  return upload(address("avatars"), form, { onProgress, signal });
 }
 
 /** Newest first. */

@@ -6,7 +6,7 @@
  */
 export function curlLines(server, session, settings, upload) {
   const query = new URLSearchParams(settings);
-  const base = `${server}sessions/${session.session_id}`;
+  const base = `${server}sessions/${session.sessionId}`;
   const live = `-T - -H "Content-Type: audio/L16;rate=24000"`;
   return [
     ["Speak", `curl -X POST "${base}/stream?${upload}" -F "audio_file=@speech.mp3"`],

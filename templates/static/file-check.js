@@ -1,7 +1,7 @@
 // May a file be sent? What the server would refuse of any file is said before it is sent.
 
 import { fileSize } from "./job-words.js";
-import { Problem } from "./problem.js";
+import { Problem } from "../client/api/problem.js";
 
 /** The problem with `file`, in the server's codes; else null. */
 export function fileProblem({ size }, { max_avatar_bytes: limit }) {

@@ -1,6 +1,6 @@
 // The microphone, spoken while one speaks: raw sound over a WebSocket.
 
-import { Problem } from "./problem.js";
+import { Problem } from "../client/api/problem.js";
 import { microphoneProblem } from "./sound-input.js";
 import { sentence } from "../client/player/words.js";
 

@@ -10,7 +10,7 @@ import { fileProblem } from "./file-check.js";
 import { fileSize, jobWords, nameOf } from "./job-words.js";
 import { localPicture } from "./local-picture.js";
 import { MakingCard } from "./making-card.js";
-import { Problem } from "./problem.js";
+import { Problem } from "../client/api/problem.js";
 import { sentence } from "../client/player/words.js";
 
 const ACTIVE = ["queued", "running", "awaiting_approval"];
@@ -102,6 +102,7 @@ export class Making {
       const fields = { ...this.#fields, ...hint, approve: "true" };
       job = await createAvatar(this.#file, fields, show, this.#sending.signal);
     } catch (problem) {
+      if (this.#sending.signal.aborted) return; // left meanwhile
       this.#job = before;
       this.#fail(problem, () => this.#send(hint));
       return;

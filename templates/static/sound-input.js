@@ -1,7 +1,7 @@
 // How a sound gets onto the page: chosen, dropped anywhere, or recorded.
 
 import { acceptChosen, acceptDropped } from "./file-input.js";
-import { Problem } from "./problem.js";
+import { Problem } from "../client/api/problem.js";
 
 /**
  * `onSound(file)` for each of them, `onRecord()` when recording begins, `onProblem(problem)` when

@@ -3,17 +3,9 @@
 import { address } from "./address.js";
 import { curlLines, showCurlLines } from "./curl-lines.js";
 import { EventLog } from "./event-log.js";
-import { EventConnection } from "../client/player/events.js";
+import { Problem, createSession } from "../client/api.js";
 import { LiveInput } from "./live-input.js";
-import { Problem } from "./problem.js";
 import { Said, figures } from "./said.js";
-import {
-  createSession,
-  deleteSession,
-  getSession,
-  interruptSession,
-  uploadSound,
-} from "./session-api.js";
 import { SettingsForm } from "./settings-form.js";
 import { acceptSounds } from "./sound-input.js";
 import { showFigures } from "./stats-list.js";
@@ -41,7 +33,7 @@ const form = new SettingsForm(
 let session = null;
 let settings = null; // those that it was created with
 let opening = null; // the promise of the session that is being opened
-let events = null; // this page's own connection; the player has another
+let following = null; // ends this page's own connection to the events; the player has another
 let said = new Said();
 let heard = null; // request id of the one that is heard, or was last
 
@@ -61,57 +53,46 @@ async function replaceSession() {
   showNoSession(null);
   try {
     settings = form.values;
-    session = await createSession(settings);
+    session = await createSession({ server: address(""), ...settings });
   } catch (problem) {
     endSession("No session could be opened.");
     showProblem(problem, openSession);
     return;
   }
-  frame.src = session.player_url;
-  part("open-player").href = session.player_url;
+  frame.src = session.playerUrl;
+  part("open-player").href = session.playerUrl;
   part("open-player").hidden = false;
   part("delete").disabled = false;
   showCurl();
-  follow();
+  void follow(session);
   void pollStats();
 }
 
 async function closeSession() {
-  events?.close();
+  following?.abort();
   const closing = session;
   session = null;
   part("interrupt").disabled = true;
   if (!closing) return;
   try {
-    await deleteSession(closing.session_id);
+    await closing.close();
   } catch (problem) {
-    // Over already is as good as deleted; anything else is worth a line in the log.
-    if (![404, 410].includes(problem.status)) log.add("page", "problem", { ...problem });
+    log.add("page", "problem", { ...problem });
   }
 }
 
-function follow() {
+async function follow(its) {
   log.clear();
   said = new Said();
   heard = null;
   showFiguresOf(heard);
-  events = new EventConnection({
-    url: session.events_url,
-    sessionUrl: address(`sessions/${session.session_id}`),
-    onEvent: take,
-    onConnected: (isConnected) => isConnected || log.add("page", "disconnected", {}),
-    onGone: ({ reason }) => {
-      log.add("server", "closed", { reason });
-      onSessionOver(reason);
-    },
-  });
-  events.open();
-}
-
-function take(event) {
-  if (event.event === "ping") return;
-  log.add("server", event.event, event);
-  if (event.request_id) learn(event);
+  const onConnected = (isConnected) => isConnected || log.add("page", "disconnected", {});
+  following = new AbortController();
+  for await (const event of its.events({ onConnected, signal: following.signal })) {
+    log.add("server", event.event, event);
+    if (event.request_id) learn(event);
+    if (event.event === "closed" && event.reason !== "shutdown") onSessionOver(event.reason);
+  }
 }
 
 function learn(event) {
@@ -126,7 +107,7 @@ function learn(event) {
 }
 
 function onSessionOver(reason) {
-  events.close();
+  following.abort();
   session = null;
   showProblem(null);
   endSession(OVER_TEXT[reason] ?? "This session has ended.");
@@ -162,12 +143,12 @@ async function speak(file) {
   }
   if (session === null) await openSession();
   if (session === null) return;
-  const url = `${session.stream_url}?${form.uploadQuery}`;
   const uploadedAt = performance.now();
   showProgress(0);
   try {
-    const accepted = await uploadSound(url, file, showProgress);
-    Object.assign(said.of(accepted.request_id), { file, uploadedAt });
+    const options = { ...Object.fromEntries(form.uploadQuery), onProgress: showProgress };
+    const accepted = await session.sendAudio(file, options);
+    Object.assign(said.of(accepted.requestId), { file, uploadedAt });
     showFiguresOf(heard);
     log.add("page", "uploaded", { ...accepted, name: file.name, bytes: file.size });
   } catch (problem) {
@@ -181,7 +162,7 @@ async function speak(file) {
 async function liveUrl(rate) {
   if (session === null) await openSession();
   if (session === null) return null;
-  const url = new URL(session.audio_socket_url, location.href);
+  const url = new URL(session.audioSocketUrl);
   url.protocol = url.protocol.replace("http", "ws");
   url.search = form.uploadQuery;
   url.searchParams.set("rate", rate);
@@ -191,7 +172,7 @@ async function liveUrl(rate) {
 async function interrupt() {
   if (session === null) return;
   try {
-    log.add("page", "interrupt", await interruptSession(session));
+    log.add("page", "interrupt", await session.interrupt());
   } catch (problem) {
     log.add("page", "problem", { ...problem });
     showProblem(problem);
@@ -212,7 +193,7 @@ window.addEventListener("message", ({ data, source }) => {
   log.add("player", data.type, data);
   if (data.type === "speech_started") learn(data);
   if (data.type === "state") setState(data.state);
-  if (data.type === "closed" && data.session_id === session?.session_id) onSessionOver(data.reason);
+  if (data.type === "closed" && data.session_id === session?.sessionId) onSessionOver(data.reason);
   if (data.type === "retry") sayAgain(data.request_id);
 });
 
@@ -222,7 +203,7 @@ async function pollStats() {
   const polled = session;
   if (polled === null || document.hidden || !part("stats-details").open) return;
   try {
-    const record = await getSession(polled.session_id);
+    const record = await polled.describe();
     if (polled === session) showFigures(part("stats"), record);
   } catch {
     // The event stream says what is wrong; the next poll may answer again.
@@ -310,7 +291,7 @@ part("stats-details").addEventListener("toggle", pollStats);
 part("log-clear").addEventListener("click", () => log.clear());
 part("problem-dismiss").addEventListener("click", () => showProblem(null));
 window.addEventListener("pagehide", (event) => {
-  if (!event.persisted && session) void deleteSession(session.session_id).catch(() => {});
+  if (!event.persisted && session) void session.close().catch(() => {});
 });
 document.addEventListener("visibilitychange", pollStats);
 setInterval(pollStats, POLL_MS);

@@ -20,10 +20,10 @@ function row(name) {
   return pair;
 }
 
-/** `[["config.fps", "25"], …]`; null is a dash. */
+/** `[["config: batch size", "2"], …]`; null is a dash. */
 export function flatten(record, prefix = "") {
   return Object.entries(record).flatMap(([key, value]) => {
-    const name = prefix + key.replaceAll("_", " ");
+    const name = prefix + key.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
     if (value !== null && typeof value === "object" && !Array.isArray(value)) {
       return flatten(value, `${name}: `);
     }

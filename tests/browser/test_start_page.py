@@ -413,7 +413,7 @@ async def test_figures_and_try_again_are_of_the_one_that_is_heard(start_page: Pa
     assert await start_page.inner_text("#figure-duration") == "0.8 s"
     assert (await start_page.inner_text("#figure-delay")).endswith("ms")
     uploads = start_page.locator("#log li.page", has_text="first.wav")
-    first = json.loads(await uploads.locator("pre").text_content() or "")["request_id"]
+    first = json.loads(await uploads.locator("pre").text_content() or "")["requestId"]
     retry = {"source": "musetalk-player", "type": "retry", "request_id": first}
     await start_page.frames[1].evaluate("(message) => parent.postMessage(message, '*')", retry)
     await uploads.nth(1).wait_for()
