@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 from player_driver import tone
 from playwright.async_api import Browser, Page
+from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -74,8 +75,8 @@ async def test_the_readme_is_all_that_a_newcomer_needs(
     async def until_logged(words: str) -> None:
         condition = "(words) => new RegExp(words).test(document.getElementById('log').textContent)"
         try:
-            await page.wait_for_function(condition, arg=words, polling=50, timeout=10_000)
-        except TimeoutError:
+            await page.wait_for_function(condition, arg=words, polling=50, timeout=20_000)
+        except PlaywrightTimeoutError:
             pytest.fail(f"no {words} in: {await page.text_content('#log')}")
 
     await until_logged(r"ready[^]*server: state|server: state[^]*ready")
