@@ -18,10 +18,17 @@ const STYLE = `
   transition: bottom 160ms;
 }
 /* Room for the dots of a wait, the label of a tap, a line about an error. */
-.player[data-waiting] .extras,
-.player:has(.tap:not([hidden])) .extras,
-.player:has(.error:not([hidden])) .extras {
+.player[data-waiting] .extras {
+  bottom: calc(env(safe-area-inset-bottom, 0px) + 64px);
+}
+.player:has(:is(.tap, .error):not([hidden])) .extras {
   bottom: calc(env(safe-area-inset-bottom, 0px) + 92px);
+}
+/* The face comes first. */
+@container (max-height: 320px) {
+  .extras .visualizer {
+    display: none;
+  }
 }
 `;
 const ORDER = ["captions", "visualizer"];
