@@ -329,11 +329,11 @@ async def test_a_sender_of_which_too_little_comes_to_begin(piece: bytes) -> None
 
 
 async def test_a_slow_sender_of_which_enough_comes_to_begin() -> None:
-    limits = UploadConfig(audio_stall_timeout_s=0.1)
+    limits = UploadConfig(audio_stall_timeout_s=0.4)
     with decoders() as workers:
         its = Speech(SpeechOptions(), limits, workers)
         await its.hear_pcm(bytes(4 * 24_000), PcmFormat(24_000))  # 2 s
-        for _ in range(20):
+        for _ in range(30):
             async with its.awaiting():
                 await asyncio.sleep(0.02)
             await its.hear_pcm(bytes(2), PcmFormat(24_000))
