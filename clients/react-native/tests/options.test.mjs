@@ -1,7 +1,20 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { changesBetween, queryOf } from "../src/options.ts";
+import { OPTIONS, readOption } from "../../web/src/player/options.js";
+import { changesBetween, queryOf, valuesOf } from "../src/options.ts";
+
+test("what nobody chose is what the player takes for it", () => {
+  const fallbacks = Object.entries(OPTIONS).map(([name, { fallback }]) => [name, fallback]);
+  assert.deepEqual(valuesOf({}), Object.fromEntries(fallbacks));
+});
+
+test("the player reads what is said of an option", () => {
+  const { crop, muted, volume } = valuesOf({ crop: [0.1, 0, 0.8, 1], muted: true, volume: 0.5 });
+  assert.deepEqual(readOption("crop", String(crop)), { x: 0.1, y: 0, width: 0.8, height: 1 });
+  assert.equal(readOption("muted", String(muted)), true);
+  assert.equal(readOption("volume", String(volume)), 0.5);
+});
 
 test("options are the query of the page", () => {
   assert.equal(queryOf({}), "");
