@@ -194,3 +194,13 @@ async def test_a_manifest_matches_its_pictures(server: Server, avatar_store: Pat
     assert (await server.client.get("/avatars/tiny")).json()["num_frames"] == listed["num_frames"]
     frames = (avatar_store / "tiny" / "derived" / "frames.i420").stat().st_size
     assert frames == 10 * 128 * 128 * 3 // 2
+
+
+@pytest.mark.parametrize("condition", ['"another"', "Sat, 01 Jan 2050 00:00:00 GMT"])
+async def test_what_is_no_range_is_told_whatever_else_is_asked(
+    server: Server, url: str, condition: str
+) -> None:
+    headers = {"Range": "bytes=7-4", "If-Range": condition}
+    answer = await server.client.get(url, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (416, "range_not_satisfiable")
+    assert answer.headers["Cache-Control"] == "no-store"
