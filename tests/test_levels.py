@@ -33,9 +33,7 @@ def test_by_chunks_as_at_once(fps: Fraction) -> None:
     count = int(3 * fps)
     whole = levels(sound, range(count), fps)
     borders = [0, 1, 8, 9, count // 2, count]
-    parts = [
-        levels(sound, range(a, b), fps) for a, b in itertools.pairwise(borders) if a < b
-    ]
+    parts = [levels(sound, range(a, b), fps) for a, b in itertools.pairwise(borders) if a < b]
     assert [level for part in parts for level in part] == whole
 
 
