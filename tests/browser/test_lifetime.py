@@ -1,5 +1,7 @@
 """A page that has been open for long is as light as a new one."""
 
+import asyncio
+
 import pytest
 from conftest import OpenPlayer
 from player_driver import PlayerPage, tone
@@ -60,3 +62,59 @@ async def test_ten_utterances_leave_nothing_behind(open_player: OpenPlayer) -> N
     counters = await player.read("counters")
     assert counters["utterances"] == 12
     assert counters["recoveries"] == counters["skipped"] == 0
+
+
+# Three elements, one after the other, each taken out of the page in mid-speech.
+COME_AND_GO = """async () => {
+  const { session, server } = document.querySelector("musetalk-avatar");
+  const late = [];
+  for (let i = 0; i < 3; i += 1) {
+    const avatar = document.createElement("musetalk-avatar");
+    avatar.server = server;
+    avatar.session = session;
+    document.body.append(avatar);
+    while (avatar.debug?.state !== "speaking") await new Promise((go) => setTimeout(go, 20));
+    avatar.remove();
+    await null; // that it was not only moved
+    for (const type of ["state", "speech_ended", "error", "connection"]) {
+      avatar.addEventListener(type, () => late.push(type));
+    }
+    await new Promise((go) => setTimeout(go, 400));
+  }
+  return late;
+}"""
+
+
+async def test_an_element_that_leaves_the_page_leaves_nothing_behind(
+    open_player: OpenPlayer,
+) -> None:
+    player = await open_player(init_script=COUNT_URLS)
+    devtools = await player.page.context.new_cdp_session(player.page)
+    await devtools.send("Performance.enable")
+    urls = await player.page.evaluate("window.objectUrls")
+    request_id = await player.speak(tone(6))
+    await player.until_heard(request_id)
+    assert await player.page.evaluate(COME_AND_GO) == []
+    await player.until_spoken()
+    # Nothing was said to the server of what those that left had heard, nor was anything stopped.
+    assert (await player.utterance(request_id))["played_ms"] == 6000
+    assert await player.page.evaluate("window.objectUrls") <= urls
+    for _ in range(3):  # what one collection frees holds what the next one does
+        await asyncio.sleep(0.3)
+        await devtools.send("HeapProfiler.collectGarbage")
+    prototype = await devtools.send(
+        "Runtime.evaluate", {"expression": "HTMLVideoElement.prototype"}
+    )
+    videos = await devtools.send(
+        "Runtime.queryObjects", {"prototypeObjectId": prototype["result"]["objectId"]}
+    )
+    count = await devtools.send(
+        "Runtime.callFunctionOn",
+        {
+            "objectId": videos["objects"]["objectId"],
+            "functionDeclaration": "function () { return this.length; }",
+            "returnByValue": True,
+        },
+    )
+    # Two of the page, and two of the last one that left, which the browser may still hold.
+    assert count["result"]["value"] <= 4, "videos of elements that left are kept"

@@ -131,7 +131,8 @@ async def test_what_no_utterance_caused_is_not_to_be_said_again(open_player: Ope
 
 
 async def test_a_browser_that_can_not_play_speech_is_told_so(open_player: OpenPlayer) -> None:
-    old = "delete window.MediaSource; delete window.ManagedMediaSource;"
+    old = """delete window.MediaSource; delete window.ManagedMediaSource;
+        HTMLMediaElement.prototype.canPlayType = () => "";"""
     player = await open_player(init_script=old + APP, wait=False)
     await player.until("unsupported")
     await player.page.wait_for_selector("#error:not([hidden])")

@@ -1,11 +1,11 @@
 // Speech by its playlist, for browsers that play those and know no MediaSource: iPhones before iOS
-// 17.1, some televisions. The browser fetches by itself; a chunk is there when it says so.
+// 17.1, some televisions. The browser fetches by itself, and what it has it need not say: what has
+// been announced counts as there once it can play at all.
 
 import { delay } from "./signals.js";
-import { MediaFailure, rangesOf } from "./source.js";
+import { MediaFailure } from "./source.js";
 
 const LOOK_EVERY_MS = 50;
-const SLACK_S = 0.15; // sound and picture end a moment apart
 const UNASKED_MS = 500;
 
 export class HlsSource {
@@ -13,6 +13,7 @@ export class HlsSource {
   #listUrl;
   #listeners = new AbortController();
   #position = 0; // s, where to begin
+  #announced = null; // [start, end], s
 
   isStarted = false;
   isSelfPaced = true;
@@ -56,7 +57,8 @@ export class HlsSource {
   // Phones load nothing of what is not played; without sound they let anybody play it.
   async #insist(signal) {
     const video = this.#video;
-    if (signal.aborted || video.readyState >= HTMLMediaElement.HAVE_METADATA || !video.paused) return;
+    const isLoading = video.readyState >= HTMLMediaElement.HAVE_METADATA || !video.paused;
+    if (signal.aborted || isLoading) return;
     video.muted = true;
     video.addEventListener(
       "loadeddata",
@@ -69,14 +71,14 @@ export class HlsSource {
     await video.play().catch(() => {}); // the tap for sound is the next chance
   }
 
-  /** Resolves when the browser has it. */
   async append({ start, duration }, offset, signal) {
-    const end = offset + start + duration - SLACK_S;
-    while (!this.buffered.some(([, to]) => to >= end)) {
+    while (this.#video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) {
       if (this.isLost) throw new MediaFailure(`The list could not be played: ${this.#complaint}`);
       if (signal.aborted || this.#listeners.signal.aborted) return false;
       await delay(LOOK_EVERY_MS, signal);
     }
+    this.#announced ??= [offset + start];
+    this.#announced[1] = offset + start + duration;
     return true;
   }
 
@@ -89,7 +91,7 @@ export class HlsSource {
   end() {} // the list says so
 
   get buffered() {
-    return this.isStarted ? rangesOf(this.#video.buffered) : [];
+    return this.#announced === null ? [] : [[...this.#announced]];
   }
 
   timeOf(mediaTime) {

@@ -10,6 +10,7 @@ export class PlaybackReports {
   #url;
   #told = [];
   #waiting = 0;
+  #isClosed = false;
   #connected = new Wakeup();
 
   constructor(url) {
@@ -29,6 +30,11 @@ export class PlaybackReports {
     this.#report(requestId, "finished", () => played);
   }
 
+  /** Nothing is reported from now on but what waits to be told. */
+  close() {
+    this.#isClosed = true;
+  }
+
   /** The server can be reached again: what could not be told is told now. */
   retry() {
     this.#connected.notify();
@@ -36,7 +42,8 @@ export class PlaybackReports {
 
   #report(requestId, event, fields) {
     const key = `${event} ${requestId}`;
-    if (this.#told.includes(key) || this.#waiting === MAX_WAITING) return;
+    const isRefused = this.#isClosed || this.#waiting === MAX_WAITING;
+    if (isRefused || this.#told.includes(key)) return;
     this.#told.push(key);
     if (this.#told.length > TOLD_KEPT) this.#told.shift();
     void this.#send(() => ({ request_id: requestId, event, ...fields() }));

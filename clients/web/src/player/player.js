@@ -200,19 +200,21 @@ export class Player {
       return;
     }
     const { signal } = this.#listeners;
-    void this.#talk.prepare();
+    this.#talk.prepare().catch(this.#debug.logError); // another attempt is made to speak
     this.#connection.open();
     void this.#turns.run();
     document.addEventListener("visibilitychange", () => this.#onVisible(), { signal });
     window.addEventListener("pageshow", () => this.#onVisible(), { signal });
     this.#reportTimer = setInterval(() => void this.#reportPosition(), REPORT_EVERY_MS);
     await this.#showPlaceholder();
-    warmUpSound();
+    if (!signal.aborted) warmUpSound();
   }
 
   /** Silence, and nothing is asked for any more; the session goes on without this viewer. */
   stop() {
     this.#isOver = true;
+    this.#post = () => {}; // what ends now is nobody's news
+    this.#reports.close();
     this.#listeners.abort();
     clearInterval(this.#reportTimer);
     clearTimeout(this.#offlineTimer);

@@ -87,10 +87,11 @@ export class SourceKind {
    */
   changeFor(mime) {
     const names = Object.keys(KINDS);
-    const possible = kindsFor(mime).filter((name) => names.indexOf(name) >= names.indexOf(this.#name));
-    if (possible.length === 0) throw new MediaFailure(`This browser can't play ${mime}.`);
-    const isOther = possible[0] !== this.#name;
-    this.#name = possible[0];
+    const isLeft = (name) => names.indexOf(name) >= names.indexOf(this.#name);
+    const best = kindsFor(mime).find(isLeft);
+    if (best === undefined) throw new MediaFailure(`This browser can't play ${mime}.`);
+    const isOther = best !== this.#name;
+    this.#name = best;
     return isOther;
   }
 }

@@ -216,8 +216,7 @@ export class MseSource {
   }
 }
 
-/** `TimeRanges` as `[[start, end], …]` in seconds. */
-export function rangesOf(timeRanges) {
+function rangesOf(timeRanges) {
   if (!timeRanges) return [];
   return Array.from({ length: timeRanges.length }, (_, i) => [
     timeRanges.start(i),

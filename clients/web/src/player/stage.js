@@ -22,6 +22,7 @@ export class Stage {
   #parked = null; // {frame, painted: Promise}
   #isSpeechPainted = false;
   #stopWatching = [];
+  #over = new AbortController();
   #speechFrom = 0; // s; what is painted of the time before is gone before it is shown
 
   /**
@@ -52,12 +53,14 @@ export class Stage {
    */
   async start(onBlocked) {
     const { idle } = this;
+    const { signal } = this.#over;
     const failed = new Promise((_, reject) => {
-      idle.addEventListener("error", () => reject(new Error("placeholder")), { once: true });
+      const fail = () => reject(new Error("placeholder"));
+      idle.addEventListener("error", fail, { once: true, signal });
     });
     let isBlocked = false;
     let frame = null;
-    let painted = nextFrame(idle, FIRST_PAINT_TIMEOUT_MS);
+    let painted = nextFrame(idle, FIRST_PAINT_TIMEOUT_MS, signal);
     idle.src = this.#avatar.video_url;
     void this.playIdle().then((isAllowed) => {
       isBlocked = !isAllowed;
@@ -66,14 +69,16 @@ export class Stage {
     while ((frame = await Promise.race([painted, failed])) === null) {
       // A hidden page paints nothing, and one that waits for a tap perhaps nothing yet.
       if (document.hidden && idle.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) break;
-      if (!document.hidden && !isBlocked) throw new Error("nothing was painted");
-      painted = nextFrame(idle, FIRST_PAINT_TIMEOUT_MS);
+      const isHopeless = !document.hidden && !isBlocked;
+      if (isHopeless || signal.aborted) throw new Error("nothing was painted");
+      painted = nextFrame(idle, FIRST_PAINT_TIMEOUT_MS, signal);
     }
     idle.classList.add("shown");
   }
 
   /** Resolves to false if the browser allows no playback at all without a gesture. */
   async playIdle() {
+    if (this.#over.signal.aborted) return true;
     try {
       this.idle.muted = true;
       await this.idle.play();
@@ -85,6 +90,7 @@ export class Stage {
 
   /** Let go of both videos. */
   close() {
+    this.#over.abort();
     for (const stop of this.#stopWatching) stop();
     for (const video of [this.idle, this.talk]) {
       video.pause();

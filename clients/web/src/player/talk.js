@@ -33,12 +33,14 @@ export class Talk {
   #isClosed = false;
 
   /**
-   * `listUrl(requestId)`: the address of its playlist. `onSound(blocked)`: whether the browser lets speech be heard. `onBuffering(boolean)`: waiting
-   * for the server in mid-speech. `onAppended({utterance, index, offset, buffered})`: after each
-   * chunk. `nextOf(utterance)`: the one to be played right behind it, or null;
-   * `onNext(utterance, {muted})`: that one is heard now, and the one before is over.
+   * `listUrl(requestId)`: the address of its playlist. `onSound(blocked)`: whether the browser lets
+   * speech be heard. `onBuffering(boolean)`: waiting for the server in mid-speech.
+   * `onAppended({utterance, index, offset, buffered})`: after each chunk. `nextOf(utterance)`: the
+   * one to be played right behind it, or null; `onNext(utterance, {muted})`: that one is heard now,
+   * and the one before is over.
    */
-  constructor({ stage, avatar, counters, listUrl, onSound, onBuffering, onAppended, nextOf, onNext }) {
+  constructor({ stage, avatar, counters, listUrl, ...told }) {
+    const { onSound, onBuffering, onAppended, nextOf, onNext } = told;
     this.#stage = stage;
     this.#avatar = avatar;
     this.#counters = counters;
@@ -70,7 +72,8 @@ export class Talk {
     const isHeard = this.#isPlaying && !this.#video.paused;
     this.#sound.isMuted = isMuted;
     if (isMuted) this.#onSound(false);
-    else if (isHeard) void this.#beginning.playAloud(this.#source.media); // browsers may pause it instead
+    // Browsers may pause it instead.
+    else if (isHeard) void this.#beginning.playAloud(this.#source.media);
   }
 
   /** s, on the time line of `buffered`. */
@@ -93,26 +96,29 @@ export class Talk {
     return this.#kind.fetch(url, options);
   }
 
-  /** Open a source before there is anything to play, so that the first chunk is not kept waiting. */
+  /** Open a source before there is anything to play: the first chunk is not kept waiting. */
   async prepare() {
     this.#closeSource();
-    try {
-      await this.#open();
-    } catch {
-      // Asked for again, and answered for, in play().
-    }
+    if (this.#isClosed) return;
+    await this.#make();
+    this.#source?.opened().catch(() => {}); // asked for again, and answered for, in play()
   }
 
   async #open() {
+    await this.#make();
+    if (this.#source === null) throw new MediaFailure("closed");
+    await this.#source.opened();
+  }
+
+  async #make() {
     if (!this.#kind.isLoaded) await this.#kind.load();
-    if (this.#isClosed) throw new MediaFailure("closed");
+    if (this.#isClosed) return;
     this.#source ??= this.#kind.make({
       video: this.#video,
       counters: this.#counters,
       listUrl: this.#listUrl,
       onRemoved: () => this.#refill(),
     });
-    await this.#source.opened();
   }
 
   #closeSource() {

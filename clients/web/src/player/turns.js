@@ -104,7 +104,7 @@ export class Turns {
     const { stage, talk, onError } = this.#parts;
     try {
       await stage.showIdle(frame);
-      void talk.prepare();
+      await talk.prepare();
     } catch (error) {
       onError(error); // tried again for the next utterance, which says so if it fails
     }

@@ -9,6 +9,8 @@ const NUDGE_S = 0.1;
 const MAX_NUDGES = 3;
 const SEEK_LOST_AFTER_S = 2;
 const RESUME_WITH_S = 0.5;
+const WAITING_AFTER_S = 0.5;
+const GIVE_UP_AFTER_S = 15; // as a fetch of ours
 
 /**
  * Chunks are appended in order, so a hole with something behind it will never be filled, unless it
@@ -28,6 +30,7 @@ const RESUME_WITH_S = 0.5;
  * @returns {{act: "none"|"finish"|"jump"|"nudge"|"hold"|"resume"|"recover", to?: number}}
  */
 export function decide(seen) {
+  if (seen.selfPaced) return look(seen);
   const { currentTime, still, buffered, drained, holding } = seen;
   const here = buffered.find(([start, end]) => start <= currentTime + 0.01 && currentTime < end);
   const lead = here ? here[1] - currentTime : 0;
@@ -36,8 +39,7 @@ export function decide(seen) {
 
   if (holding) {
     if (next && lead < EDGE_S) return { act: "jump", to: next[0] + 0.01 };
-    const enough = seen.selfPaced ? EDGE_S : RESUME_WITH_S;
-    return lead >= enough || drained ? { act: "resume" } : { act: "none" };
+    return lead >= RESUME_WITH_S || drained ? { act: "resume" } : { act: "none" };
   }
   // A seek into what is there takes a moment; WebKitGTK never ends some.
   const isSeekLost = here !== undefined && still >= SEEK_LOST_AFTER_S;
@@ -50,4 +52,15 @@ export function decide(seen) {
   if (still < NUDGE_AFTER_S) return { act: "none" };
   if (seen.nudges < MAX_NUDGES) return { act: "nudge", to: currentTime + NUDGE_S };
   return { act: "recover" };
+}
+
+/** What a browser that does all of it by itself is up to; `buffered` is what it could have. */
+function look({ currentTime, still, paused, seeking, holding, buffered, drained }) {
+  const end = buffered.at(-1)?.[1] ?? 0;
+  const isAtEnd = drained && end - currentTime < EDGE_S;
+  if (isAtEnd) return still >= FINISH_AFTER_S ? { act: "finish" } : { act: "none" };
+  if (still >= GIVE_UP_AFTER_S) return { act: "recover" };
+  if (holding) return still < GAP_AFTER_S ? { act: "resume" } : { act: "none" };
+  if (paused || seeking) return { act: "none" };
+  return still >= WAITING_AFTER_S ? { act: "hold" } : { act: "none" };
 }
