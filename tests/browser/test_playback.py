@@ -9,7 +9,7 @@ from conftest import OpenPlayer
 from player_driver import Proxy, assert_played_once_in_order, tone
 from playwright.async_api import Route
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.asyncio(loop_scope="session")]
 
 # Every event is handed over twice, the second time as if it had no id: the queue has to notice.
 EVENTS_TWICE = """
@@ -36,7 +36,6 @@ SourceBuffer.prototype.appendBuffer = function (bytes) {
 """
 
 
-@pytest.mark.alone
 async def test_speech_is_painted_soon_and_played_whole(open_player: OpenPlayer) -> None:
     player = await open_player()
     request_id = await player.speak(tone(2.4))
@@ -47,7 +46,6 @@ async def test_speech_is_painted_soon_and_played_whole(open_player: OpenPlayer) 
     assert start["shown_ms"] <= 1000  # what it takes is measured elsewhere, on an idle machine
 
 
-@pytest.mark.alone
 async def test_playback_at_15_fps(open_player: OpenPlayer) -> None:
     player = await open_player(settings={"fps": 15, "chunk_duration": 1})
     request_id = await player.speak(tone(2.4))
@@ -71,7 +69,6 @@ async def test_chunks_that_arrive_late_and_swapped(open_player: OpenPlayer) -> N
     assert (await player.read("counters"))["stalls"] >= 1
 
 
-@pytest.mark.alone
 async def test_chunks_that_fail_once(open_player: OpenPlayer) -> None:
     player = await open_player(settings={"chunk_duration": 0.64})
     asked: Counter[str] = Counter()
@@ -122,7 +119,6 @@ async def test_events_that_come_twice(open_player: OpenPlayer) -> None:
     assert counters["utterances"] == 1
 
 
-@pytest.mark.alone
 async def test_a_browser_without_room_is_asked_again(open_player: OpenPlayer) -> None:
     player = await open_player(init_script=NO_ROOM)
     request_id = await player.speak(tone(2))
@@ -222,7 +218,6 @@ async def test_speech_that_the_browser_removed_is_fetched_again(open_player: Ope
     assert (counters["recoveries"], counters["utterances"]) == (1, 1)
 
 
-@pytest.mark.alone
 async def test_a_second_upload_right_after_the_first(open_player: OpenPlayer) -> None:
     player = await open_player()
     first = await player.speak(tone(1))
