@@ -90,10 +90,11 @@ async def test_three_in_one_run_and_an_interruption(open_page: OpenPage) -> None
         await assert_played_whole(page, request_id, seconds=each)
     painted = [f["request_id"] for f in await page.read("frames") if f["video"] == "talk"]
     assert painted == sorted(painted, key=ids.index)
-    # The last two were made while the first was heard: one buffer, each where the one before ends.
-    appends = await page.read("appends")
-    offsets = {each["request_id"]: each["offset"] for each in appends}
-    assert offsets[ids[2]] == pytest.approx(offsets[ids[1]] + seconds[1], abs=1 / FPS)
+    # Each begins in the buffer where the one before ends; or, where a busy machine made it too late
+    # for that, in a buffer of its own.
+    offsets = {each["request_id"]: each["offset"] for each in await page.read("appends")}
+    for before, after, length in zip(ids, ids[1:], seconds, strict=False):
+        assert offsets[after] in (0, pytest.approx(offsets[before] + length, abs=1 / FPS))
 
     talking, waiting = [await page.speak(each) for each in (4, 2)]
     await page.until_heard(talking, 0.4)
