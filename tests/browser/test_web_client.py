@@ -13,7 +13,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from player_driver import tone
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, FilePayload, Page
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -60,8 +60,8 @@ async def open_page(browser: Browser, site: tuple[str, Path]) -> AsyncIterator[O
     assert errors == []
 
 
-def sound(seconds: float) -> dict[str, object]:
-    return {"name": "hello.wav", "mimeType": "audio/wav", "buffer": tone(seconds)}
+def file(content: bytes) -> FilePayload:
+    return {"name": "hello.wav", "mimeType": "audio/wav", "buffer": content}
 
 
 async def test_the_readme_is_all_that_a_newcomer_needs(
@@ -82,11 +82,11 @@ async def test_the_readme_is_all_that_a_newcomer_needs(
     await until_logged(r"ready[^]*server: state|server: state[^]*ready")
     session_id = await page.evaluate("document.querySelector('musetalk-avatar').session.sessionId")
 
-    await page.set_input_files("#choose", [sound(0.8)])  # type: ignore[list-item]
+    await page.set_input_files("#choose", file(tone(0.8)))
     await until_logged(r"takes 1 s\n")
     await until_logged(r"began after \d+ ms\n[^]*ended: complete\n")
 
-    await page.set_input_files("#choose", [sound(8)])  # type: ignore[list-item]
+    await page.set_input_files("#choose", file(tone(8)))
     await until_logged(r"began[^]*began after \d+ ms\n")
     await page.click("#stop")
     await until_logged(r"ended: interrupted\n")
@@ -99,8 +99,7 @@ async def test_the_readme_is_all_that_a_newcomer_needs(
     await page.click("#stop")
     await until_logged("was silent")
 
-    text = {"name": "hello.wav", "mimeType": "audio/wav", "buffer": b"hello"}
-    await page.set_input_files("#choose", [text])  # type: ignore[list-item]
+    await page.set_input_files("#choose", file(b"hello"))
     await until_logged(r"Unsupported audio\. .*\(unsupported_audio\)\n")
 
     await page.goto("about:blank")  # the page says goodbye
