@@ -73,6 +73,7 @@ const { metafile } = await build({
   splitting: true,
   minify: true,
   format: "esm",
+  define: { "import.meta.url": "null" }, // what bundlers make of it is the address of no server
   target: ["chrome94", "firefox93", "safari15"],
   chunkNames: "later/[name]-[hash]",
   metafile: true,

@@ -7,14 +7,18 @@ import { OPTIONS, defaults, readOption } from "./player/options.js";
 import { readSession } from "./player/session.js";
 import { STYLE } from "./player/style.js";
 
-// The server that this module came from; what is bundled into an app has to name one.
-const HOME = new URL("..", import.meta.url).href;
+// The server that this module came from; the package comes from none.
+const HOME = import.meta.url && new URL("..", import.meta.url).href;
 
 // The larger half of it all, which comes while the page still asks for a session.
 const loadPlayer = () => import("./player/player.js");
-void loadPlayer().catch(() => {}); // loaded again, and answered for, when it is needed
+const isPage = Boolean(globalThis.customElements); // a server that renders pages imports it, too
+if (isPage) void loadPlayer().catch(() => {}); // loaded again, and answered for, when it is needed
 
-export class MuseTalkAvatar extends HTMLElement {
+const UNLOADED = { code: "placeholder_failed", message: "The avatar could not be loaded." };
+const UNNAMED = { code: "no_server", message: "The avatar's page names no server." };
+
+export class MuseTalkAvatar extends (isPage ? HTMLElement : Object) {
   static observedAttributes = ["session", "server", ...Object.keys(OPTIONS)];
 
   #root = this.attachShadow({ mode: "open" });
@@ -33,18 +37,20 @@ export class MuseTalkAvatar extends HTMLElement {
   }
 
   set session(session) {
-    this.#session = session;
+    this.#session = session ?? null; // frameworks unset with undefined
     if (this.#isRunning) this.#restart();
   }
 
-  /** The address (URL) of the server. */
+  /** The address (URL) of the server; null if nobody has named it. */
   get server() {
     if (this.#session?.server) return this.#session.server;
-    return new URL(this.getAttribute("server") ?? HOME, document.baseURI).href.replace(/\/?$/, "/");
+    const named = this.getAttribute("server") ?? HOME;
+    return named === null ? null : new URL(named, document.baseURI).href.replace(/\/?$/, "/");
   }
 
   set server(address) {
-    this.setAttribute("server", address);
+    if ((address ?? null) === null) this.removeAttribute("server");
+    else this.setAttribute("server", address);
   }
 
   /** What the player is doing (docs/player.md, "Debugging"), or null. */
@@ -72,11 +78,12 @@ export class MuseTalkAvatar extends HTMLElement {
   }
 
   connectedCallback() {
-    // What was set before this class was there hides the accessor.
-    if (Object.hasOwn(this, "session")) {
-      const { session } = this;
-      delete this.session;
-      this.#session = session;
+    // What was set before this class was there hides the accessors.
+    for (const name of ["server", "session"]) {
+      if (!Object.hasOwn(this, name)) continue;
+      const value = this[name];
+      delete this[name];
+      this[name] = value;
     }
     if (!this.#isRunning) this.#restart();
   }
@@ -118,6 +125,7 @@ export class MuseTalkAvatar extends HTMLElement {
     this.#isRunning = true;
     this.#root.innerHTML = `<style>${STYLE}</style>${MARKUP}`;
     if (this.#session === null) return;
+    if (this.server === null) return this.#fail(this.#makeNotice(), UNNAMED);
     if (typeof this.#session === "string") void this.#look(this.#session);
     else void this.#play(this.#session.document ?? this.#session);
   }
@@ -149,7 +157,7 @@ export class MuseTalkAvatar extends HTMLElement {
     const notice = this.#makeNotice();
     const loaded = await loadPlayer().catch(() => null);
     if (over.signal.aborted) return;
-    if (loaded === null) return this.#fail(notice);
+    if (loaded === null) return this.#fail(notice, UNLOADED, () => this.#restart());
     this.#player = new loaded.Player({
       root: this.#root,
       notice,
@@ -164,10 +172,9 @@ export class MuseTalkAvatar extends HTMLElement {
     void this.#player.start();
   }
 
-  #fail(notice) {
-    const message = "The avatar could not be loaded.";
-    notice.showError(message, () => this.#restart());
-    this.#tell("error", { code: "placeholder_failed", message, request_id: null, retryable: false });
+  #fail(notice, { code, message }, onRetry = null) {
+    notice.showError(message, onRetry);
+    this.#tell("error", { code, message, request_id: null, retryable: false });
   }
 
   #tell(type, fields) {
@@ -176,4 +183,4 @@ export class MuseTalkAvatar extends HTMLElement {
   }
 }
 
-customElements.define("musetalk-avatar", MuseTalkAvatar);
+if (isPage) customElements.define("musetalk-avatar", MuseTalkAvatar);
