@@ -89,7 +89,10 @@ def _cue_of_block(lines: list[str], number: int) -> Cue:
             f"cue {number}: times must be like 00:01.000 --> 00:02.500, not {said}"
         )
     times = timings.groups()
-    text = html.unescape(_TAG.sub("", "\n".join(lines[1:])))
+    try:
+        text = html.unescape(_TAG.sub("", "\n".join(lines[1:])))
+    except ValueError:  # of thousands of digits
+        raise InvalidCaptions(f"cue {number}: there is no character with that number") from None
     return _cue(_instant_s(*times[:4]), _instant_s(*times[4:]), text, f"cue {number}")
 
 
@@ -118,7 +121,9 @@ def _check_number(num_cues: int) -> None:
 
 
 def _ordered(cues: list[Cue]) -> tuple[Cue, ...]:
-    """By time (§4.1 asks for it); those without text show nothing."""
+    """By time (§4.1 asks for it); those without text show nothing. Raises CaptionsTooLarge."""
+    if sum(len(cue.text.encode()) for cue in cues) > MAX_BYTES:
+        raise CaptionsTooLarge(f"captions must be at most {MAX_BYTES} bytes")
     return tuple(sorted((cue for cue in cues if cue.text), key=lambda cue: (cue.start, cue.end)))
 
 

@@ -181,7 +181,7 @@ class Conversation:
         queued = turn.delivery.queued_event(turn.position)
         turn.delivery.first_event_id = self._publish(turn, queued)
         if turn.cues:
-            self._publish(turn, turn.delivery.captions_event(turn.cues))
+            self._tell_captions(turn)
         while self.turns.active[0] is not turn:
             await self._moved.wait()
         await asyncio.sleep(self._too_early_s(turn))
@@ -265,7 +265,13 @@ class Conversation:
         turn = self.turns.get(request_id)
         turn.cues = cues
         if turn.delivery.first_event_id is not None:  # else they follow the first word of it
-            self._publish(turn, turn.delivery.captions_event(cues))
+            self._tell_captions(turn)
+
+    def _tell_captions(self, turn: Turn) -> None:
+        """Only the latest are kept to be told: who gives them often must not fill the log."""
+        if turn.cues_id is not None:
+            self._events.withdraw(turn.cues_id)
+        turn.cues_id = self._publish(turn, turn.delivery.captions_event(turn.cues))
 
     def is_dead(self, event: Event) -> bool:
         """Whether an event of the log is about speech that has been stopped since."""

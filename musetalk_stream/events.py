@@ -1,7 +1,6 @@
 """A session's events: an append-only log that any number of subscribers read at their own pace."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
@@ -24,15 +23,15 @@ class Missed(Exception):
 
 
 class EventLog(Protocol):
+    first_id: int
     last_id: int
-
-    @property
-    def first_id(self) -> int:
-        """The oldest event still in the log, or the next one if it is empty."""
-        ...
 
     def publish(self, event: Event) -> int:
         """Append an event; its id. Ids grow by one."""
+        ...
+
+    def withdraw(self, event_id: int) -> None:
+        """Let go of an event: who has not read it yet never will."""
         ...
 
     def follow(self, after: int) -> AsyncGenerator[LoggedEvent, None]:
@@ -48,24 +47,31 @@ class EventLog(Protocol):
 
 
 class MemoryEventLog:
-    """The log of one session, kept in memory: a ring, and one cursor per follower."""
+    """The log of one session, kept in memory: the latest events, and one cursor per follower.
+
+    first_id  from which on nothing has been lost
+    """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
-        self._ring: deque[LoggedEvent] = deque(maxlen=capacity)
+        self._capacity = capacity
+        self._events: dict[int, Event] = {}  # oldest first; ids that are not in it were withdrawn
         self._changed = asyncio.Event()
         self._closed = False
+        self.first_id = 1
         self.last_id = 0
-
-    @property
-    def first_id(self) -> int:
-        """The oldest event still in the log, or the next one if it is empty."""
-        return self.last_id + 1 - len(self._ring)
 
     def publish(self, event: Event) -> int:
         self.last_id += 1
-        self._ring.append(LoggedEvent(self.last_id, event))
+        self._events[self.last_id] = event
+        if len(self._events) > self._capacity:
+            oldest = next(iter(self._events))
+            del self._events[oldest]
+            self.first_id = oldest + 1
         self._notify()
         return self.last_id
+
+    def withdraw(self, event_id: int) -> None:
+        self._events.pop(event_id, None)
 
     def close(self) -> None:
         self._closed = True
@@ -82,12 +88,11 @@ class MemoryEventLog:
         while True:
             changed = self._changed
             while after < self.last_id:
-                oldest = self._ring[0].id
-                if after + 1 < oldest:
+                if after + 1 < self.first_id:
                     raise Missed
-                entry = self._ring[after + 1 - oldest]
-                after = entry.id
-                yield entry
+                after += 1
+                if after in self._events:
+                    yield LoggedEvent(after, self._events[after])
             if self._closed:
                 return
             if changed is self._changed:

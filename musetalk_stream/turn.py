@@ -27,6 +27,8 @@ class Turn:
     key          the Idempotency-Key of its sender
     delivery     how far it is
     cues         its captions
+    cues_id      of the event that told of them
+    has_failed   it was not made to its end, whatever became of it then
     task         waits for its turn and speaks it
     position     how many others wait before it, while it waits itself
     begun_s      monotonic clock, when it could be spoken and its turn had come
@@ -45,6 +47,8 @@ class Turn:
         self.options = options
         self.delivery = delivery
         self.cues: tuple[Cue, ...] = ()
+        self.cues_id: int | None = None
+        self.has_failed = False
         self.status = TurnState.QUEUED
         self.task: asyncio.Task[None] | None = None
         self.position = 0
@@ -83,6 +87,7 @@ class Turn:
     def advance(self, trigger: Trigger) -> None:
         """The only way to another state; what is over lets go of its sound."""
         self.status = advance(self.status, trigger)
+        self.has_failed |= trigger is Trigger.FAIL
         if not self.status.is_active and self._speech is not None:
             self._remember(self._speech)
             self.was_cut = self.is_arriving

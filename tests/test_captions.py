@@ -64,7 +64,9 @@ def test_webvtt() -> None:
     ["", "1\n00:01.000 --> 00:02.000\nx", "WEBVTTX\n\n", "WEBVTT\n00:01.000 --> 00:02.000\nx",
      "WEBVTT\n\n1 --> 2\nx", "WEBVTT\n\n00:61.000 --> 00:62.000\nx", "WEBVTT\n\njust text",
      "WEBVTT\n\n00:02.000 --> 00:01.000\nx", "WEBVTT\n\n00:01,000 --> 00:02,000\nx",
-     "WEBVTT\n\n999999999:00:00.000 --> 999999999:00:01.000\nx"],
+     "WEBVTT\n\n999999999:00:00.000 --> 999999999:00:01.000\nx",
+     "WEBVTT\n\n00:01.000 --> 00:02.000\n&#" + "9" * 5000 + ";"],
+    ids=lambda text: text[:60],
 )  # fmt: skip
 def test_wrong_webvtt(text: str) -> None:
     with pytest.raises(InvalidCaptions):
@@ -86,5 +88,8 @@ def test_too_much() -> None:
         cues_of_json([cue()] * 1001)
     with pytest.raises(CaptionsTooLarge):
         cues_of_webvtt("WEBVTT\n\n" + "00:01.000 --> 00:02.000\nx\n\n" * 1001)
+    assert len(cues_of_json([cue(text="x" * 640)] * 100)) == 100
+    with pytest.raises(CaptionsTooLarge, match="64000 bytes"):
+        cues_of_json([cue(text="ü" * 640)] * 51)
     with pytest.raises(CaptionsTooLarge, match="cue 1 "):
         cues_of_json([cue(text="x" * 1001)])

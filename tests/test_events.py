@@ -1,4 +1,4 @@
-"""The event log: a ring, and followers at their own pace."""
+"""The event log: the latest events, and followers at their own pace."""
 
 import asyncio
 from contextlib import aclosing
@@ -58,7 +58,7 @@ async def test_many_followers_read_everything_at_their_own_pace() -> None:
         assert await reader == list(range(1, 301))
 
 
-async def test_who_falls_off_the_ring_is_told() -> None:
+async def test_who_falls_off_the_log_is_told() -> None:
     log = MemoryEventLog(capacity=4)
     publish(log, 10)
     assert log.first_id == 7
@@ -115,3 +115,26 @@ def test_memory_is_bounded() -> None:
     log = MemoryEventLog()
     publish(log, CAPACITY + 500)
     assert log.first_id == 501
+
+
+async def test_what_is_withdrawn_is_not_told_and_takes_no_room() -> None:
+    log = MemoryEventLog(capacity=3)
+    publish(log, 2)
+    for _ in range(10):
+        log.withdraw(log.publish({"event": "captions"}))
+    publish(log, 1)
+    assert (log.first_id, log.last_id) == (1, 13)
+    log.close()
+    assert await collect(log) == [1, 2, 13]
+    assert await collect(log, after=7) == [13]
+
+
+async def test_a_follower_does_not_wait_for_what_was_withdrawn() -> None:
+    log = MemoryEventLog()
+    reading = asyncio.create_task(collect(log))
+    log.withdraw(log.publish({"event": "captions"}))
+    await asyncio.sleep(0)
+    publish(log, 1)
+    await asyncio.sleep(0)
+    log.close()
+    assert await reading == [2]

@@ -137,7 +137,7 @@ async def test_who_can_not_tell_an_end_waits_for_it(serve: Serve) -> None:
 
 async def test_a_failed_one_is_never_taken_for_whole(serve: Serve) -> None:
     server = await serve(NumberRenderer(delay_s=0.01, fails_on=lambda _, frame: frame >= 40))
-    _session_id, url = await begin(server, wav(buzz(4.0)))
+    session_id, url = await begin(server, wav(buzz(4.0)))
     received = b""
 
     async def receive() -> None:
@@ -150,8 +150,12 @@ async def test_a_failed_one_is_never_taken_for_whole(serve: Serve) -> None:
     with pytest.raises(httpx.RemoteProtocolError):
         await receive()
     assert received[4:8] == b"ftyp"
-    answer = await server.client.get(url)
-    assert (answer.status_code, answer.json()["code"]) == (404, "nothing_to_play")
+    for status in ("failed", "interrupted"):
+        answer = await server.client.get(url)
+        assert (answer.status_code, answer.json()["code"]) == (404, "nothing_to_play")
+        document = (await server.client.get(url.removesuffix(".mp4"))).json()
+        assert document["status"] == status
+        await server.client.post(f"/sessions/{session_id}/interrupt", json={"wait": 0})
     assert (await server.client.get("/healthz")).status_code == 200
 
 

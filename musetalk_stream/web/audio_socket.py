@@ -140,7 +140,8 @@ class _AudioSocket:
         self._form = form
         self._options = options
         self._latest: str | None = None  # request id of the utterance that came last
-        self._is_arriving = False  # that one, or what is passed over of it
+        self._is_arriving = False  # an utterance, or what is passed over of it
+        self._heard: str | None = None  # request id of the one that is arriving, if it is taken
         self._cues: tuple[Cue, ...] = ()  # of the next one
 
     async def serve(self) -> None:
@@ -150,7 +151,7 @@ class _AudioSocket:
                 if isinstance(said, bytes):
                     self._is_arriving = True
                     await self._utterance(said)
-                    self._is_arriving = False
+                    self._is_arriving, self._heard = False, None
                 elif said is Word.CANCEL:
                     await self._cancel(self._latest)
                 elif said is Word.END:
@@ -178,11 +179,11 @@ class _AudioSocket:
         is passed over; the connection stays."""
         request_id: str | None = None
         is_over = False  # its end was said
+        cues, self._cues = self._cues, ()
         try:
             with admitted(self._request, self._session, self._options) as turn:
-                request_id = self._latest = turn.request_id
-                self._session.caption(request_id, self._cues)
-                self._cues = ()
+                request_id = self._latest = self._heard = turn.request_id
+                self._session.caption(request_id, cues)
                 await self._say("accepted", request_id=request_id, epoch=turn.epoch)
                 said = await self._hear(turn, first)
                 is_over = True
@@ -234,18 +235,18 @@ class _AudioSocket:
         await self._say("cancelled", request_id=request_id)
 
     async def _caption(self, raw: object) -> None:
-        """Captions of the utterance that is arriving, else of the next one. Those that are wrong
-        are told about, and nothing else happens."""
+        """Captions of the utterance that is arriving, else of the next one; of one that was
+        refused, of none. Those that are wrong are told about, and nothing else happens."""
         try:
             cues = cues_of_json(raw)
         except (InvalidCaptions, CaptionsTooLarge) as exc:
-            await self._tell(exc, self._latest if self._is_arriving else None)
+            await self._tell(exc, self._heard)
             return
         if not self._is_arriving:
             self._cues = cues
-        elif self._latest is not None:
-            with suppress(UtteranceNotFound):  # it was refused, or is over
-                self._session.caption(self._latest, cues)
+        elif self._heard is not None:
+            with suppress(UtteranceNotFound):  # nothing of it could be spoken
+                self._session.caption(self._heard, cues)
 
     # --- the wire
 
@@ -302,10 +303,13 @@ def _word(text: str) -> Word | _Captions:
     try:
         said = json.loads(text)
         what = said["event"] if "event" in said else said["type"]
-        return _Captions(said["cues"]) if what == "captions" else Word(what)
+        return _Captions(said.get("cues")) if what == "captions" else Word(what)
     except (ValueError, TypeError, LookupError, RecursionError):
-        words = " or ".join(json.dumps({"event": word.value}) for word in Word)
+        words = ", ".join(json.dumps({"event": word.value}) for word in Word)
         raise _Mistake(
             WSCloseCode.UNSUPPORTED_DATA,
-            BadRequest(f"sound is binary, and text must be {words}, not {text[:60]!r}"),
+            BadRequest(
+                f'sound is binary, and text must be {words} or {{"event": "captions", "cues": […]}}'
+                f", not {text[:60]!r}"
+            ),
         ) from None

@@ -12,7 +12,6 @@ from aiohttp import ETag, HttpVersion11, hdrs, web
 
 from ..errors import ChunkNotFound, MuseTalkStreamError, NothingToPlay
 from ..hls import Segment
-from ..session_state import TurnState
 from ..sessions import Session
 from ..store import ChunkStore
 from ..turn import Turn
@@ -51,7 +50,7 @@ async def recording(request: web.Request) -> web.StreamResponse:
 
 
 def _require_whole(turn: Turn) -> None:
-    if turn.status is TurnState.FAILED:
+    if turn.has_failed:
         raise NothingToPlay(
             f"the utterance failed after {turn.delivery.seconds:g} s, so there is no recording of "
             "it; its playlist_url has what was made"

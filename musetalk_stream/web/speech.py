@@ -8,8 +8,14 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from ..captions import Cue
-from ..errors import InvalidParameter, StreamActive, UnsupportedAudio, UtteranceEnded
+from ..errors import (
+    InvalidParameter,
+    MuseTalkStreamError,
+    StreamActive,
+    UnsupportedAudio,
+    UtteranceEnded,
+)
+from ..growing_file import anew
 from ..options import AGO_MS, INTERRUPT_WAIT, PLAYED_MS, Option, flag, speech_options
 from ..sessions import Session
 from ..turn import Turn
@@ -18,7 +24,7 @@ from .captions import cues_of_field
 from .context import CONFIG, session
 from .parameters import PCM_TYPES, parameters, pcm_of_content_type
 from .problems import problem
-from .uploads import audio_body, audio_form, require_audio_form, require_size
+from .uploads import AudioForm, audio_body, require_audio_form, require_size
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 IDEMPOTENCY_REPLAYED = "Idempotency-Replayed"
@@ -33,23 +39,33 @@ async def upload(request: web.Request) -> web.Response:
     its, limits = session(request), request.app[CONFIG].upload
     options, key = speech_options(request.query, its.options), _key(request)
     require_audio_form(request, limits.max_upload_bytes)
-    cues: list[Cue] = []
-    pieces = audio_form(
-        request,
-        limits.max_upload_bytes,
-        limits.audio_stall_timeout_s,
-        take_captions=lambda data: cues.extend(cues_of_field(data)),
-    )
+    form = AudioForm(request, limits.max_upload_bytes, limits.audio_stall_timeout_s)
     if said := _said(its, key):
-        return await _replay(request, its, said, pieces)
-    async with begun(pieces) as sound:
+        await _pass_over(form.sound())
+        await form.rest()
+        return _replay(request, its, said)
+    async with begun(form.sound()) as sound:
+        cues = cues_of_field(form.captions)
         with admitted(request, its, options, key) as turn:
-            its.caption(turn.request_id, tuple(cues))
-            num_known = len(cues)
+            its.caption(turn.request_id, cues)
             await hear_container(sound, turn.speech)
-            if len(cues) > num_known:  # given after the sound
-                its.caption(turn.request_id, tuple(cues))
+    await _take_rest(form, its, turn)
     return _accepted(its, turn)
+
+
+async def _take_rest(form: AudioForm, its: Session, turn: Turn) -> None:
+    """Captions that come after the sound. What is wrong there is wrong, but not with the sound:
+    that is spoken, and to send it again would say it twice."""
+    known = form.captions
+    try:
+        await form.rest()
+        if form.captions is not known:
+            its.caption(turn.request_id, cues_of_field(form.captions))
+    except MuseTalkStreamError as exc:
+        told = anew(exc)
+        told.args = (f"{exc}; the sound before it is spoken: don't send it again",)
+        told.retryable = False
+        raise told from None
 
 
 async def stream_audio(request: web.Request) -> web.Response:
@@ -66,7 +82,8 @@ async def stream_audio(request: web.Request) -> web.Response:
         max_bytes = math.ceil(limits.max_audio_s + 1) * form.bytes_per_second
     pieces = audio_body(request, max_bytes, limits.audio_stall_timeout_s)
     if said := _said(its, key):
-        return await _replay(request, its, said, pieces)
+        await _pass_over(pieces)
+        return _replay(request, its, said)
     async with begun(pieces) as sound:
         with admitted(request, its, options, key) as turn:
             if form:
@@ -108,14 +125,16 @@ def _said(its: Session, key: str | None) -> Turn | None:
     return turn
 
 
-async def _replay(
-    request: web.Request, its: Session, turn: Turn, pieces: AsyncGenerator[bytes, None]
-) -> web.Response:
-    """What the first request was told. A client that is still sending reads no answer, so all of
-    it is read first, within its limits."""
+async def _pass_over(pieces: AsyncGenerator[bytes, None]) -> None:
+    """A client that is still sending reads no answer, so all of it is read first, within its
+    limits."""
     async with aclosing(pieces):
         async for _ in pieces:
             pass
+
+
+def _replay(request: web.Request, its: Session, turn: Turn) -> web.Response:
+    """What the first request was told."""
     cut = UtteranceEnded(f"the utterance is {turn.status.value}") if turn.was_cut else None
     error = turn.ended_early or cut
     answer = problem(request, as_told(error, turn)) if error else _accepted(its, turn)

@@ -15,9 +15,9 @@ from collections.abc import (
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ..captions import MAX_BYTES as CAPTIONS_BYTES
@@ -33,6 +33,8 @@ from ..errors import (
     UploadStalled,
     UploadTooLarge,
 )
+
+T = TypeVar("T")
 
 FIELD = "audio_file"
 CAPTIONS_FIELD = "captions"
@@ -66,48 +68,89 @@ def require_size(request: web.Request, max_bytes: int) -> None:
         raise _too_large(max_bytes)
 
 
-async def audio_form(
-    request: web.Request,
-    max_bytes: int,
-    silence_s: float,
-    *,
-    take_captions: Callable[[bytes], object],
-) -> AsyncGenerator[bytes, None]:
-    """The file in the field `audio_file`, piece by piece as it arrives.
+class AudioForm:
+    """A form with the sound in the field `audio_file`, as it arrives: `sound`, then `rest`.
 
-    silence_s      without a byte, while we ask for one
-    take_captions  gets the field `captions`, as soon as it is there; may raise what is wrong
+    captions   the field `captions`, as far as it has come; of several the last one
 
-    Raises NoAudioFile, EmptyAudio, UploadTooLarge, UploadStalled, UploadAborted, BadRequest.
+    Its methods raise UploadTooLarge, UploadStalled, UploadAborted, BadRequest.
     """
-    fields = _audio_fields(request, take_captions)
-    async with aclosing(fields):
-        with _reading(request, silence_s):
-            async with asyncio.timeout(silence_s):
-                part = await anext(fields)
-        async with aclosing(_audio_of(request, part, max_bytes, silence_s)) as pieces:
-            async for data in pieces:
+
+    def __init__(self, request: web.Request, max_bytes: int, silence_s: float) -> None:
+        """silence_s: without a byte, while we ask for one"""
+        self.captions = b""
+        self._request = request
+        self._max_bytes = max_bytes
+        self._silence_s = silence_s
+        self._reader: MultipartReader | None = None
+        self._others: list[str] = []
+        self._others_bytes = 0
+        self._has_sound = False
+
+    async def sound(self) -> AsyncGenerator[bytes, None]:
+        """The file, piece by piece as it arrives. Raises NoAudioFile and EmptyAudio, too."""
+        part = await self._until_sound()
+        if part is None:
+            found = _found(self._others)
+            raise NoAudioFile(f"send the sound in the field {FIELD}; {found}")
+
+        async def read(size: int) -> bytes:
+            try:
+                return await part.read_chunk(size)
+            except ValueError:
+                if self._request.content.at_eof():  # only its last boundary is lacking
+                    return b""
+                raise
+
+        pieces = _pieces(self._request, read, self._max_bytes, self._silence_s)
+        async with aclosing(_not_empty(pieces, f"the file in the field {FIELD}")) as some:
+            async for data in some:
                 yield data
-        with _reading(request, silence_s):
-            async with asyncio.timeout(silence_s):
-                async for _ in fields:
-                    pass
 
+    async def rest(self) -> None:
+        """What comes after the sound."""
+        await self._until_sound()
 
-def _audio_of(
-    request: web.Request, part: BodyPartReader, max_bytes: int, silence_s: float
-) -> AsyncGenerator[bytes, None]:
+    async def _until_sound(self) -> BodyPartReader | None:
+        """The part that is the sound; None when there is none any more."""
+        while len(self._others) < _MAX_OTHER_FIELDS:
+            part = await self._within(self._next_part())
+            if part is None:
+                break
+            if not isinstance(part, BodyPartReader):
+                self._others.append("nested parts")
+            elif part.name == FIELD and not self._has_sound:
+                self._has_sound = True
+                return part
+            else:
+                self._others.append(repr(part.name)[:40])
+                await self._take(part)
+        return None
 
-    async def read(size: int) -> bytes:
+    async def _next_part(self) -> MultipartReader | BodyPartReader | None:
+        if self._reader is None:
+            self._reader = await self._request.multipart()
         try:
-            return await part.read_chunk(size)
+            return await self._reader.next()
         except ValueError:
-            if request.content.at_eof():  # only its last boundary is lacking
-                return b""
+            if self._has_sound and self._request.content.at_eof():  # the last boundary is lacking
+                return None
             raise
 
-    pieces = _pieces(request, read, max_bytes, silence_s)
-    return _not_empty(pieces, f"the file in the field {FIELD}")
+    async def _take(self, part: BodyPartReader) -> None:
+        """Captions, as much of them as there may be and a little more; others are passed over."""
+        is_captions, data = part.name == CAPTIONS_FIELD, b""
+        while piece := await self._within(part.read_chunk(_CHUNK_BYTES)):
+            self._others_bytes += len(piece)
+            if self._others_bytes > self._max_bytes:
+                raise _too_large(self._max_bytes)
+            if is_captions and len(data) <= CAPTIONS_BYTES:
+                data += piece
+        if is_captions:
+            self.captions = data
+
+    async def _within(self, reading: Awaitable[T]) -> T:
+        return await _read_within(self._request, reading, self._silence_s)
 
 
 async def audio_body(
@@ -138,9 +181,8 @@ async def _pieces(
 ) -> AsyncGenerator[bytes, None]:
     size = 0
     while True:
-        with _reading(request, silence_s):
-            async with asyncio.timeout(silence_s):
-                data = await read(_AT_FIRST_BYTES if size < _CHUNK_BYTES else _CHUNK_BYTES)
+        reading = read(_AT_FIRST_BYTES if size < _CHUNK_BYTES else _CHUNK_BYTES)
+        data = await _read_within(request, reading, silence_s)
         if not data:
             return
         size += len(data)
@@ -149,11 +191,11 @@ async def _pieces(
         yield data
 
 
-@contextmanager
-def _reading(request: web.Request, silence_s: float) -> Iterator[None]:
+async def _read_within(request: web.Request, reading: Awaitable[T], silence_s: float) -> T:
     """From what reading a body can raise to what a client understands."""
     try:
-        yield
+        async with asyncio.timeout(silence_s):
+            return await reading
     except TimeoutError as exc:
         raise UploadStalled(f"nothing more of the upload came for {silence_s:g} s") from exc
     except ConnectionError as exc:
@@ -329,41 +371,6 @@ async def _parts(request: web.Request) -> AsyncGenerator[BodyPartReader, None]:
             return
         if isinstance(part, BodyPartReader):
             yield part
-
-
-async def _audio_fields(
-    request: web.Request, take_captions: Callable[[bytes], object]
-) -> AsyncGenerator[BodyPartReader, None]:
-    """The part that is the sound; captions before and after it are taken on the way."""
-    others: list[str] = []
-    is_there = False
-    reader = await request.multipart()
-    while len(others) < _MAX_OTHER_FIELDS:
-        try:
-            part = await reader.next()
-        except ValueError:
-            if is_there and request.content.at_eof():  # only the last boundary is lacking
-                return
-            raise
-        if part is None:
-            break
-        if isinstance(part, BodyPartReader) and part.name == FIELD and not is_there:
-            is_there = True
-            yield part
-            continue
-        if isinstance(part, BodyPartReader) and part.name == CAPTIONS_FIELD:
-            take_captions(await _bounded(part, CAPTIONS_BYTES))
-        others.append(repr(part.name)[:40] if isinstance(part, BodyPartReader) else "nested parts")
-    if not is_there:
-        raise NoAudioFile(f"send the sound in the field {FIELD}; {_found(others)}")
-
-
-async def _bounded(part: BodyPartReader, max_bytes: int) -> bytes:
-    """What is longer is cut at some byte after the limit."""
-    data = b""
-    while len(data) <= max_bytes and (piece := await part.read_chunk(_CHUNK_BYTES)):
-        data += piece
-    return data
 
 
 def _no_media(found: str) -> NoMediaFile:
