@@ -3,7 +3,11 @@
 import { OPTIONS } from "./options.js";
 
 /** Every command with its own fields; a test compares it with the documentation. */
-export const COMMANDS = Object.freeze({ interrupt: [], set: Object.keys(OPTIONS) });
+export const COMMANDS = Object.freeze({
+  __proto__: null,
+  interrupt: [],
+  set: Object.keys(OPTIONS),
+});
 
 /** `act[type](fields)` for each command of the page around us or of the app that we are in. */
 export function takeCommands(act) {
@@ -12,7 +16,7 @@ export function takeCommands(act) {
     const isFromApp = source === null ? Boolean(window.ReactNativeWebView) : source === window.parent;
     const command = isFromApp ? parse(data) : null;
     const { target, type, ...fields } = command ?? {};
-    if (target !== "musetalk-player" || !Object.hasOwn(COMMANDS, type)) return;
+    if (target !== "musetalk-player" || !(type in COMMANDS)) return;
     act[type](fields);
   };
   window.addEventListener("message", take);

@@ -110,7 +110,8 @@ export class Run {
 
   /** The place that `time` belongs to. */
   placeAt(time) {
-    return this.#places.findLast(({ offset }) => offset <= time + BORDER_S) ?? this.#places[0];
+    const entered = this.#places.filter(({ offset }) => offset <= time + BORDER_S);
+    return entered[entered.length - 1] ?? this.#places[0];
   }
 
   /**

@@ -2,6 +2,7 @@
 // neither readyState nor the "waiting" event can be trusted. No I/O here.
 
 const EDGE_S = 0.1; // closer than this to the end of a range counts as being at its end
+const AT_END_S = 0.01; // nothing of a picture is left
 const GAP_AFTER_S = 0.15;
 const FINISH_AFTER_S = 0.3;
 const NUDGE_AFTER_S = 1;
@@ -18,10 +19,10 @@ const GIVE_UP_AFTER_S = 15; // as a fetch of ours
  *
  * @param {object} seen
  *   currentTime  s
- *   still        s since currentTime last changed
+ *   still        s since currentTime last changed, or playback went on
  *   paused       by anyone but us
  *   seeking
- *   holding      we paused because nothing was left to play
+ *   holding      we paused because nothing was left to play; or, selfPaced, it waits for more
  *   buffered     [[start, end], …] s
  *   drained      nothing more will be appended
  *   selfPaced    the browser fetches by itself, and plays on as soon as there is anything
@@ -39,6 +40,8 @@ export function decide(seen) {
 
   if (holding) {
     if (next && lead < EDGE_S) return { act: "jump", to: next[0] + 0.01 };
+    // Played at its very end, a video begins again (HTML, "internal play steps").
+    if (drained && lead < AT_END_S) return { act: "finish" };
     return lead >= RESUME_WITH_S || drained ? { act: "resume" } : { act: "none" };
   }
   // A seek into what is there takes a moment; WebKitGTK never ends some.
@@ -56,11 +59,12 @@ export function decide(seen) {
 
 /** What a browser that does all of it by itself is up to; `buffered` is what it could have. */
 function look({ currentTime, still, paused, seeking, holding, buffered, drained }) {
-  const end = buffered.at(-1)?.[1] ?? 0;
+  const end = buffered[buffered.length - 1]?.[1] ?? 0;
   const isAtEnd = drained && end - currentTime < EDGE_S;
   if (isAtEnd) return still >= FINISH_AFTER_S ? { act: "finish" } : { act: "none" };
+  if (paused) return { act: "none" };
   if (still >= GIVE_UP_AFTER_S) return { act: "recover" };
   if (holding) return still < GAP_AFTER_S ? { act: "resume" } : { act: "none" };
-  if (paused || seeking) return { act: "none" };
+  if (seeking) return { act: "none" };
   return still >= WAITING_AFTER_S ? { act: "hold" } : { act: "none" };
 }
