@@ -13,10 +13,22 @@ const post = makeBridge(session.session_id);
 for (const type of Object.keys(MESSAGES)) {
   avatar.addEventListener(type, ({ detail }) => post(type, detail));
 }
-takeCommands({ interrupt: () => avatar.interrupt(), set: (chosen) => avatar.set(chosen) });
+takeCommands({
+  interrupt: () => avatar.interrupt(),
+  set(chosen) {
+    avatar.set(chosen);
+    showBehind();
+  },
+});
 for (const [name, value] of new URLSearchParams(location.search)) {
-  if (Object.hasOwn(OPTIONS, name)) avatar.setAttribute(name, value);
+  if (name in OPTIONS) avatar.setAttribute(name, value);
 }
+showBehind();
 Object.defineProperty(window, "musetalkPlayer", { get: () => avatar.debug });
 avatar.toggleAttribute("standalone", !isEmbedded());
 avatar.session = session;
+
+// With another background, what the app has behind the page is seen.
+function showBehind() {
+  document.documentElement.classList.toggle("clear", avatar.options.background !== null);
+}

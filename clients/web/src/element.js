@@ -71,7 +71,8 @@ export class MuseTalkAvatar extends (isPage ? HTMLElement : Object) {
   /** Choose: `{volume: 0.5, captions: true, …}`; null is the default. Attributes say the same. */
   set(chosen) {
     for (const [name, value] of Object.entries(chosen)) {
-      if (!Object.hasOwn(OPTIONS, name)) this.#setOption(name, null);
+      if (value === undefined) continue;
+      if (!(name in OPTIONS)) this.#setOption(name, null);
       else if (value === null) this.removeAttribute(name);
       else this.setAttribute(name, String(value));
     }
@@ -80,7 +81,7 @@ export class MuseTalkAvatar extends (isPage ? HTMLElement : Object) {
   connectedCallback() {
     // What was set before this class was there hides the accessors.
     for (const name of ["server", "session"]) {
-      if (!Object.hasOwn(this, name)) continue;
+      if (!this.hasOwnProperty(name)) continue;
       const value = this[name];
       delete this[name];
       this[name] = value;
@@ -155,20 +156,25 @@ export class MuseTalkAvatar extends (isPage ? HTMLElement : Object) {
   async #play(session) {
     const over = this.#over;
     const notice = this.#makeNotice();
-    const loaded = await loadPlayer().catch(() => null);
-    if (over.signal.aborted) return;
-    if (loaded === null) return this.#fail(notice, UNLOADED, () => this.#restart());
-    this.#player = new loaded.Player({
-      root: this.#root,
-      notice,
-      session,
-      server: this.server,
-      isAlone: this.#isAlone,
-      options: this.#options,
-      choose: (name, value) => this.set({ [name]: value }),
-      onMessage: (type, fields) => this.#tell(type, fields),
-      onRestart: () => this.#restart(),
-    });
+    try {
+      const { Player } = await loadPlayer();
+      if (over.signal.aborted) return;
+      this.#player = new Player({
+        root: this.#root,
+        notice,
+        session,
+        server: this.server,
+        isAlone: this.#isAlone,
+        options: this.#options,
+        choose: (name, value) => this.set({ [name]: value }),
+        onMessage: (type, fields) => this.#tell(type, fields),
+        onRestart: () => this.#restart(),
+      });
+    } catch (error) {
+      if (over.signal.aborted) return;
+      console.error(error);
+      return this.#fail(notice, UNLOADED, () => this.#restart());
+    }
     void this.#player.start();
   }
 

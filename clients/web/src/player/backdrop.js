@@ -1,6 +1,8 @@
 // How the picture, or the part of it that is asked for, fills the viewport: cropped where that
 // costs little, else whole, before a blurred reflection of its edges, into which it fades.
 
+import { parseCrop } from "./options.js";
+
 // A face fills the middle of a portrait: its sides can go, its top and bottom can not.
 const MIN_VISIBLE_WIDTH = 0.4;
 const MIN_VISIBLE_HEIGHT = 0.8;
@@ -52,7 +54,8 @@ export class Backdrop {
 
   update() {
     const { clientWidth: width, clientHeight: height } = this.#root;
-    const part = this.#options.crop ?? ALL;
+    const { crop } = this.#options;
+    const part = crop === null ? ALL : parseCrop(crop);
     const seen = {
       width: this.#picture.width * part.width,
       height: this.#picture.height * part.height,
@@ -65,19 +68,18 @@ export class Backdrop {
     // The style fades the picture's edges where there is something beside it.
     if (isBare || bar < 1) delete this.#root.dataset.bars;
     else this.#root.dataset.bars = isWide ? "sides" : "ends";
-    this.#place(seen, { width, height }, isWide, bar);
+    this.#root.toggleAttribute("data-crop", crop !== null);
+    this.#place(part, seen, { width, height }, isWide, bar);
     const margin = (SIZE * (bar + OVERLAP)) / (length + 2 * OVERLAP);
     if (!isBare) this.#paint(isWide, margin, part);
   }
 
   // Of a part, browsers know nothing: all of the picture is put where that is at the right place.
-  #place(seen, viewport, isWide, bar) {
-    const { crop } = this.#options;
-    this.#root.toggleAttribute("data-crop", crop !== null);
+  #place(part, seen, viewport, isWide, bar) {
     const set = (name, px) => this.#root.style.setProperty(`--${name}`, `${px}px`);
     set("start", bar);
     set("end", bar);
-    if (crop === null) return;
+    if (part === ALL) return;
     const isCovered = this.#root.dataset.fit === "cover";
     const scales = [viewport.width / seen.width, viewport.height / seen.height];
     const scale = isCovered ? Math.max(...scales) : Math.min(...scales);
@@ -86,13 +88,13 @@ export class Backdrop {
     const above = (viewport.height - scale * seen.height) * (isCovered ? ABOVE : 0.5);
     set("width", width);
     set("height", height);
-    set("left", (viewport.width - scale * seen.width) / 2 - crop.x * width);
-    set("top", above - crop.y * height);
-    const right = 1 - crop.x - crop.width;
-    const bottom = 1 - crop.y - crop.height;
-    const insets = [crop.y, right, bottom, crop.x].map((share) => `${100 * Math.max(0, share)}%`);
+    set("left", (viewport.width - scale * seen.width) / 2 - part.x * width);
+    set("top", above - part.y * height);
+    const right = 1 - part.x - part.width;
+    const bottom = 1 - part.y - part.height;
+    const insets = [part.y, right, bottom, part.x].map((share) => `${100 * Math.max(0, share)}%`);
     this.#root.style.setProperty("--clip", `inset(${insets.join(" ")})`);
-    set("start", isWide ? crop.x * width : crop.y * height);
+    set("start", isWide ? part.x * width : part.y * height);
     set("end", isWide ? right * width : bottom * height);
   }
 

@@ -5,6 +5,11 @@
 import { place } from "./layer.js";
 
 const STYLE = `
+/* What is too long loses its end. */
+.captions {
+  min-height: 0;
+  overflow: hidden;
+}
 .captions p {
   max-width: min(100%, 38em);
   margin: 0 auto;

@@ -13,6 +13,12 @@ const STYLE = `
   background: var(--veil);
   color: var(--text);
 }
+.offline:not([hidden]) ~ .controls {
+  top: calc(env(safe-area-inset-top, 0px) + 52px);
+}
+[data-state="closed"] .controls {
+  display: none;
+}
 .controls button {
   display: grid;
   place-items: center;
@@ -48,6 +54,11 @@ const STYLE = `
   accent-color: var(--accent);
   cursor: pointer;
 }
+@container (max-width: 260px) {
+  .controls input {
+    display: none;
+  }
+}
 `;
 const MARKUP = `
 <button type="button" class="mute" aria-label="Mute">
@@ -70,10 +81,12 @@ export class Extra {
   #mute;
   #volume;
   #captions;
+  #isSoundBlocked;
   #options;
 
-  /** `choose(name, value)`: what the viewer wants. */
-  constructor({ root, choose }, options) {
+  /** `choose(name, value)`: what the viewer wants; `isSoundBlocked`, `unblock`: see extras.js. */
+  constructor({ root, choose, isSoundBlocked, unblock }, options) {
+    this.#isSoundBlocked = isSoundBlocked;
     this.#element.className = "controls";
     this.#element.setAttribute("role", "group");
     this.#element.setAttribute("aria-label", "Player");
@@ -83,12 +96,17 @@ export class Extra {
     this.#volume = this.#element.querySelector("input");
     this.#captions = this.#element.querySelector(".cc");
     this.#volume.hidden = !canSetVolume();
-    this.#mute.onclick = () => choose("muted", !this.#options.muted);
+    this.#mute.onclick = () => {
+      if (isSoundBlocked()) unblock();
+      else choose("muted", !this.#options.muted);
+    };
     this.#captions.onclick = () => choose("captions", !this.#options.captions);
     this.#volume.oninput = () => {
       choose("volume", Number(this.#volume.value));
       if (this.#options.muted) choose("muted", false);
     };
+    // What moves it is a gesture only in the end, on a touch screen.
+    this.#volume.onchange = () => isSoundBlocked() && unblock();
     // Above the tap, whose picture-wide button would take their clicks.
     root.querySelector("#tap").after(this.#element);
     this.update(options);
@@ -96,7 +114,7 @@ export class Extra {
 
   update(options) {
     this.#options = options;
-    this.#mute.setAttribute("aria-pressed", options.muted);
+    this.#mute.setAttribute("aria-pressed", options.muted || this.#isSoundBlocked());
     this.#captions.setAttribute("aria-pressed", options.captions);
     const volume = String(options.muted ? 0 : options.volume);
     if (this.#volume.value !== volume) this.#volume.value = volume;

@@ -7,7 +7,7 @@ const LOAD = {
   background: () => import("./key.js"),
   controls: () => import("./controls.js"),
 };
-const CHANGES = { background: ["key"], controls: ["volume", "muted", "captions"] };
+const CHANGES = { background: ["key"], controls: ["volume", "muted", "captions", "sound"] };
 
 export class Extras {
   #parts;
@@ -19,8 +19,9 @@ export class Extras {
 
   /**
    * `parts`: what an extra is made with: the `root` (an element) it is shown in, the `stage`,
-   * `tracks`, and `choose(name, value)` for what the viewer changes. `options`: as in options.js.
-   * `onError(code, message)`.
+   * `tracks`, `choose(name, value)` for what the viewer changes, and of sound that the browser
+   * blocks `isSoundBlocked()` and, to be called in a gesture, `unblock()`. `options`: as in
+   * options.js. `onError(code, message)`.
    */
   constructor({ options, onError, ...parts }) {
     this.#parts = { ...parts, onError };
@@ -29,7 +30,7 @@ export class Extras {
     for (const name of Object.keys(LOAD)) void this.#update(name);
   }
 
-  /** The option `name` has another value now. */
+  /** The option `name` has another value now; "sound": it is blocked, or isn't any more. */
   changed(name) {
     if (name in LOAD) void this.#update(name);
     for (const [extra, names] of Object.entries(CHANGES)) {
@@ -39,21 +40,24 @@ export class Extras {
 
   async #update(name) {
     const isWanted = () => Boolean(this.#options[name]) && !this.#isClosed;
+    // Until it is there, nothing is seen of a background that is not wanted.
+    const cover = (isCovered) => {
+      if (name === "background") this.#parts.root.toggleAttribute("data-keyed", isCovered);
+    };
     if (!isWanted()) {
       this.#running[name]?.close();
       delete this.#running[name];
+      cover(false);
     } else if (this.#running[name]) this.#running[name].update(this.#options);
     else {
-      // Until it is there, nothing is seen of a background that is not wanted.
-      const { root } = this.#parts;
-      if (name === "background") root.dataset.keyed = "";
+      cover(true);
       try {
         const { Extra } = await LOAD[name]();
         if (isWanted() && !this.#running[name]) {
           this.#running[name] = new Extra(this.#parts, this.#options);
         }
       } catch (error) {
-        if (name === "background") delete root.dataset.keyed;
+        cover(false);
         this.#onError(error.code ?? "extra_unavailable", `${name}: ${error.message}`);
       }
     }

@@ -4,9 +4,11 @@ const PART = 0.06; // of the picture's width and height, in each corner
 const SAME = 40; // of 255: how far corners of one screen, unevenly lit, are apart
 const MIN_CHROMA = 45; // of 255: what is less of a colour is in faces, too
 
-/** `#rrggbb` as [r, g, b], 0 … 1. */
-export function parseColour(text) {
-  return [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16) / 255);
+/** `#rrggbb` as [r, g, b], 0 … 1. Raises an Error if it is in every face. */
+export function parseKey(text) {
+  const colour = [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
+  if (isPale(colour)) throw new Error(`${text} is not strong enough a colour to be taken out.`);
+  return colour.map((value) => value / 255);
 }
 
 /** The colour, [r, g, b], 0 … 1, that most corners of the picture have. Raises an Error. */
@@ -16,10 +18,14 @@ export function measureKey(video) {
     .map((corner) => corners.filter((other) => distance(corner, other) < SAME))
     .reduce((most, some) => (some.length > most.length ? some : most));
   const colour = [0, 1, 2].map((c) => alike.reduce((sum, one) => sum + one[c], 0) / alike.length);
-  if (alike.length < 2 || Math.max(...colour) - Math.min(...colour) < MIN_CHROMA) {
+  if (alike.length < 2 || isPale(colour)) {
     throw new Error("The picture has no background of one strong colour: name it with key.");
   }
   return colour.map((value) => value / 255);
+}
+
+function isPale(colour) {
+  return Math.max(...colour) - Math.min(...colour) < MIN_CHROMA;
 }
 
 function readCorners(video) {

@@ -1,10 +1,11 @@
 // Another background for an avatar before a green screen: one canvas shows what the two videos
 // show, and the dissolve between them, without the colour behind the face.
 
-import { measureKey, parseColour } from "./key-colour.js";
+import { measureKey, parseKey } from "./key-colour.js";
 import { KeyPainter } from "./key-painter.js";
 
 const DISSOLVE_MS = 100; // as long as style.js says
+const REMEASURE_MS = 1000; // a picture that had no key may have one later
 
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -21,9 +22,10 @@ export class Extra {
   #options; // none until it is made
   #painter = null; // null while the browser has taken the context away
   #key = null; // [r, g, b], 0 … 1
-  #isRefused = false; // the colour could not be measured: told once
+  #isRefused = false; // the last drawing failed: told once
+  #measureAt = 0; // not before
   #mix = 0; // of speech, 0 … 1
-  #drawnAt = 0;
+  #drawnAt = 0; // 0: nothing is seen of it
   #display = 0;
 
   constructor({ root, stage, onError }, options) {
@@ -60,8 +62,9 @@ export class Extra {
     this.#options = { background, key };
     this.#root.style.setProperty("--behind", background);
     if (isOther) {
-      this.#key = key === null ? null : parseColour(key);
+      this.#key = null;
       this.#isRefused = false;
+      this.#measureAt = 0;
     }
     this.#draw();
   }
@@ -86,8 +89,10 @@ export class Extra {
   #draw() {
     const { idle, talk } = this.#stage;
     if (!this.#options || this.#painter === null || !idle.classList.contains("shown")) return;
+    if (this.#key === null && performance.now() < this.#measureAt) return;
+    const { key } = this.#options;
     try {
-      this.#key ??= measureKey(idle);
+      this.#key ??= key === null ? measureKey(idle) : parseKey(key);
       this.#advance();
       this.#fit(idle);
       this.#painter.paint({
@@ -96,6 +101,7 @@ export class Extra {
         mix: this.#mix,
         key: this.#key,
       });
+      this.#isRefused = false;
       this.#show(true);
     } catch (error) {
       this.#refuse(error);
@@ -106,6 +112,7 @@ export class Extra {
   #refuse({ message }) {
     if (!this.#isRefused) this.#onError("background_unavailable", message);
     this.#isRefused = true;
+    this.#measureAt = performance.now() + REMEASURE_MS;
     this.#show(false);
   }
 
@@ -113,7 +120,8 @@ export class Extra {
   #advance() {
     const now = performance.now();
     const target = this.#stage.isSpeechShown ? 1 : 0;
-    const step = STILL.matches ? 1 : Math.min(now - this.#drawnAt, 34) / DISSOLVE_MS;
+    const isCut = STILL.matches || this.#drawnAt === 0;
+    const step = isCut ? 1 : Math.min(now - this.#drawnAt, 34) / DISSOLVE_MS;
     this.#mix += Math.min(Math.max(target - this.#mix, -step), step);
     this.#drawnAt = now;
   }
@@ -131,8 +139,12 @@ export class Extra {
   }
 
   #show(isKeyed) {
-    if (isKeyed) this.#root.dataset.keyed = "";
-    else delete this.#root.dataset.keyed;
+    if (!isKeyed) this.#drawnAt = 0;
+    if (isKeyed !== this.#canvas.hidden && isKeyed === this.#root.hasAttribute("data-keyed")) return;
+    this.#root.classList.add("cut"); // the videos are there at once
+    this.#root.toggleAttribute("data-keyed", isKeyed);
     this.#canvas.hidden = !isKeyed;
+    void getComputedStyle(this.#stage.idle).opacity; // as it is now, before the class goes
+    this.#root.classList.remove("cut");
   }
 }

@@ -2,17 +2,16 @@
 // viewer has to be told.
 
 const STYLE = `
-.player {
-  container-type: size;
-}
 .extras {
   position: absolute;
   left: calc(env(safe-area-inset-left, 0px) + 14px);
   right: calc(env(safe-area-inset-right, 0px) + 14px);
+  top: 58%; /* the face, and controls, are above that */
   bottom: calc(env(safe-area-inset-bottom, 0px) + 18px);
   display: flex;
   flex-direction: column;
   align-items: center;
+  justify-content: flex-end;
   gap: 12px;
   pointer-events: none;
   transition: bottom 160ms;

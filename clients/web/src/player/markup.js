@@ -6,7 +6,7 @@ export const MARKUP = `
   <img id="poster" alt="" hidden>
   <video id="idle" crossorigin muted loop autoplay playsinline webkit-playsinline preload="auto"
          disablepictureinpicture disableremoteplayback tabindex="-1" aria-hidden="true"></video>
-  <video id="talk" playsinline webkit-playsinline preload="auto"
+  <video id="talk" crossorigin playsinline webkit-playsinline preload="auto"
          disablepictureinpicture disableremoteplayback tabindex="-1" aria-hidden="true"></video>
 
   <p id="status" class="visually-hidden" role="status">Loading</p>

@@ -106,6 +106,8 @@ export class Player {
       tracks: this.#tracks,
       options: this.#options,
       choose,
+      isSoundBlocked: () => this.#isSoundBlocked,
+      unblock: this.#onTap,
       onError: (code, message) => this.#reportOption(code, message),
     });
     this.#talk = this.#makeTalk();
@@ -178,7 +180,7 @@ export class Player {
     if (name === "volume") this.#talk.volume = volume;
     else if (name === "muted") this.#talk.isMuted = muted;
     else if (name === "fit" || name === "crop") this.#backdrop.update();
-    else if (name === "poster" && !this.#isFaceShown) {
+    else if ((name === "poster" || name === "background") && !this.#isFaceShown) {
       const own = this.#avatar.poster_url;
       this.#poster.show(this.#options, own && new URL(own, this.#server).href);
     }
@@ -309,6 +311,7 @@ export class Player {
     this.#isSoundBlocked = isBlocked;
     if (isBlocked) this.#notice.setTap("Tap for sound", this.#onTap);
     else this.#notice.setTap(null);
+    this.#extras.changed("sound");
   }
 
   #onTap = () => {

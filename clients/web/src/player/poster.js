@@ -24,6 +24,8 @@ export class Poster {
   show({ poster, background }, own) {
     const image = this.#image;
     const address = poster ?? (background === null ? own : null) ?? "none";
+    image.onload = image.onerror = null; // of another one that is on its way
+    image.removeAttribute("src");
     image.hidden = true;
     if (address === "none") return;
     image.onload = () => {
@@ -33,7 +35,7 @@ export class Poster {
     image.onerror = () => {
       if (poster !== null) this.#onError(`The poster ${poster.slice(0, 100)} could not be shown.`);
     };
-    image.src = new URL(address, document.baseURI).href;
+    image.src = address;
   }
 
   /** The loop is there. */

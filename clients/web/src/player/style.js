@@ -103,6 +103,7 @@ export const STYLE = `
   position: absolute;
   inset: 0;
   overflow: hidden;
+  container-type: size;
   /* Before the first picture: dark and warm like it, never black. */
   background:
     radial-gradient(90% 70% at 50% 42%, #3a302c 0%, #221d1d 55%, #171416 100%);
@@ -192,6 +193,9 @@ export const STYLE = `
 
 .player[data-keyed] :is(video, #backdrop) {
   opacity: 0 !important;
+}
+
+.player:is([data-keyed], .cut) :is(video, #backdrop) {
   transition: none !important;
 }
 

@@ -13,6 +13,7 @@ const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 
 const STYLE = `
 .visualizer {
+  flex: none;
   opacity: 0;
   transition: opacity 200ms;
 }
