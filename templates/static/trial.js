@@ -8,6 +8,7 @@ const SPOKEN_MS = 30_000;
 const SECONDS = 3;
 const RATE = 16_000;
 const MIDDLE_MS = 1000;
+const LEAVE_MS = 2000;
 
 /**
  * Resolves to `{rows: [[name, value], …], problems: [text, …], isSpoken}`; never rejects. `stage`:
@@ -26,7 +27,7 @@ export async function speakOnce(server, stage) {
   }
   removeEventListener("pagehide", leave);
   stage.replaceChildren();
-  await leave();
+  await Promise.race([leave(), new Promise((resolve) => setTimeout(resolve, LEAVE_MS))]);
   return trial;
 }
 
@@ -40,6 +41,7 @@ async function watch(session, stage, trial) {
   const beganAt = performance.now();
   avatar.session = session;
   stage.replaceChildren(avatar);
+  stage.scrollIntoView({ block: "nearest" }); // what is not seen may not be painted
   if ((await Promise.race([ready, failed])) === null) {
     if (trial.problems.length > 0) return;
     throw new Error("The avatar did not appear.");
@@ -50,18 +52,26 @@ async function watch(session, stage, trial) {
   const ended = next(avatar, "speech_ended", SPOKEN_MS);
   const sentAt = performance.now();
   const { requestId } = await session.sendAudio(new Blob([tone()], { type: "audio/wav" }));
-  const shown = await started;
-  if (shown === null) throw new Error("Speech was sent and never began.");
+  const shown = await Promise.race([started, ended.then(() => null)]);
+  if (shown === null) {
+    if (trial.problems.length > 0) return;
+    throw new Error("Speech was sent and never began.");
+  }
   trial.rows.push(["First frame after sending", `${Math.round(performance.now() - sentAt)} ms`]);
   trial.rows.push(["First frame after its chunk", `${shown.delay_ms} ms`]);
-  const loudness = listen(avatar.shadowRoot.getElementById("talk"));
-  await new Promise((resolve) => setTimeout(resolve, MIDDLE_MS));
-  const { buffered } = avatar.debug;
-  const end = await ended;
+  const stopListening = listen(avatar.shadowRoot.getElementById("talk"));
+  let buffered, end, loudness;
+  try {
+    await new Promise((resolve) => setTimeout(resolve, MIDDLE_MS));
+    buffered = avatar.debug.buffered;
+    end = await ended;
+  } finally {
+    loudness = await stopListening();
+  }
   if (end === null) throw new Error("Speech began and never ended.");
   trial.isSpoken = end.reason === "complete";
   if (!trial.isSpoken) trial.problems.push(`Speech ended early: ${end.reason}.`);
-  describe(avatar.debug, { requestId, shown, end, buffered, loudness: await loudness() }, trial);
+  describe(avatar.debug, { requestId, shown, end, buffered, loudness }, trial);
 }
 
 function describe(debug, { requestId, shown, end, buffered, loudness }, trial) {
