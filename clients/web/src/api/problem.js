@@ -34,8 +34,26 @@ export function parseProblem(status, text, retryAfter = null) {
     detail: `It answered with status ${status}.`,
     code: `http_${status}`,
     status,
-    retryable: status >= 500,
+    retryable: status >= 500 || status === 429,
     retryAfterS,
+  });
+}
+
+/** Sound that is not, or no longer, spoken: `detail` is why. */
+export function notSpoken(detail, { code, status, retryable }) {
+  return new Problem({ title: "Not spoken.", detail: sentence(detail), code, status, retryable });
+}
+
+export function aborted() {
+  return notSpoken("It was aborted", { code: "aborted" });
+}
+
+export function notJson() {
+  return new Problem({
+    title: "No answer of the server.",
+    detail: "Something else answered: a proxy, or a network that wants a login first.",
+    code: "not_json",
+    retryable: true,
   });
 }
 

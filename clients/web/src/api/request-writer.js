@@ -2,7 +2,11 @@
 
 import { viewOf } from "./bytes.js";
 import { fromWire, query } from "./names.js";
-import { ask } from "./requests.js";
+import { aborted, notSpoken } from "./problem.js";
+import { askJson } from "./requests.js";
+import { settled } from "./settled.js";
+
+const MAX_UPLOAD_BYTES = 1 << 28; // what is written waits here for `end`; servers take less
 
 /**
  * A writer. `transport`: "request", or "upload" where nothing is sent, and so nothing spoken,
@@ -15,11 +19,11 @@ export function openRequestWriter({ url, server, fetch }, { format, contentType,
     signal,
   };
   const send = async (body) => {
-    const response = await ask(`${url}/audio${query(options)}`, { ...request, ...body }, fetch);
-    return fromWire(await response.json(), server);
+    const answer = await askJson(`${url}/audio${query(options)}`, { ...request, ...body }, fetch);
+    return fromWire(answer, server);
   };
   const isBrowser = Boolean(globalThis.location) || !globalThis.TransformStream;
-  return isBrowser ? new UploadWriter(send) : new RequestWriter(send);
+  return isBrowser ? new UploadWriter(send, signal) : new RequestWriter(send);
 }
 
 function typeOf(format) {
@@ -31,31 +35,30 @@ class RequestWriter {
   transport = "request";
 
   #sink;
-  #over = new AbortController();
 
   constructor(send) {
     const { readable, writable } = new TransformStream();
     this.#sink = writable.getWriter();
     this.#sink.closed.catch(() => {}); // told to who writes
-    /** Resolves to what `end` does: a request has one answer. */
-    this.accepted = send({ body: readable, duplex: "half" });
-    this.accepted.catch((problem) => this.#sink.abort(problem));
+    /** Both resolve to what `end` does: a request has one answer. */
+    this.accepted = this.ended = send({ body: readable, duplex: "half" });
+    this.ended.catch((problem) => this.#sink.abort(problem));
   }
 
   async write(bytes) {
     await this.#sink.ready;
-    await this.#sink.write(viewOf(bytes));
+    await this.#sink.write(viewOf(bytes).slice()); // it may be sent later
   }
 
   async end() {
     await this.#sink.close().catch(() => {}); // the answer says why
-    return this.accepted;
+    return this.ended;
   }
 
   /** What had arrived is spoken to its end: the server takes it for a lost connection. */
   async abort() {
-    await this.#sink.abort(new DOMException("aborted", "AbortError"));
-    await this.accepted.catch(() => {});
+    await this.#sink.abort(aborted());
+    await this.ended.catch(() => {});
   }
 }
 
@@ -64,29 +67,50 @@ class UploadWriter {
 
   #send;
   #parts = [];
-  #accepted;
+  #size = 0;
+  #problem = null; // why nothing more is taken
+  #ended = settled();
 
-  constructor(send) {
+  constructor(send, signal) {
     this.#send = send;
-    this.accepted = new Promise((resolve) => {
-      this.#accepted = resolve;
-    });
-    this.accepted.catch(() => {}); // told by `end`
+    this.accepted = this.ended = this.#ended.promise;
+    const stop = () => this.#fail(signal.reason);
+    signal?.addEventListener("abort", stop);
+    const forget = () => signal?.removeEventListener("abort", stop);
+    this.ended.then(forget, forget);
   }
 
   async write(bytes) {
-    this.#parts.push(bytes);
+    this.#require();
+    this.#parts.push(viewOf(bytes).slice());
+    this.#size += bytes.byteLength;
+    if (this.#size > MAX_UPLOAD_BYTES) {
+      this.#fail(notSpoken("It is too large to be sent at once", { code: "upload_too_large" }));
+    }
+    this.#require();
   }
 
   async end() {
-    const answer = this.#send({ body: new Blob(this.#parts) });
-    this.#accepted(answer);
+    this.#require();
+    this.#problem = notSpoken("It was sent already", { code: "ended" });
+    this.#ended.resolve(this.#send({ body: new Blob(this.#parts) }));
     this.#parts = [];
-    return answer;
+    return this.ended;
   }
 
   /** Nothing was sent. */
   async abort() {
+    this.#fail(aborted());
+  }
+
+  #require() {
+    if (this.#problem) throw this.#problem;
+  }
+
+  #fail(problem) {
+    if (this.#problem) return;
+    this.#problem = problem;
     this.#parts = [];
+    this.#ended.reject(problem);
   }
 }

@@ -1,16 +1,27 @@
 // How a server is asked. Every failure is a Problem, unless it was the signal.
 
-import { parseProblem, unreachable } from "./problem.js";
+import { notJson, parseProblem, unreachable } from "./problem.js";
 
-/** The answer, if it is one that says yes. `fetch` may be another than the global one. */
+/** The text of an answer that says yes. `fetch` may be another than the global one. */
 export async function ask(url, options = {}, fetch = globalThis.fetch) {
   let response;
+  let text;
   try {
     response = await fetch(url, options);
+    text = await response.text();
   } catch (error) {
     throw options.signal?.aborted ? error : unreachable();
   }
-  if (response.ok) return response;
-  const text = await response.text().catch(() => "");
+  if (response.ok) return text;
   throw parseProblem(response.status, text, response.headers.get("Retry-After"));
+}
+
+/** The same of an answer in JSON. */
+export async function askJson(url, options, fetch) {
+  const text = await ask(url, options, fetch);
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw notJson();
+  }
 }

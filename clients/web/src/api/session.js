@@ -1,7 +1,7 @@
 // A session of a server, and everything that an app does with it.
 
 import { addressOf, fromWire, query, toWire } from "./names.js";
-import { ask } from "./requests.js";
+import { ask, askJson } from "./requests.js";
 
 const JSON_TYPE = { "Content-Type": "application/json" };
 
@@ -13,28 +13,33 @@ export async function createSession({ server, fetch, signal, ...options }) {
   const address = addressOf(server);
   const body = JSON.stringify(toWire(options));
   const request = { method: "POST", headers: JSON_TYPE, body, signal };
-  const response = await ask(`${address}sessions/create`, request, fetch);
-  return new Session({ server: address, document: await response.json(), fetch });
+  const document = await askJson(`${address}sessions/create`, request, fetch);
+  return new Session({ server: address, document, fetch });
 }
 
 /** The session of that id, if there still is one. */
 export async function openSession({ server, sessionId, fetch, signal }) {
   const address = addressOf(server);
   const url = `${address}sessions/${encodeURIComponent(sessionId)}`;
-  const response = await ask(url, { cache: "no-store", signal }, fetch);
-  return new Session({ server: address, document: await response.json(), fetch });
+  const document = await askJson(url, { cache: "no-store", signal }, fetch);
+  return new Session({ server: address, document, fetch });
 }
 
-/** Its own fields are those of the document, as `sessionId`, `avatar`, `config`. */
 export class Session {
   #url;
   #fetch;
 
   /** `document`: as the server gave it; `server`: an address with a slash at its end. */
   constructor({ server, document, fetch }) {
-    Object.assign(this, fromWire(document, server));
+    const its = fromWire(document, server);
     this.document = document;
     this.server = server;
+    this.sessionId = its.sessionId;
+    this.userId = its.userId;
+    this.avatar = its.avatar;
+    this.config = its.config;
+    this.hlsUrl = its.hlsUrl;
+    this.expiresInSeconds = its.expiresInSeconds; // told to who created it
     this.playerUrl = `${server}player/session/${this.sessionId}`;
     this.#url = `${server}sessions/${this.sessionId}`;
     this.#fetch = fetch;
@@ -46,8 +51,8 @@ export class Session {
   }
 
   /**
-   * Have a sound spoken: a `Blob`, a `File`, bytes, or in React Native `{uri, type, name}`.
-   * `onProgress(fraction)` of the upload. The other options are those of `POST …/stream`.
+   * Have a sound spoken: a `Blob`, a `File`, or bytes. `onProgress(fraction)` of the upload. The
+   * other options are those of `POST …/stream`.
    */
   async sendAudio(sound, { captions, idempotencyKey, onProgress, signal, ...options } = {}) {
     const form = new FormData();
@@ -55,12 +60,13 @@ export class Session {
     appendSound(form, sound);
     const url = `${this.#url}/stream${query(options)}`;
     const headers = idempotencyKey ? { "Idempotency-Key": idempotencyKey } : {};
+    const request = { method: "POST", headers, body: form, signal };
     const canTell = onProgress && globalThis.XMLHttpRequest && !this.#fetch;
     if (canTell) {
-      const { upload } = await import("./upload.js");
-      return this.#named(await upload(url, form, { headers, onProgress, signal }));
+      const { uploadingFetch } = await import("./upload.js");
+      return this.#send(url, request, uploadingFetch(onProgress));
     }
-    const spoken = await this.#send(url, { method: "POST", headers, body: form, signal });
+    const spoken = await this.#send(url, request);
     onProgress?.(1);
     return spoken;
   }
@@ -106,12 +112,35 @@ export class Session {
 
   /**
    * An async iterator over the server's events, word for word, across lost connections; it ends
-   * after `closed`. `onConnected(isConnected)` tells of these.
+   * after `closed`, when it is left and when `signal` aborts. `onConnected(isConnected)` tells of
+   * the connections.
    */
-  async *events({ lastEventId, onConnected, signal } = {}) {
-    const { follow } = await import("./follow.js");
-    const sessionUrl = this.#url;
-    yield* follow({ sessionUrl, fetch: this.#fetch, lastEventId, onConnected, signal });
+  events({ signal, ...options } = {}) {
+    const over = new AbortController(); // a generator alone could not be left while it waits
+    const leave = () => over.abort();
+    signal?.addEventListener("abort", leave, { signal: over.signal });
+    if (signal?.aborted) leave();
+    const events = this.#follow(options, over);
+    return {
+      next: () => events.next(),
+      return() {
+        leave();
+        return events.return();
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+
+  async *#follow({ lastEventId, onConnected }, over) {
+    try {
+      const { follow } = await import("./follow.js");
+      const its = { sessionUrl: this.#url, fetch: this.#fetch, signal: over.signal };
+      yield* follow({ ...its, lastEventId, onConnected });
+    } finally {
+      over.abort();
+    }
   }
 
   /** End the session at once, also from a page that is about to close. */
@@ -135,12 +164,8 @@ export class Session {
     return this.#send(this.#url + path, { cache: "no-store", signal });
   }
 
-  async #send(url, options) {
-    return this.#named(await (await this.#ask(url, options)).json());
-  }
-
-  #named(document) {
-    return fromWire(document, this.server);
+  async #send(url, options, fetch = this.#fetch) {
+    return fromWire(await askJson(url, options, fetch), this.server);
   }
 }
 
@@ -149,9 +174,6 @@ function captionsText(captions) {
 }
 
 function appendSound(form, sound) {
-  if (typeof sound?.uri === "string") form.append("audio_file", sound); // React Native reads it
-  else {
-    const blob = sound instanceof Blob ? sound : new Blob([sound]);
-    form.append("audio_file", blob, sound.name || "speech");
-  }
+  const blob = sound instanceof Blob ? sound : new Blob([sound]);
+  form.append("audio_file", blob, sound.name || "speech");
 }

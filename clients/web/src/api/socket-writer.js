@@ -1,11 +1,11 @@
 // Raw sound over a WebSocket of its own: one utterance, spoken while it is sent.
 
 import { delay } from "../player/signals.js";
-import { sentence } from "../player/words.js";
 import { viewOf } from "./bytes.js";
 import { fromWire, query } from "./names.js";
-import { Problem } from "./problem.js";
+import { Problem, aborted, notSpoken } from "./problem.js";
 import { ask } from "./requests.js";
+import { settled } from "./settled.js";
 
 const MAX_MESSAGE_BYTES = 1 << 18; // the server takes 2^20
 const MAX_BUFFERED_BYTES = 1 << 17; // some two seconds: what waits here can't be interrupted
@@ -39,7 +39,9 @@ async function whyNot(address, fetch) {
   } catch (problem) {
     if (problem.code !== "upgrade_required") return problem;
   }
-  return failure("No connection.", "The server, or a proxy before it, took no WebSocket", {
+  return new Problem({
+    title: "No connection.",
+    detail: "The server, or a proxy before it, took no WebSocket.",
     code: "no_websocket",
   });
 }
@@ -59,15 +61,17 @@ class SocketWriter {
     this.#session = session;
     /** Resolves to `{requestId, epoch}` when the server has begun to take the sound. */
     this.accepted = this.#accepted.promise;
+    /** Resolves as `end` does; rejects as soon as nothing more is taken. */
+    this.ended = this.#ended.promise;
     socket.onmessage = ({ data }) => this.#take(JSON.parse(data));
     socket.onclose = ({ code }) => this.#fail(code === GOING_AWAY ? gone() : lost());
     const stop = () => {
       this.#fail(signal.reason);
-      void this.abort();
+      void this.abort().catch(() => {});
     };
     signal?.addEventListener("abort", stop);
     const forget = () => signal?.removeEventListener("abort", stop);
-    this.#ended.promise.then(forget, forget);
+    this.ended.then(forget, forget);
   }
 
   /** Resolves when more may be written; sound comes as fast as it is spoken, ten seconds ahead. */
@@ -88,13 +92,13 @@ class SocketWriter {
   async end() {
     this.#require();
     this.#socket.send('{"event": "end"}');
-    return this.#ended.promise;
+    return this.ended;
   }
 
   /** What was sent is not spoken any further. */
   async abort() {
     if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send('{"event": "cancel"}');
-    this.#fail(failure("Not spoken.", "It was aborted", { code: "aborted" }));
+    this.#fail(aborted());
     if (this.#requestId === null) return;
     // What still waits in the socket would be before the word there.
     const url = `${this.#session.url}/utterances/${this.#requestId}`;
@@ -115,9 +119,9 @@ class SocketWriter {
       this.#accepted.resolve(said);
     } else if (event.event === "ended") {
       this.#ended.resolve(said);
-      this.#fail(failure("Not spoken.", "The utterance has ended already", { code: "ended" }));
+      this.#fail(notSpoken("The utterance has ended already", { code: "ended" }));
     } else if (event.event === "error") {
-      this.#fail(failure("Not spoken.", event.message, event));
+      this.#fail(notSpoken(event.message, event));
     }
   }
 
@@ -130,24 +134,12 @@ class SocketWriter {
   }
 }
 
-/** A promise from outside, of which nobody need wait for the failure. */
-function settled() {
-  let settle = {};
-  const promise = new Promise((resolve, reject) => {
-    settle = { resolve, reject };
-  });
-  promise.catch(() => {});
-  return { promise, ...settle };
-}
-
 function gone() {
-  return failure("Session over.", "The session has ended", { code: "session_gone", status: 410 });
+  const words = { title: "Session over.", detail: "The session has ended." };
+  return new Problem({ ...words, code: "session_gone", status: 410 });
 }
 
 function lost() {
-  return failure("Connection lost.", "What had arrived is spoken", { code: "disconnected" });
-}
-
-function failure(title, detail, { code, status, retryable }) {
-  return new Problem({ title, detail: sentence(detail), code, status, retryable });
+  const words = { title: "Connection lost.", detail: "What had arrived is spoken." };
+  return new Problem({ ...words, code: "disconnected" });
 }

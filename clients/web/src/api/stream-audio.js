@@ -17,29 +17,41 @@ export async function streamAudio(session, { source, format, contentType, signal
   return source === undefined ? writer : drain(source, writer);
 }
 
+// Neither a source that is silent nor a server that can't be reached delays what it is told.
 async function drain(source, writer) {
+  const pieces = iterate(source);
+  const next = interruptible(pieces, writer.ended);
   try {
-    for await (const bytes of each(source)) await writer.write(bytes);
+    for (let piece = await next(); !piece.done; piece = await next()) {
+      await writer.write(piece.value);
+    }
     return await writer.end();
   } catch (problem) {
-    await writer.abort();
+    void writer.abort().catch(() => {});
+    void Promise.resolve(pieces.return?.()).catch(() => {});
     throw problem;
   }
 }
 
-// Safari's streams are no iterables.
-async function* each(source) {
-  if (!source.getReader) return yield* source;
-  const reader = source.getReader();
-  let isRead = false;
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      isRead = done;
-      if (done) return;
-      yield value;
-    }
-  } finally {
-    if (!isRead) await reader.cancel();
-  }
+/** `next` of an iterator, which fails as soon as `ended` does. */
+function interruptible(pieces, ended) {
+  let isOver = false;
+  let fail = () => {}; // `Promise.race` would keep all pieces to the end
+  ended.catch((problem) => {
+    isOver = true;
+    fail(problem);
+  });
+  return () => {
+    if (isOver) return ended;
+    return new Promise((resolve, reject) => {
+      fail = reject;
+      Promise.resolve(pieces.next()).then(resolve, reject);
+    });
+  };
+}
+
+function iterate(source) {
+  if (!source.getReader) return (source[Symbol.asyncIterator] ?? source[Symbol.iterator]).call(source);
+  const reader = source.getReader(); // Safari's streams are no iterables
+  return { next: () => reader.read(), return: () => reader.cancel() };
 }
