@@ -108,14 +108,14 @@ def _player_modules() -> list[str]:
     found: dict[Path, None] = {}
     script = (TEMPLATES / "static/player-page.js").read_text()
     waiting = [
-        (CLIENT / name).resolve() for name in re.findall(r'"\.\./client/(.+)";$', script, re.M)
+        (CLIENT / name).resolve() for name in re.findall(r'"\.\./client/(.+)";', script)
     ]
     while waiting:
         module = waiting.pop()
         if module in found:
             continue
         found[module] = None
-        names = re.findall(r'(?:from|^import) "(\.[^"]+)";$', module.read_text(), re.M)
+        names = re.findall(r'(?:from|^import) "(\.[^"]+)";', module.read_text(), re.M)
         waiting += [(module.parent / name).resolve() for name in names]
     return [module.relative_to(CLIENT.resolve()).as_posix() for module in found]
 
