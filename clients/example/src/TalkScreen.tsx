@@ -66,7 +66,6 @@ export function TalkScreen({ server, session, onEnd }: TalkScreenProps): ReactEl
         server={server}
         session={session}
         options={options}
-        accessibilityLabel={session.avatar_id}
         onReady={() => setFailure(null)}
         onStateChange={(message) => setState(message.state)}
         onRetry={() => said.current && void say(said.current)}

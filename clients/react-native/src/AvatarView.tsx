@@ -15,10 +15,11 @@ import { StyleSheet, View, type StyleProp, type ViewStyle } from "react-native";
 import { WebView, type WebViewMessageEvent, type WebViewProps } from "react-native-webview";
 
 import { idOf, isOfServer, playerAddress, type SessionRef } from "./addresses.js";
-import { commandText, type CommandFields } from "./commands.js";
+import { Choices } from "./choices.js";
+import { commandText } from "./commands.js";
 import { Loader, type LoadError } from "./loader.js";
 import { parseMessage, type PlayerMessage } from "./messages.js";
-import { changesBetween, queryOf, type AvatarOptions } from "./options.js";
+import type { AvatarOptions } from "./options.js";
 import { interrupt } from "./session-api.js";
 import { useIsForeground } from "./use-is-foreground.js";
 import { useLatest } from "./use-latest.js";
@@ -55,11 +56,23 @@ export interface AvatarViewProps extends AvatarHandlers {
   /** Whether speech goes on unheard while the app is in the background. By default it does. */
   readonly muteInBackground?: boolean;
   readonly style?: StyleProp<ViewStyle>;
-  readonly accessibilityLabel?: string;
   readonly testID?: string;
   /** What else the WebView should be told, as `ignoreSilentHardwareSwitch`. */
-  readonly webViewProps?: Omit<WebViewProps, "source" | "originWhitelist" | "onMessage">;
+  readonly webViewProps?: Omit<WebViewProps, OwnProp>;
 }
+
+/** What makes a WebView an avatar's, and stays as it is. */
+type OwnProp =
+  | keyof typeof WEBVIEW_FLAGS
+  | "source"
+  | "originWhitelist"
+  | "onShouldStartLoadWithRequest"
+  | "onMessage"
+  | "onError"
+  | "onHttpError"
+  | "onContentProcessDidTerminate"
+  | "onRenderProcessGone"
+  | "renderError";
 
 export interface AvatarHandle {
   /** Silence at once. That nothing was said is no failure; any other is an `onError`. */
@@ -81,6 +94,7 @@ export const AvatarView = forwardRef(function AvatarView(
 ): ReactElement {
   const { server, session, options = {}, muteInBackground = true } = props;
   const sessionId = idOf(session);
+  const address = playerAddress(server, session);
   const webView = useRef<WebView>(null);
   const [page, setPage] = useState<Page | null>(null);
   const numPages = useRef(0);
@@ -89,65 +103,41 @@ export const AvatarView = forwardRef(function AvatarView(
 
   const given = JSON.stringify(options);
   const wanted = extra?.over === given ? { ...options, ...extra.options } : options;
-  const latest = useLatest({ ...props, wanted, given });
-  // What the page in the WebView was told; null until it listens.
-  const known = useRef<AvatarOptions | null>(null);
-  const toldByQuery = useRef<AvatarOptions>({});
-  // Whether speech is heard, by the app's or the viewer's wish, and whether it is we who muted it.
-  const isMuted = useRef(false);
-  const isHushed = useRef(false);
+  const latest = useLatest({ ...props, given });
 
-  const post = useCallback(
-    <T extends keyof CommandFields>(type: T, fields: CommandFields[T]): void =>
-      webView.current?.postMessage(commandText(type, fields)),
-    [],
-  );
-
-  const tellOptions = useCallback((): void => {
-    if (known.current === null) return;
-    const changes = changesBetween(known.current, latest.current.wanted);
-    if (Object.keys(changes).length > 0) post("set", changes);
-    known.current = latest.current.wanted;
-  }, [latest, post]);
-
+  // One of each for each session: what happened to the page of another one does not count.
+  const choices = useMemo(() => new Choices(), [address]);
   const loader = useMemo(
     () =>
       new Loader({
         onLoad: () => {
-          const now = latest.current;
-          known.current = null;
-          toldByQuery.current = now.wanted;
-          isMuted.current = now.wanted.muted === true;
-          isHushed.current = false;
-          const address = playerAddress(now.server, now.session, queryOf(now.wanted));
+          const query = choices.load();
           numPages.current += 1;
-          setPage({ number: numPages.current, address });
+          setPage({ number: numPages.current, address: query ? `${address}?${query}` : address });
         },
         onUnload: () => {
-          known.current = null;
+          choices.unload();
           setPage(null);
         },
         onError: (error) => latest.current.onError?.({ type: "view_error", ...error }),
       }),
-    // One for each session: what happened to the page of another one does not count.
-    [latest, server, sessionId],
+    [address, choices, latest],
   );
 
+  const tellOptions = useCallback((): void => {
+    const changes = choices.changes();
+    if (changes) webView.current?.postMessage(commandText("set", changes));
+  }, [choices]);
+
+  useEffect(() => {
+    choices.want(wanted, muteInBackground && !isForeground);
+    tellOptions();
+  });
+  useEffect(() => loader.setForeground(isForeground), [loader, isForeground]);
   useEffect(() => {
     loader.reload();
     return () => loader.stop();
   }, [loader]);
-  useEffect(() => loader.setForeground(isForeground), [loader, isForeground]);
-  useEffect(tellOptions, [tellOptions, JSON.stringify(wanted)]);
-  useEffect(() => {
-    if (isForeground && isHushed.current) {
-      isHushed.current = false;
-      post("set", { muted: latest.current.wanted.muted === true });
-    } else if (!isForeground && muteInBackground && known.current !== null && !isMuted.current) {
-      isHushed.current = true;
-      post("set", { muted: true });
-    }
-  }, [isForeground, latest, muteInBackground, post]);
 
   const take = useCallback(
     ({ nativeEvent }: WebViewMessageEvent): void => {
@@ -157,12 +147,12 @@ export const AvatarView = forwardRef(function AvatarView(
       loader.heard();
       if (message.type === "ready") loader.ready();
       if (message.type === "closed") loader.over();
-      if (message.type === "volume") isMuted.current = message.muted;
-      known.current ??= toldByQuery.current;
+      choices.listens();
+      const told = message.type === "volume" ? choices.heard(message) : message;
       tellOptions();
-      tell(latest.current, message);
+      if (told) tell(latest.current, told);
     },
-    [latest, loader, server, sessionId, tellOptions],
+    [choices, latest, loader, server, sessionId, tellOptions],
   );
 
   const interruptByServer = useCallback(async (): Promise<void> => {
@@ -179,32 +169,29 @@ export const AvatarView = forwardRef(function AvatarView(
     ref,
     () => ({
       interrupt: () => {
-        if (known.current !== null) post("interrupt", {});
+        if (choices.isListening) webView.current?.postMessage(commandText("interrupt", {}));
         else void interruptByServer(); // the page is not there, but what it will say is
       },
-      set: (more) =>
+      set: (more) => {
+        choices.insist(more);
         setExtra((last) => {
           const over = latest.current.given;
           const before = last?.over === over ? last.options : {};
           return { over, options: { ...before, ...more } };
-        }),
+        });
+      },
       reload: () => loader.reload(),
     }),
-    [interruptByServer, latest, loader, post],
+    [choices, interruptByServer, latest, loader],
   );
 
   return (
-    <View
-      style={[styles.view, props.style]}
-      accessible
-      accessibilityRole="image"
-      accessibilityLabel={props.accessibilityLabel ?? "Avatar"}
-      testID={props.testID}
-    >
+    // Not `accessible`: it would be one thing for a screen reader, without the buttons of the page.
+    <View style={[styles.view, props.style]} testID={props.testID}>
       {page && (
         <WebView
-          {...WEBVIEW_FLAGS}
           {...props.webViewProps}
+          {...WEBVIEW_FLAGS}
           key={page.number}
           ref={webView}
           source={{ uri: page.address }}

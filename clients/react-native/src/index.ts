@@ -25,6 +25,7 @@ export {
   deleteSession,
   interrupt,
   sendAudio,
+  type Avatar,
   type Caption,
   type Interruption,
   type OnBusy,

@@ -34,12 +34,14 @@ export class Loader {
 
   constructor(private readonly events: LoaderEvents) {}
 
-  /** Load the page now, whatever went wrong before. */
+  /** Load the page, whatever went wrong before: now, or when the app is before its user. */
   reload(): void {
+    this.stop();
     this.isOver = false;
     this.recovery.forget();
     this.events.onUnload();
-    this.load();
+    if (this.isForeground) this.load();
+    else this.isWanted = true;
   }
 
   /** The page spoke. */
@@ -93,8 +95,8 @@ export class Loader {
 
   private load(): void {
     this.stop();
-    this.startTimer = setTimeout(() => this.silent(), START_TIMEOUT_MS);
     this.events.onLoad();
+    this.startTimer = setTimeout(() => this.silent(), START_TIMEOUT_MS);
   }
 
   /** Something was loaded, but no player: a network's page of its own, perhaps. */

@@ -1,24 +1,25 @@
 // How the player looks and sounds: in the query of its page, and as the command `set` afterwards.
 
+/** What is null is as by default. */
 export interface AvatarOptions {
   /** 0 to 1. */
-  readonly volume?: number;
-  readonly muted?: boolean;
+  readonly volume?: number | null;
+  readonly muted?: boolean | null;
   /** Whether captions are shown, where an utterance has some. */
-  readonly captions?: boolean;
+  readonly captions?: boolean | null;
   /** Whether the level of the voice is shown. */
-  readonly visualizer?: boolean;
+  readonly visualizer?: boolean | null;
   /** Whether the player has buttons of its own for sound and captions. */
-  readonly controls?: boolean;
+  readonly controls?: boolean | null;
   /** `transparent` or `#rrggbb`: what is put in the place of a green screen. */
-  readonly background?: string;
+  readonly background?: string | null;
   /** `#rrggbb`: the colour of the green screen. By default what the picture's corners have. */
-  readonly key?: string;
-  readonly fit?: "auto" | "cover" | "contain";
+  readonly key?: string | null;
+  readonly fit?: "auto" | "cover" | "contain" | null;
   /** The part of the picture that is shown: x, y, width and height as fractions of the picture. */
-  readonly crop?: readonly [x: number, y: number, width: number, height: number];
+  readonly crop?: readonly [x: number, y: number, width: number, height: number] | null;
   /** `none`, or the address of a picture that is shown until the avatar is. */
-  readonly poster?: string;
+  readonly poster?: string | null;
 }
 
 export type OptionName = keyof AvatarOptions;
@@ -45,7 +46,7 @@ export function valuesOf(options: AvatarOptions): Record<OptionName, OptionValue
   const values = { ...DEFAULTS };
   for (const name of OPTION_NAMES) {
     const value = options[name];
-    if (value === undefined) continue;
+    if (value === undefined || value === null) continue;
     values[name] = typeof value === "object" ? value.join(",") : value;
   }
   return values;

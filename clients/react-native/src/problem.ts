@@ -4,11 +4,15 @@ interface Words {
   readonly title: string;
   readonly detail: string;
   readonly code: string;
-  readonly status: number;
-  readonly retryable: boolean;
+  readonly status?: number;
+  readonly retryable?: boolean;
+  readonly retryAfterS?: number | null;
 }
 
-/** Why a request failed. `code` is of the table in docs/protocol.md, `http_…` or `unreachable`. */
+/**
+ * Why a request failed. `code` is of the table in docs/protocol.md, `http_…`, `unreachable` or
+ * `not_json`.
+ */
 export class Problem extends Error {
   readonly title: string;
   readonly detail: string;
@@ -17,6 +21,8 @@ export class Problem extends Error {
   readonly status: number;
   /** Whether the same request may succeed later. */
   readonly retryable: boolean;
+  /** When, in seconds, where the server says so. */
+  readonly retryAfterS: number | null;
 
   constructor(words: Words) {
     super(words.detail);
@@ -24,40 +30,52 @@ export class Problem extends Error {
     this.title = words.title;
     this.detail = words.detail;
     this.code = words.code;
-    this.status = words.status;
-    this.retryable = words.retryable;
+    this.status = words.status ?? 0;
+    this.retryable = words.retryable ?? false;
+    this.retryAfterS = words.retryAfterS ?? null;
   }
 }
 
-/** The problem in an answer; `text` is its body, whatever it is. */
-export function parseProblem(status: number, text: string): Problem {
-  const own = parseWords(text);
-  if (own) return new Problem({ ...own, status });
-  return new Problem({
-    title: "The server refused",
-    detail: `The server answered with status ${status}.`,
+/** The problem in an answer; `text` is its body, whatever it is, `retryAfter` its header. */
+export function parseProblem(status: number, text: string, retryAfter: string | null): Problem {
+  const seconds = parseInt(retryAfter ?? "", 10); // a date has none: nobody sends one for seconds
+  const retryAfterS = Number.isNaN(seconds) ? null : seconds;
+  const words = parseWords(text) ?? {
+    title: "The server refused.",
+    detail: `It answered with status ${status}.`,
     code: `http_${status}`,
-    status,
-    retryable: status >= 500 || status === 429,
-  });
+    retryable: status >= 500,
+  };
+  return new Problem({ ...words, status, retryAfterS });
 }
 
-export function unreachable(server: string, cause: unknown): Problem {
-  const why = cause instanceof Error ? `: ${cause.message}` : "";
+/** `why`: a part of a sentence. */
+export function unreachable(server: string, why: string): Problem {
   return new Problem({
-    title: "No answer",
-    detail: `${server} can't be reached${why}.`,
+    title: "No answer.",
+    detail: `${server} can't be reached${why && `: ${why}`}.`,
     code: "unreachable",
-    status: 0,
     retryable: true,
   });
 }
 
-function parseWords(text: string): Omit<Words, "status"> | null {
+/** An answer that says yes, and not what was asked for: a network's page where one signs in. */
+export function notJson(server: string, status: number): Problem {
+  return new Problem({
+    title: "Another answer.",
+    detail: `Something else than the server answered at ${server}.`,
+    code: "not_json",
+    status,
+    retryable: true,
+  });
+}
+
+function parseWords(text: string): Words | null {
   try {
     const { title, detail, code, retryable } = JSON.parse(text) as Record<string, unknown>;
     if (typeof detail !== "string" || typeof code !== "string") return null;
-    return { title: String(title), detail, code, retryable: retryable === true };
+    const itsTitle = typeof title === "string" ? title : "The server refused.";
+    return { title: itsTitle, detail, code, retryable: retryable === true };
   } catch {
     return null; // not the server's words: a proxy's page, or nothing
   }

@@ -1,7 +1,9 @@
-// The requests of an app, one function each. Every failure is a `Problem`.
+// The requests of an app, one function each. Every failure is a `Problem`. There are more in
+// @musetalk-stream/web/api; these few spare an app with a view a second package, and have the wire's
+// names, as the view's messages do.
 
 import { addressOf, sessionAddress, type SessionRef } from "./addresses.js";
-import { parseProblem, unreachable } from "./problem.js";
+import { Problem, notJson, parseProblem, unreachable } from "./problem.js";
 
 const TIMEOUT_MS = 20_000;
 
@@ -26,10 +28,26 @@ export interface Session {
   readonly session_id: string;
   readonly player_url: string;
   readonly player_full_url: string;
+  /** For players that are no WebView, as those of the system. */
+  readonly hls_url: string;
   readonly avatar_id: string;
+  readonly avatar: Avatar;
   readonly user_id: string | null;
   readonly config: Readonly<Record<string, unknown>>;
   readonly expires_in_seconds: number;
+}
+
+/** The most of what the server says of it. */
+export interface Avatar {
+  readonly id: string;
+  readonly name: string;
+  /** In pixels. */
+  readonly width: number;
+  readonly height: number;
+  readonly fps: number;
+  /** A path of the server. */
+  readonly video_url: string;
+  readonly poster_url: string;
 }
 
 /** A file on the device, as pickers, recorders and text-to-speech name them. */
@@ -92,12 +110,11 @@ export async function createSession(
   settings: SessionSettings = {},
   options: RequestOptions = {},
 ): Promise<Session> {
-  const answer = await ask(addressOf(server, "/sessions/create"), TIMEOUT_MS, options, {
+  return ask(addressOf(server, "/sessions/create"), TIMEOUT_MS, options, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(settings),
   });
-  return (await answer.json()) as Session;
 }
 
 /** Let the avatar say what is in a file. The answer comes when all of it has been sent. */
@@ -113,12 +130,11 @@ export async function sendAudio(
   form.append("audio_file", part as unknown as Blob); // which a browser's types would ask for
   const address = sessionAddress(server, session, `/stream${queryOf(settings)}`);
   // Uploads take as long as they take; the server ends those that stall.
-  const answer = await ask(address, null, signal ? { signal } : {}, {
+  return ask(address, null, signal ? { signal } : {}, {
     method: "POST",
     headers: idempotencyKey ? { "Idempotency-Key": idempotencyKey } : {},
     body: form,
   });
-  return (await answer.json()) as Spoken;
 }
 
 /** Silence at once; the answer says how much was heard. */
@@ -128,8 +144,7 @@ export async function interrupt(
   options: RequestOptions = {},
 ): Promise<Interruption> {
   const address = sessionAddress(server, session, "/interrupt");
-  const answer = await ask(address, TIMEOUT_MS, options, { method: "POST" });
-  return (await answer.json()) as Interruption;
+  return ask(address, TIMEOUT_MS, options, { method: "POST" });
 }
 
 /** The session ends. One that is over already is no failure. */
@@ -139,7 +154,11 @@ export async function deleteSession(
   options: RequestOptions = {},
 ): Promise<void> {
   const address = sessionAddress(server, session);
-  await ask(address, TIMEOUT_MS, options, { method: "DELETE" }, [404, 410]);
+  try {
+    await ask(address, TIMEOUT_MS, options, { method: "DELETE" });
+  } catch (error) {
+    if (![404, 410].includes((error as Problem).status)) throw error; // over already is as good
+  }
 }
 
 const TYPES: { readonly [ending: string]: string } = {
@@ -173,14 +192,14 @@ function queryOf(settings: SpeechSettings): string {
   return words.length > 0 ? `?${words.join("&")}` : "";
 }
 
-/** The answer, if it is one that says yes or has one of the statuses `fine`. */
-async function ask(
+/** What the server answers, if that is yes; nothing where it says nothing. */
+async function ask<Answer>(
   address: string,
   timeoutMs: number | null,
   { signal }: RequestOptions,
   request: RequestInit,
-  fine: readonly number[] = [],
-): Promise<Response> {
+): Promise<Answer> {
+  const server = address.split("/").slice(0, 3).join("/");
   const ending = new AbortController();
   const end = (): void => ending.abort();
   const timer = timeoutMs === null ? null : setTimeout(end, timeoutMs);
@@ -188,14 +207,25 @@ async function ask(
   if (signal?.aborted) end();
   try {
     const answer = await fetch(address, { ...request, signal: ending.signal });
-    if (answer.ok || fine.includes(answer.status)) return answer;
-    throw parseProblem(answer.status, await answer.text());
+    const text = await answer.text();
+    if (!answer.ok) throw parseProblem(answer.status, text, answer.headers.get("Retry-After"));
+    return (answer.status === 204 ? undefined : parse(text, server, answer.status)) as Answer;
   } catch (error) {
     // Who aborts a request knows; everything else that `fetch` throws is the network's.
-    if (signal?.aborted || (error as Error).name === "Problem") throw error;
-    throw unreachable(address.split("/").slice(0, 3).join("/"), error);
+    if (signal?.aborted || error instanceof Problem) throw error;
+    const isLate = ending.signal.aborted;
+    const late = `it took longer than ${TIMEOUT_MS / 1000} seconds`;
+    throw unreachable(server, isLate ? late : (error as Error).message);
   } finally {
     if (timer !== null) clearTimeout(timer);
     signal?.removeEventListener("abort", end);
+  }
+}
+
+function parse(text: string, server: string, status: number): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw notJson(server, status);
   }
 }

@@ -129,6 +129,16 @@ test("in the background nothing is loaded; before the user it is, at once", () =
   assert.deepEqual(happened(), [], "a page that is there is not loaded again");
 });
 
+test("what begins in the background is loaded when the app is before its user", () => {
+  loader.stop();
+  loader.setForeground(false);
+  loader.reload();
+  mock.timers.tick(60_000);
+  assert.deepEqual(happened(), ["unload"]);
+  loader.setForeground(true);
+  assert.deepEqual(happened(), ["load"]);
+});
+
 test("who comes back does not wait for the rest of the time", () => {
   for (let time = 0; time < 5; time++) loader.unreachable("offline");
   happened();

@@ -8,9 +8,10 @@ const requests = [];
 const answers = [];
 let http, server;
 
-/** The server's next answer. */
-function answer(status, body, type = "application/json") {
-  answers.push({ status, body: typeof body === "string" ? body : JSON.stringify(body), type });
+/** The server's next answer. `more`: `headers` of it; `isStalled`: its body never ends. */
+function answer(status, body, type = "application/json", more = {}) {
+  const text = typeof body === "string" ? body : JSON.stringify(body);
+  answers.push({ status, body: text, type, ...more });
 }
 
 before(async () => {
@@ -19,9 +20,11 @@ before(async () => {
     for await (const piece of request) body += piece;
     requests.push({ method: request.method, path: request.url, body });
     const next = answers.shift();
+    http.emit("taken");
     if (!next) return; // never answered
-    response.writeHead(next.status, { "Content-Type": next.type });
-    response.end(next.status === 204 ? undefined : next.body);
+    response.writeHead(next.status, { "Content-Type": next.type, ...next.headers });
+    if (next.isStalled) response.write("{");
+    else response.end(next.status === 204 ? undefined : next.body);
   });
   await new Promise((resolve) => http.listen(0, "127.0.0.1", resolve));
   server = `http://127.0.0.1:${http.address().port}/avatar`;
@@ -52,13 +55,16 @@ test("a session is asked for with what is wanted of it", async () => {
 
 test("a refusal is told in the server's words", async () => {
   const words = { title: "Too many sessions", detail: "8 sessions are there", retryable: true };
-  answer(429, { ...words, code: "too_many_sessions", status: 429 }, "application/problem+json");
+  const document = { ...words, code: "too_many_sessions", status: 429 };
+  const headers = { "Retry-After": "7" };
+  answer(429, document, "application/problem+json", { headers });
   const problem = await failure(createSession(server));
   assert.equal(problem.name, "Problem");
   assert.equal(problem.message, "8 sessions are there");
   assert.equal(problem.code, "too_many_sessions");
   assert.equal(problem.status, 429);
   assert.equal(problem.retryable, true);
+  assert.equal(problem.retryAfterS, 7);
 });
 
 for (const [body, type] of [
@@ -74,6 +80,32 @@ for (const [body, type] of [
     assert.equal(problem.retryable, true);
   });
 }
+
+for (const body of ["<h1>Sign in</h1>", ""]) {
+  test(`what is no answer of the server (${body}) is told`, async () => {
+    answer(200, body, "text/html");
+    const problem = await failure(createSession(server));
+    assert.equal(problem.name, "Problem");
+    assert.equal(problem.code, "not_json");
+    assert.equal(problem.retryAfterS, null);
+    assert.match(problem.detail, /^Something else than the server answered at http:/);
+  });
+}
+
+test("a server that takes too long is told so, also where its answer has begun", async (t) => {
+  for (const isStalled of [false, true]) {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const taken = new Promise((resolve) => http.once("taken", resolve));
+    if (isStalled) answer(200, "", "application/json", { isStalled });
+    const asked = failure(createSession(server));
+    await taken;
+    t.mock.timers.tick(20_000);
+    const problem = await asked;
+    t.mock.timers.reset();
+    assert.equal(problem.code, "unreachable");
+    assert.match(problem.detail, /can't be reached: it took longer than 20 seconds\.$/);
+  }
+});
 
 test("a server that is not there is told", async () => {
   const problem = await failure(createSession("http://127.0.0.1:1"));
@@ -98,6 +130,11 @@ test("a request can be given up", async () => {
   const asked = failure(interrupt(server, "3f2a", { signal: giveUp.signal }));
   giveUp.abort();
   assert.equal((await asked).name, "AbortError");
+  const half = new AbortController();
+  answer(200, "", "application/json", { isStalled: true });
+  http.once("taken", () => setTimeout(() => half.abort(), 20));
+  const stalled = failure(interrupt(server, "3f2a", { signal: half.signal }));
+  assert.equal((await stalled).name, "AbortError");
   const late = failure(interrupt(server, "3f2a", { signal: giveUp.signal }));
   assert.equal((await late).name, "AbortError");
 });

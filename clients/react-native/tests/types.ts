@@ -11,10 +11,10 @@ import {
 export const props: AvatarViewProps = {
   server: "https://avatar.example.com",
   session: "3f2a",
-  options: { volume: 0.5, crop: [0, 0, 1, 0.5], fit: "cover" },
+  options: { volume: 0.5, crop: [0, 0, 1, 0.5], fit: "cover", background: null },
   onStateChange: ({ state, request_id }) => [state === "speaking", request_id?.length],
   onSpeechEnded: ({ reason, played_ms }) => [reason === "interrupted", played_ms.toFixed()],
-  webViewProps: { ignoreSilentHardwareSwitch: true },
+  webViewProps: { ignoreSilentHardwareSwitch: true, onLoadEnd: () => undefined },
 };
 
 export function words(error: AvatarError): string {
@@ -35,6 +35,8 @@ export function use(handle: AvatarHandle, message: PlayerMessage): void {
   void sendAudio("https://a.example", "3f2a", "file:///a.wav", { on_busy: "wait" });
   // @ts-expect-error: the address of the page is the view's own affair
   props.webViewProps?.source;
+  // @ts-expect-error: and so is what becomes of its failures
+  props.webViewProps?.onError;
 }
 
 // @ts-expect-error: there is no avatar without a session
