@@ -91,6 +91,21 @@ PLAYING = {
             id="less, but it is the last",
         ),
         pytest.param(
+            {"currentTime": 5, "holding": True, "paused": True, "drained": True},
+            {"act": "finish"},
+            id="run dry, and then that was the end",
+        ),
+        pytest.param(
+            {"selfPaced": True, "still": 16, "paused": True},
+            {"act": "none"},
+            id="playing by itself, and paused by a call",
+        ),
+        pytest.param(
+            {"selfPaced": True, "still": 16, "holding": True, "seeking": True},
+            {"act": "recover"},
+            id="playing by itself, and no more comes",
+        ),
+        pytest.param(
             {"currentTime": 4.95, "still": 0.4, "drained": True}, {"act": "finish"}, id="the end"
         ),
         pytest.param(

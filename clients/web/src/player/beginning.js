@@ -45,7 +45,7 @@ export class Beginning {
     // Sought while it takes in its first samples, WebKitGTK 2.50 may stand still for good.
     if (utterance.position > 0.01) await delay(SETTLE_MS, signal);
     if (signal.aborted || source.buffered.length === 0) return;
-    const [first, end] = source.buffered.at(-1);
+    const [[first, end]] = source.buffered.slice(-1);
     const start = Math.min(Math.max(utterance.position, first), end - 0.01);
     if (start > 0.01) {
       this.#stage.expectSpeech(start - 1 / utterance.fps);
@@ -96,11 +96,10 @@ export class Beginning {
   }
 
   /** To be called in a gesture: sound from now on, also in later utterances. */
-  unblock(isSpeaking) {
+  unblock(media, isSpeaking) {
     this.#sound.restore();
-    const played = this.#stage.talk.play();
-    played.catch(() => {}); // interrupted by the pause below, or by the next source
-    if (!isSpeaking) this.#stage.talk.pause();
+    media.play().catch(() => {}); // interrupted by the pause below, or by the next source
+    if (!isSpeaking) media.pause();
     this.#onSound(false);
   }
 }

@@ -23,7 +23,6 @@ export class ChunkSource extends EventTarget {
 
   isStarted = false;
   isSelfPaced = false;
-  takesMore = true;
   aheadS = 20;
 
   constructor({ video }) {
@@ -71,10 +70,14 @@ export class ChunkSource extends EventTarget {
     this.#isEndSaid = true;
   }
 
+  get takesMore() {
+    return !this.#isEndSaid;
+  }
+
   get buffered() {
     const ranges = [];
     for (const { start, end } of this.#films) {
-      const last = ranges.at(-1);
+      const last = ranges[ranges.length - 1];
       if (last !== undefined && start - last[1] < JOIN_S) last[1] = end;
       else ranges.push([start, end]);
     }
@@ -84,7 +87,8 @@ export class ChunkSource extends EventTarget {
   timeOf(mediaTime) {
     if (!this.#isLoaded) return this.#soughtAt;
     const [{ start, end }] = this.#films;
-    return Math.min(start + mediaTime, end);
+    // Told of late, it is of the film before: no picture is ahead of the clock.
+    return Math.min(start + Math.min(mediaTime, this.#video.currentTime), end);
   }
 
   close() {
@@ -105,7 +109,8 @@ export class ChunkSource extends EventTarget {
   }
 
   set currentTime(time) {
-    const film = this.#films.findLast(({ start }) => start <= time) ?? this.#films[0];
+    const begun = this.#films.filter(({ start }) => start <= time);
+    const film = begun[begun.length - 1] ?? this.#films[0];
     if (film !== this.#films[0] || !this.#isLoaded) this.#show(film, time);
     else this.#video.currentTime = time - film.start;
   }

@@ -7,10 +7,14 @@ import { MediaFailure } from "./source.js";
 
 const LOOK_EVERY_MS = 50;
 const UNASKED_MS = 500;
+const PATIENCE_MS = 15_000; // as with a chunk
 
 export class HlsSource {
   #video;
   #listUrl;
+  #onRefused;
+  #patienceMs;
+  #refusedAt = 0; // ms, when it last wanted a gesture before it loads anything
   #listeners = new AbortController();
   #position = 0; // s, where to begin
   #announced = null; // [start, end], s
@@ -20,9 +24,12 @@ export class HlsSource {
   takesMore = false; // a list is of one utterance
   aheadS = Infinity; // chunks are announced here, not fetched
 
-  constructor({ video, listUrl }) {
+  /** `onRefused()`: nothing is loaded before there was a gesture. */
+  constructor({ video, listUrl, onRefused, patienceMs = PATIENCE_MS }) {
     this.#video = video;
     this.#listUrl = listUrl;
+    this.#onRefused = onRefused;
+    this.#patienceMs = patienceMs;
     video.removeAttribute("src"); // and with it the error of the last one
     video.load();
   }
@@ -46,7 +53,7 @@ export class HlsSource {
     video.addEventListener("loadedmetadata", () => this.#seek(), { once: true, signal });
     video.src = this.#listUrl(requestId);
     video.load();
-    void delay(UNASKED_MS, signal).then(() => this.#insist(signal));
+    void this.#insist(signal);
   }
 
   #seek() {
@@ -54,27 +61,40 @@ export class HlsSource {
     this.#video.currentTime = this.#position;
   }
 
-  // Phones load nothing of what is not played; without sound they let anybody play it.
+  get #isLoading() {
+    return this.#video.readyState >= HTMLMediaElement.HAVE_METADATA || !this.#video.paused;
+  }
+
+  // Phones load nothing of what is not played; without sound most let anybody play it.
   async #insist(signal) {
     const video = this.#video;
-    const isLoading = video.readyState >= HTMLMediaElement.HAVE_METADATA || !video.paused;
-    if (signal.aborted || isLoading) return;
-    video.muted = true;
-    video.addEventListener(
-      "loadeddata",
-      () => {
-        video.pause();
-        this.#seek();
-      },
-      { once: true, signal },
-    );
-    await video.play().catch(() => {}); // the tap for sound is the next chance
+    await delay(UNASKED_MS, signal);
+    if (signal.aborted || this.#isLoading) return;
+    const stop = () => {
+      video.pause();
+      this.#seek();
+    };
+    video.addEventListener("loadeddata", stop, { once: true, signal });
+    while (!signal.aborted && !this.#isLoading) {
+      video.muted = true;
+      await video.play().catch((error) => this.#takeRefusal(error));
+      await delay(UNASKED_MS, signal);
+    }
+  }
+
+  #takeRefusal({ name }) {
+    if (name !== "NotAllowedError") return; // paused or replaced meanwhile
+    if (this.#refusedAt === 0) this.#onRefused();
+    this.#refusedAt = performance.now();
   }
 
   async append({ start, duration }, offset, signal) {
+    const askedAt = performance.now();
     while (this.#video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) {
       if (this.isLost) throw new MediaFailure(`The list could not be played: ${this.#complaint}`);
       if (signal.aborted || this.#listeners.signal.aborted) return false;
+      const waitedMs = performance.now() - Math.max(askedAt, this.#refusedAt);
+      if (waitedMs > this.#patienceMs) throw new MediaFailure("The list was not answered.");
       await delay(LOOK_EVERY_MS, signal);
     }
     this.#announced ??= [offset + start];

@@ -45,6 +45,11 @@ export class Lineup {
     this.current = utterance;
   }
 
+  /** What was fetched of those that wait is of no use. */
+  fetchAgain() {
+    for (const { queue, from } of this.#waiting) queue.startFrom(from);
+  }
+
   /** The current one is over. */
   end() {
     this.#finished.push(this.current.requestId);

@@ -21,6 +21,7 @@ export class Playback {
   #nudgedAt = 0;
   #playedAt = 0;
   #time;
+  #isPaused = false;
   #movedAt = performance.now();
   #wholeAt = performance.now();
 
@@ -93,9 +94,10 @@ export class Playback {
   }
 
   #notice(now) {
-    const { currentTime } = this.#parts.source.media;
-    if (currentTime === this.#time) return;
+    const { currentTime, paused } = this.#parts.source.media;
+    if (currentTime === this.#time && paused === this.#isPaused) return;
     this.#time = currentTime;
+    this.#isPaused = paused;
     this.#movedAt = now;
     if (now - this.#nudgedAt > FORGET_NUDGES_MS) this.#nudges = 0;
   }
@@ -148,8 +150,9 @@ export class Playback {
 
   // A call, a media key, a page that was in the background.
   #isStoppedByOthers() {
-    const { media } = this.#parts.source;
-    return media.paused && !media.ended && !this.#holding && !document.hidden;
+    const { media, isSelfPaced } = this.#parts.source;
+    const isPausedByUs = this.#holding && !isSelfPaced;
+    return media.paused && !media.ended && !isPausedByUs && !document.hidden;
   }
 }
 

@@ -81,6 +81,16 @@ export class SourceKind {
   }
 
   /**
+   * From playlists, which some claim to play and don't, to chunks; false: it is not about them.
+   * What was fetched is of no use then.
+   */
+  fallBack() {
+    if (this.#name !== "hls" || !KINDS.chunks.isHere(TYPICAL)) return false;
+    this.#name = "chunks";
+    return true;
+  }
+
+  /**
    * True: for `mime` it takes another one, which is the one in use from now on, and never one
    * before it again: what was fetched is of use to those behind. Raises MediaFailure if nothing
    * here can play it.

@@ -30,6 +30,7 @@ export class Talk {
   #source = null;
   #run = null; // what is played, or was last
   #isPlaying = false;
+  #isProven = false; // something was played in the way in use
   #isClosed = false;
 
   /**
@@ -118,6 +119,7 @@ export class Talk {
       counters: this.#counters,
       listUrl: this.#listUrl,
       onRemoved: () => this.#refill(),
+      onRefused: () => this.#onSound(true),
     });
   }
 
@@ -157,7 +159,7 @@ export class Talk {
       if (first.mime === null) return endWithoutSpeech(first);
       this.#run = run;
       this.#isPlaying = true;
-      this.#stage.expectSpeech();
+      this.#stage.expectSpeech(Math.max(0, first.position - 1 / first.fps));
       if (first.position === 0 && first.avatarFrame !== null) {
         this.#stage.waitAt(first.avatarFrame, over.signal);
       }
@@ -169,6 +171,7 @@ export class Talk {
       });
       await this.#beginning.appended(first, over.signal, () => failure !== null);
       if (source.buffered.length > 0 && !over.signal.aborted) {
+        this.#isProven = true;
         await this.#beginning.begin(source, first, over.signal, onShown);
         await this.#playback(source, run, () => failure !== null).ended(over.signal);
       }
@@ -181,6 +184,13 @@ export class Talk {
       await Promise.race([feeding, delay(FEED_END_MS)]);
       run.ahead.forEach(beginAfresh);
     }
+  }
+
+  /** Nothing could ever be played in this way: true, from now on it is tried in another. */
+  fallBack() {
+    if (this.#isProven || !this.#kind.fallBack()) return false;
+    this.#closeSource();
+    return true;
   }
 
   /** The time in the run of a picture that was painted at `mediaTime`. */
@@ -250,7 +260,7 @@ export class Talk {
 
   /** To be called in a gesture: sound from now on, also in later utterances. */
   unblock(isSpeaking) {
-    this.#beginning.unblock(isSpeaking);
+    this.#beginning.unblock(this.#source?.media ?? this.#video, isSpeaking);
   }
 
   async #openSource(utterance) {

@@ -74,7 +74,10 @@ export class Turns {
     let attempts = 0;
     while (reason === "lost") {
       attempts = lineup.current === tried ? attempts + 1 : 1;
-      if (attempts > ATTEMPTS) break;
+      if (attempts > ATTEMPTS) {
+        if (!talk.fallBack()) break;
+        lineup.fetchAgain();
+      }
       if (tried !== null) {
         counters.recoveries += 1;
         lineup.current.queue.startFrom(lineup.current.position);
