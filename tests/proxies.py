@@ -15,6 +15,7 @@ from servers import free_port
 
 DOCUMENTED = Path(__file__).parents[1] / "docs" / "proxies"
 _STARTS_WITHIN_S = 15.0
+_NOBODY = "192.0.2.0/24"  # whose networks may do what operators do
 _PATH = f"{os.environ['PATH']}:/usr/sbin"  # where Debian has servers
 
 
@@ -60,10 +61,13 @@ def _nginx(folder: Path, text: str, port: int, upstream: int) -> list[str]:
     site = _replaced(
         text,
         ("127.0.0.1:8000", f"127.0.0.1:{upstream}"),
+        ("    listen [::]:80;\n", ""),
+        ("    listen [::]:443 ssl http2;\n", ""),
+        ("listen 80;", f"listen 127.0.0.1:{free_port()};"),
         ("listen 443", f"listen 127.0.0.1:{port}"),
         ("/etc/ssl/talk.example/fullchain.pem", f"{folder}/tls/cert.pem"),
         ("/etc/ssl/talk.example/privkey.pem", f"{folder}/tls/key.pem"),
-        ("/var/cache/nginx/musetalk-stream", f"{folder}/cache"),
+        ("/var/cache", str(folder)),  # which is there, as that one is
     )
     (folder / "site.conf").write_text(site)
     folders = "".join(
@@ -91,7 +95,11 @@ def _haproxy(folder: Path, text: str, port: int, upstream: int) -> list[str]:
     text = _replaced(
         text,
         ("127.0.0.1:8000", f"127.0.0.1:{upstream}"),
-        ("bind :443", f"bind 127.0.0.1:{port}"),
+        ("bind :::80 v4v6", f"bind 127.0.0.1:{free_port()}"),
+        ("bind :::443 v4v6", f"bind 127.0.0.1:{port}"),
+        # Who runs tests need not be root, and may have no log.
+        ("    user haproxy\n    group haproxy\n    chroot /var/lib/haproxy\n", ""),
+        ("log /dev/log local0", "log stdout format raw local0"),
         ("/etc/haproxy/talk.example.pem", f"{folder}/tls/both.pem"),
     )
     (folder / "haproxy.cfg").write_text(text)
@@ -109,12 +117,15 @@ PROXIES = {
 
 
 @contextmanager
-def running(proxy: Proxy, folder: Path, upstream: int) -> Iterator[str]:
+def running(
+    proxy: Proxy, folder: Path, upstream: int, *, operators: str = _NOBODY
+) -> Iterator[str]:
     """The proxy before what listens on `upstream`, inside the block; the address of the mount."""
     folder.mkdir(exist_ok=True)
     certificate(folder / "tls")
     port = free_port()
-    command = proxy.prepare(folder, (DOCUMENTED / proxy.file).read_text(), port, upstream)
+    text = _replaced((DOCUMENTED / proxy.file).read_text(), (_NOBODY, operators))
+    command = proxy.prepare(folder, text, port, upstream)
     with (folder / "output").open("w") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, cwd=folder,

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -73,11 +74,17 @@ class Proxied:
     def __init__(self, address: str, cafile: Path, relay: Relay, proxy: Proxy) -> None:
         self.address = address
         self.origin = address.removesuffix("/avatar")
-        # One each: they negotiate different versions of HTTP.
-        trust, self.trust = (ssl.create_default_context(cafile=cafile) for _ in range(2))
+        # One for WebSockets: they negotiate another version of HTTP.
+        self.trust = ssl.create_default_context(cafile=cafile)
         self.relay = relay
         self.proxy = proxy
-        self.client = httpx.AsyncClient(base_url=self.origin, http2=True, verify=trust, timeout=20)
+        self._cafile = cafile
+        self.client = self.another_client()
+
+    def another_client(self) -> httpx.AsyncClient:
+        """One with connections of its own."""
+        trust = ssl.create_default_context(cafile=self._cafile)
+        return httpx.AsyncClient(base_url=self.origin, http2=True, verify=trust, timeout=20)
 
     async def until_through(self) -> None:
         """Until the proxy knows that its connections of the test before are gone."""
@@ -144,9 +151,6 @@ async def test_all_of_a_session(proxied: Proxied) -> None:
         assert found.status_code == 200, address
         if address.endswith(".js"):
             assert "javascript" in found.headers["Content-Type"]
-    redirected = await proxied.client.get("/avatar")
-    assert redirected.status_code == 308
-    assert redirected.url.join(redirected.headers["Location"]) == f"{proxied.address}/"
 
     async with proxied.events(session["events_url"]) as events:
         assert (await events.next())["event"] == "state", "it would be held back until the end"
@@ -173,9 +177,10 @@ async def chunks_come_right(proxied: Proxied, url: str) -> None:
     whole = await proxied.client.get(url)
     assert whole.status_code == 200
     assert whole.headers["Content-Type"].startswith("video/mp4; codecs=")
-    assert "immutable" in whole.headers["Cache-Control"]
     again = await proxied.client.get(url)
     assert again.content == whole.content
+    for answer in (whole, again):  # from the server, and from the proxy's cache if it has one
+        assert answer.headers["Cache-Control"] == "private, max-age=3600, immutable"
     asked = proxied.relay.asked.count(url.removeprefix("/avatar"))
     assert asked == (1 if proxied.proxy.caches else 2)
     part = await proxied.client.get(url, headers={"Range": "bytes=4-7"})
@@ -185,6 +190,77 @@ async def chunks_come_right(proxied: Proxied, url: str) -> None:
     assert beyond.status_code == 416
     known = {"If-None-Match": whole.headers["ETag"]}
     assert (await proxied.client.get(url, headers=known)).status_code == 304
+
+
+async def test_only_what_is_below_the_path_is_there(proxied: Proxied) -> None:
+    redirected = await proxied.client.get("/avatar?avatar=tiny")
+    assert redirected.status_code == 308
+    assert redirected.url.join(redirected.headers["Location"]) == f"{proxied.address}/?avatar=tiny"
+    for path in ("/", "/other", "/avatarx", "/sessions/stats"):
+        assert (await proxied.client.get(path)).status_code == 404, path
+
+
+OPERATORS = [
+    ("GET", "/sessions/stats"),
+    ("GET", "/sessions/%73tats"),
+    ("HEAD", "/sessions/stats?x=/"),
+    ("GET", "/jobs"),
+    ("DELETE", "/jobs/unknown"),
+    ("POST", "/avatars"),
+    ("DELETE", "/avatars/unknown"),
+    ("DELETE", "/%61vatars/unknown"),
+]
+
+
+async def test_what_is_for_operators_is_refused(proxied: Proxied) -> None:
+    for method, path in OPERATORS:
+        answer = await proxied.client.request(method, f"/avatar{path}")
+        assert answer.status_code == 403, f"{method} {path}"
+    for path in ("//sessions/stats", "/./sessions/stats", "/x/../sessions/stats", "/avatar/jobs"):
+        answer = await proxied.client.get(f"/avatar{path}")
+        assert answer.status_code in {403, 404}, path
+    assert (await proxied.client.get("/avatar/avatars")).status_code == 200
+    assert (await proxied.client.get("/avatar/avatars/demo/video")).status_code == 200
+
+
+async def test_operators_come_from_networks_that_are_listed(
+    front: Front, process_server: ProcessServer, tmp_path: Path
+) -> None:
+    port = urlsplit(process_server.url).port or 0
+    with running(front.proxy, tmp_path, port, operators="127.0.0.0/8") as address:
+        trust = ssl.create_default_context(cafile=tmp_path / "tls/cert.pem")
+        async with httpx.AsyncClient(verify=trust) as client:
+            for method, path in OPERATORS:
+                answer = await client.request(method, address + path)
+                assert answer.status_code in {200, 404, 422}, f"{method} {path}: {answer.text}"
+
+
+async def test_who_leaves_is_gone(proxied: Proxied) -> None:
+    """A session is held, and its share of the machine with it, as long as somebody listens."""
+    session = await proxied.create()
+    path = f"/avatar/sessions/{session['session_id']}"
+
+    async def listeners() -> int:
+        return int((await proxied.client.get(path)).json()["subscribers"])
+
+    async with (
+        proxied.another_client() as other,
+        httpx_sse.aconnect_sse(other, "GET", session["events_url"]) as source,
+    ):
+        await Events(source).next()
+        assert await listeners() == 1
+    # By itself the server would find it out when it sends comments, one every 15 s.
+    end_s = time.monotonic() + 8
+    while await listeners():
+        assert time.monotonic() < end_s
+
+
+def test_the_proxy_has_nothing_to_say_against_its_configuration(front: Front) -> None:
+    folder = front.cafile.parents[1]
+    said = "".join(
+        file.read_text() for file in (folder / "output", folder / "log") if file.exists()
+    )
+    assert not re.search(r"\[(?:warn|WARNING)\]", said), said
 
 
 async def test_speech_is_spoken_while_it_is_uploaded(proxied: Proxied) -> None:
