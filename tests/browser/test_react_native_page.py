@@ -127,6 +127,13 @@ def session_of(page: Page) -> str:
     return urlsplit(player(page).url).path.rsplit("/", 1)[1]
 
 
+async def choose_file(page: Page, name: str, sound: bytes) -> None:
+    async with page.expect_file_chooser() as choosing:
+        await page.get_by_role("button", name="Choose a file…").click()
+    file = {"name": name, "mimeType": "audio/wav", "buffer": sound}
+    await (await choosing.value).set_files(file)  # type: ignore[arg-type]
+
+
 async def test_an_avatar_is_created_speaks_and_is_interrupted(
     open_app: OpenApp, server_url: str, api: httpx.AsyncClient
 ) -> None:
@@ -137,21 +144,31 @@ async def test_an_avatar_is_created_speaks_and_is_interrupted(
         answer = await api.get(f"/sessions/{session_of(page)}/utterances")
         return [utterance["status"] for utterance in answer.json()["utterances"]]
 
+    # Its page leads nowhere else: it speaks after all of these.
+    address = player(page).url
+    for elsewhere in ("https://example.com/", "tel:112", "about:blank"):
+        await player(page).evaluate("(address) => { location.href = address; }", elsewhere)
+
     await page.get_by_role("button", name="Tell a story").click()
     await expect_state(page, "Speaking")
+    assert player(page).url == address
+    assert await page.evaluate("() => window.openedLinks") == []
     await page.get_by_role("button", name="Stop").click()
     await expect_state(page, "Listening")
     assert await statuses() == ["interrupted"]
 
-    # What is said while something else is said takes its place.
+    # What is said while something else is said takes its place; here, a file of the device.
     await page.get_by_role("button", name="Tell a story").click()
     await expect_state(page, "Speaking")
-    await page.get_by_role("button", name="Say goodbye").click()
-    for _ in range(200):
+    await choose_file(page, "tone.wav", tone(0.4))
+    for _ in range(400):
         if "complete" in await statuses():
             break
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.05)
     assert await statuses() == ["interrupted", "interrupted", "complete"]
+    await expect_alert(page, None)
+    await choose_file(page, "notes.wav", b"only text" * 50)
+    await expect_alert(page, "not a sound file")
 
     session_id = session_of(page)
     await page.get_by_role("button", name="End").click()
@@ -159,9 +176,13 @@ async def test_an_avatar_is_created_speaks_and_is_interrupted(
     assert (await api.get(f"/sessions/{session_id}")).status_code == 410
 
 
-async def test_what_is_chosen_is_so_on_the_page(open_app: OpenApp, server_url: str) -> None:
+async def test_what_is_chosen_is_so_on_the_page_and_on_the_one_after_it(
+    open_app: OpenApp, server_url: str
+) -> None:
     page = await open_app(server_url)
     await start(page, system="android")
+    session_id = session_of(page)
+    sound = page.get_by_role("switch", name="Sound")
     caption = player(page).get_by_text("Once upon a time")
     await page.get_by_role("button", name="Tell a story").click()
     await expect(caption).to_be_visible(timeout=PATIENCE_MS)
@@ -169,40 +190,35 @@ async def test_what_is_chosen_is_so_on_the_page(open_app: OpenApp, server_url: s
 
     await page.get_by_role("switch", name="Captions").click()
     await expect(caption).to_have_count(0, timeout=PATIENCE_MS)
-    await page.get_by_role("switch", name="Sound").click()
+    await sound.click()
     await until_muted(page, True)
     await set_hidden(page, True)
     await set_hidden(page, False)
-    await page.get_by_role("switch", name="Sound").click()
+    await sound.click()
     await until_muted(page, False)
 
-    # Nobody hears an app that is not before them, and it is aloud again when it is.
+    # Nobody hears an app that is not before them, and it is aloud again when it is: this one shows
+    # and keeps what it is told of the sound.
     await set_hidden(page, True)
     await until_muted(page, True)
     await set_hidden(page, False)
     await until_muted(page, False)
+    await expect(sound).to_be_checked()
 
-    # The page that comes back is as it was chosen.
-    await page.get_by_role("switch", name="Sound").click()
-    await end_process(page)
-    await expect_state(page, "Speaking")
-    await until_muted(page, True)
+    # What the viewer does on the page itself is told.
+    avatar = player(page).locator("musetalk-avatar")
+    await avatar.evaluate("(avatar) => avatar.set({ muted: true })")
+    await expect(sound).not_to_be_checked(timeout=PATIENCE_MS)
 
-
-async def test_a_page_that_the_system_ended_joins_what_is_said(
-    open_app: OpenApp, server_url: str
-) -> None:
-    page = await open_app(server_url)
-    await start(page)
-    session_id = session_of(page)
+    # The page that comes after one that the system ended is as was chosen, and joins what is said.
     await page.get_by_role("button", name="Tell a story").click()
     await expect_state(page, "Speaking")
     await end_process(page)
     await expect_state(page, "Speaking")
     await expect_alert(page, None)
+    await until_muted(page, True)
     assert session_of(page) == session_id
-    joined = await player(page).evaluate("() => window.musetalkPlayer.frames.length")
-    assert joined > 0
+    assert await player(page).evaluate("() => window.musetalkPlayer.frames.length") > 0
     await page.get_by_role("button", name="Stop").click()
     await expect_state(page, "Listening")
 
@@ -228,44 +244,21 @@ async def test_a_session_that_is_over(
     await api.delete(f"/sessions/{session_of(page)}")
     await expect_alert(page, "The conversation was ended.")
 
+    # One that begins in the background is shown when somebody is there to see it.
+    await set_hidden(page, True)
+    await page.get_by_role("button", name="Start").click()
+    await expect_state(page, "Coming…")
+    assert await page.locator("iframe").count() == 0
+    await set_hidden(page, False)
+    await expect_state(page, "Listening")
+
     # One that ended while there was no page to be told so.
-    await start(page)
     session_id = session_of(page)
     await set_hidden(page, True)
     await end_process(page)
     await api.delete(f"/sessions/{session_id}")
     await set_hidden(page, False)
     await expect_alert(page, "The conversation is over.")
-
-
-async def test_the_page_leads_nowhere_else(open_app: OpenApp, server_url: str) -> None:
-    page = await open_app(server_url)
-    await start(page)
-    before = player(page).url
-    for address in ("https://example.com/", "tel:112", "about:blank"):
-        await player(page).evaluate("(address) => { location.href = address; }", address)
-    await page.get_by_role("button", name="Say goodbye").click()
-    await expect_state(page, "Speaking")
-    assert player(page).url == before
-    assert await page.evaluate("() => window.openedLinks") == []
-
-
-async def test_a_file_of_the_device(open_app: OpenApp, server_url: str) -> None:
-    page = await open_app(server_url)
-    await start(page)
-
-    async def choose(name: str, sound: bytes) -> None:
-        async with page.expect_file_chooser() as choosing:
-            await page.get_by_role("button", name="Choose a file…").click()
-        file = {"name": name, "mimeType": "audio/wav", "buffer": sound}
-        await (await choosing.value).set_files(file)  # type: ignore[arg-type]
-
-    await choose("notes.wav", b"only text" * 50)
-    await expect_alert(page, "not a sound file")
-    await choose("tone.wav", tone(0.4))
-    await expect_state(page, "Speaking")
-    await expect_alert(page, None)
-    await expect_state(page, "Listening")
 
 
 async def test_a_server_that_can_not_be_asked(open_app: OpenApp) -> None:

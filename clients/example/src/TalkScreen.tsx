@@ -68,6 +68,7 @@ export function TalkScreen({ server, session, onEnd }: TalkScreenProps): ReactEl
         options={options}
         onReady={() => setFailure(null)}
         onStateChange={(message) => setState(message.state)}
+        onVolume={({ muted }) => setOptions((before) => ({ ...before, muted }))}
         onRetry={() => said.current && void say(said.current)}
         onError={fail}
         onClosed={({ reason }) => onEnd(CLOSED_WORDS[reason])}

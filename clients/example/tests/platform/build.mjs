@@ -21,7 +21,8 @@ await build({
   loader: { ".mp3": "file" },
   publicPath: "/",
   jsx: "automatic",
-  define: { "process.env.NODE_ENV": '"development"', __DEV__: "true", global: "globalThis" },
+  minify: true,
+  define: { "process.env.NODE_ENV": '"production"', __DEV__: "false", global: "globalThis" },
   alias: {
     "react-native": "react-native-web",
     "react-native-webview": join(here, "webview.tsx"),
