@@ -116,6 +116,7 @@ async def test_what_can_be_no_prefix_is_told(server: Server, prefix: str) -> Non
         ({"X-Forwarded-Host": "[2001:db8::1]:8443"}, "http://[2001:db8::1]:8443"),
         ({"X-Forwarded-Host": "talk.example, inside.example"}, "http://talk.example"),
         ({"X-Forwarded-Host": "evil.example/path"}, "http://inside.example"),
+        ({"X-Forwarded-Host": "evil.example:65536"}, "http://inside.example"),
     ],
 )
 async def test_scheme_and_host_are_those_that_the_client_sees(
@@ -125,6 +126,21 @@ async def test_scheme_and_host_are_those_that_the_client_sees(
         "/sessions/create", headers={"Host": "inside.example", **headers}
     )
     assert answer.json()["player_full_url"].startswith(f"{origin}/player/session/")
+
+
+@pytest.mark.parametrize("host", ["evil@x", "[::1", "a b", 'x"><script>', "x" * 254, "x:65536", ""])
+async def test_what_can_be_no_host_is_told(server: Server, host: str) -> None:
+    answer = await server.client.post("/sessions/create", headers={"Host": host})
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+    assert answer.json()["detail"].startswith("Host: ")
+    assert not (await server.client.get("/sessions/stats")).json()["sessions"]
+
+
+async def test_two_proxies_that_say_a_prefix_each(server: Server) -> None:
+    said = [("X-Forwarded-Prefix", "/outer"), ("X-Forwarded-Prefix", "/avatar")]
+    answer = await server.client.get("/avatars", headers=said)
+    assert answer.status_code == 400
+    assert "once" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -165,3 +181,18 @@ async def test_pages_lead_to_what_is_below_the_prefix(server: Server) -> None:
         config = re.search(r'<script id="config"[^>]*>(.*?)</script>', page)
         told = list(addresses(json.loads(config[1]))) if config else []
         assert all(each.startswith("/talk/avatar/") for each in told), path
+
+
+async def test_a_page_for_what_is_refused_before_all_else(server: Server) -> None:
+    page = await server.client.get("/avatars", headers={**HTML, "Expect": "the unexpected"})
+    assert page.status_code == 417
+    linked = re.findall(r'(?:src|href)="(/[^"]*)"', page.text)
+    assert linked
+    assert all(address.startswith("/talk/avatar/") for address in linked)
+    wrong = {**HTML, "X-Forwarded-Prefix": "//evil", "Expect": "the unexpected"}
+    assert "//evil" not in (await server.client.get("/avatars", headers=wrong)).text
+
+
+async def test_a_module_is_at_one_address(server: Server) -> None:
+    assert (await server.client.get("/client/index.js")).status_code == 200
+    assert (await server.client.get("/client/index.js/")).status_code == 404

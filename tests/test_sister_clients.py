@@ -48,6 +48,16 @@ async def test_the_integration_of_an_app_runs_unchanged(sister: Server, tmp_path
     assert int(video["nb_read_frames"]) == round(told[-1]["duration"] * 15)
 
 
+async def test_below_a_path_what_they_append_leads_to_the_player(sister: Server) -> None:
+    """`${BASE_URL}${player_url}` is what they open."""
+    mounted = {"X-Forwarded-Prefix": "/avatar"}
+    created = await sister.client.post("/webrtc/sessions/create", headers=mounted)
+    session = created.json()
+    assert f"{sister.url}/avatar{session['player_url']}" == session["player_full_url"]
+    assert session["hls_url"].startswith("/avatar/")
+    assert created.headers["Location"].startswith("/avatar/webrtc/")
+
+
 async def test_both_roots_lead_to_the_same_session(sister: Server) -> None:
     created = await sister.client.post("/webrtc/sessions/create")
     session_id = created.json()["session_id"]

@@ -13,24 +13,27 @@ from typing import Any
 from aiohttp import hdrs, web
 from yarl import URL
 
-from ..errors import InvalidParameter
+from ..errors import BadRequest, InvalidParameter
 from .context import CONFIG
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-# Of a request, once it has been looked at.
-_PREFIX: web.RequestKey[str] = web.RequestKey("prefix", str)
+# Of a document: members that stay, as clients append them to an address that has the prefix.
+APPENDED: web.ResponseKey[tuple[str, ...]] = web.ResponseKey("appended", tuple)
+
 _PREFIX_HEADER = "X-Forwarded-Prefix"
 _MAX_PREFIX = 256
 # RFC 3986 §2.3 (unreserved), §3.3 (segments); those of dots alone would lead elsewhere.
 _PATH = re.compile(r"(?:/(?!\.+(?:/|$))[A-Za-z0-9._~-]+)*")
-_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?")
 
 
 @web.middleware
 async def links(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give every address in an answer the prefix. Raises InvalidParameter if it can't be one."""
-    request[_PREFIX] = prefix = _read_prefix(_forwarded(request, _PREFIX_HEADER))
+    """Give every address in an answer the prefix. Raises BadRequest where it, or the host, can't
+    be one."""
+    prefix = _require_prefix(request)
+    _require_host(request)
     response = await handler(request)
     if not isinstance(response, web.Response):
         return response  # a file, or one that has begun
@@ -45,8 +48,7 @@ async def links(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def mounted_at(request: web.Request) -> str:
     """The path under which clients find this server: empty, or `/avatar`."""
-    prefix: str = request.get(_PREFIX, "")
-    return prefix
+    return _read_prefix(request) or ""
 
 
 def full_url(request: web.Request, path: str) -> str:
@@ -81,20 +83,41 @@ def in_document(document: Any, prefix: str) -> Any:
 
 
 def _rewrite(response: web.Response, prefix: str) -> None:
-    response.text = json.dumps(in_document(json.loads(response.text or "null"), prefix))
+    document = json.loads(response.text or "null")
+    prefixed = in_document(document, prefix)
+    for name in response.get(APPENDED, ()):
+        prefixed[name] = document[name]
+    response.text = json.dumps(prefixed)
 
 
-def _read_prefix(told: str | None) -> str:
+def _read_prefix(request: web.Request) -> str | None:
+    """None if what the proxy says can't be one."""
+    prefix = (_forwarded(request, _PREFIX_HEADER) or "").removesuffix("/")
+    return prefix if len(prefix) <= _MAX_PREFIX and _PATH.fullmatch(prefix) else None
+
+
+def _require_prefix(request: web.Request) -> str:
     """Raises InvalidParameter: a wrong prefix is a mistake of whoever set up the proxy, and links
     that lead nowhere would hide it."""
-    prefix = (told or "").removesuffix("/")
-    if len(prefix) > _MAX_PREFIX or not _PATH.fullmatch(prefix):
+    prefix = _read_prefix(request)
+    if prefix is None:
         raise InvalidParameter(
             _PREFIX_HEADER,
-            f"must be a path such as /avatar, of at most {_MAX_PREFIX} letters, digits and - . _ ~ "
-            "between single slashes; see how the proxy in front is configured",
+            f"must be a path such as /avatar, once, of at most {_MAX_PREFIX} letters, digits and "
+            "- . _ ~ between single slashes; see how the proxies in front are configured",
         )
     return prefix
+
+
+def _require_host(request: web.Request) -> None:
+    """Raises BadRequest: apps open the address that is made of it. HTTP/1.0 needs none."""
+    if hdrs.HOST in request.headers and not _is_host(request.host):
+        raise BadRequest("Host: must be a name or an address, and a port where it is another")
+
+
+def _is_host(said: str) -> bool:
+    match = _HOST.fullmatch(said)
+    return match is not None and int(match["port"] or 0) < 65536
 
 
 def _origin(request: web.Request) -> str:
@@ -103,7 +126,7 @@ def _origin(request: web.Request) -> str:
     host = _first(_forwarded(request, "X-Forwarded-Host"))
     return "{}://{}".format(
         scheme if scheme in ("http", "https") else request.scheme,
-        host if _HOST.fullmatch(host) else request.host,
+        host if _is_host(host) else request.host,
     )
 
 

@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 
 from ..errors import NoWebRtc
 from .api import new_session
+from .links import APPENDED
 
 ROOT = "/webrtc"
 
@@ -15,9 +16,11 @@ async def create_session(request: web.Request) -> web.Response:
     """A session like any other. There is nothing to negotiate, so no ICE server is needed."""
     document = await new_session(request)
     where = f"{ROOT}/sessions/{document['session_id']}"
-    return web.json_response(
+    response = web.json_response(
         {**document, "ice_servers": []}, status=201, headers={hdrs.LOCATION: where}
     )
+    response[APPENDED] = ("player_url",)  # to the address under which they found these paths
+    return response
 
 
 async def negotiation(request: web.Request) -> NoReturn:
