@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from fakes import tone, wav
+from npm_packages import install_web, needs_packages
 from schedules import Page
 from servers import Json, ProcessServer, Serve
 
 CLIENTS = Path(__file__).parents[1] / "clients"
 API = CLIENTS / "web/src/api.js"
 README = CLIENTS / "web/README.md"
-ENTRY = "@musetalk-stream/web/api"
 # Node 22 has WebSocket; 20 has it behind this flag, which 22 still knows.
 WITH_SOCKETS = "--experimental-websocket"
 
@@ -56,11 +56,13 @@ async def run(tmp_path: Path, server: str, program: str, *flags: str) -> Json:
     return found
 
 
+@needs_packages
 async def test_the_program_of_the_readme(process_server: ProcessServer, tmp_path: Path) -> None:
     block = re.search(r"^```js\n(.*?)^```$", README.read_text(), re.M | re.S)
     assert block, "there is no program in the README"
     program = tmp_path / "speak.mjs"
-    program.write_text(block[1].replace(ENTRY, API.as_uri()))
+    program.write_text(block[1])
+    await install_web(tmp_path)
     sound = tmp_path / "hello.wav"
     sound.write_bytes(wav(tone(0.4, rate=16_000), 16_000))
     running = asyncio.create_task(node(str(program), process_server.url, str(sound), str(sound)))
@@ -221,6 +223,124 @@ async def test_streamed_sound(serve: Serve, tmp_path: Path, flags: tuple[str, ..
     }
 
 
+@pytest.mark.parametrize("flags", [(), (WITH_SOCKETS,)], ids=["request", "websocket"])
+async def test_a_source_that_hangs_can_be_left(
+    serve: Serve, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    server = await serve()
+    found = await run(tmp_path, server.url, """
+        const session = await createSession({ server });
+        const format = { rate: 16000 };
+        const over = new AbortController();
+        const replacing = { format, onBusy: "replace" };
+        const options = { ...replacing, signal: over.signal };
+        async function* silent() {
+          yield second;
+          over.abort();
+          await new Promise(() => {});
+        }
+        const stuck = { ...options, source: silent() };
+        found.generator = (await failure(session.streamAudio(stuck))).name;
+
+        const again = new AbortController();
+        const source = new ReadableStream({
+          pull: () => again.abort(),
+          cancel: () => { found.isCancelled = true; },
+        }, { highWaterMark: 0 });
+        const stream = { ...options, source, signal: again.signal };
+        found.stream = (await failure(session.streamAudio(stream))).name;
+
+        // What the server says comes at once, too.
+        const ended = async function* () {
+          yield second;
+          await session.close();
+          await new Promise(() => {});
+        };
+        found.server = (await failure(session.streamAudio({ ...replacing, source: ended() }))).code;
+    """, *flags)  # fmt: skip
+    assert found == {
+        "generator": "AbortError",
+        "isCancelled": True,
+        "stream": "AbortError",
+        "server": "session_gone",
+    }
+
+
+async def test_the_reason_of_a_failed_stream_is_kept(serve: Serve, tmp_path: Path) -> None:
+    server = await serve()
+    found = await run(tmp_path, server.url, """
+        let isAway = false;
+        const flaky = (url, options) =>
+          isAway ? Promise.reject(new TypeError("away")) : fetch(url, options);
+        const session = await createSession({ server, fetch: flaky });
+        async function* broken() {
+          yield second;
+          isAway = true;
+          throw new RangeError("no more");
+        }
+        const format = { rate: 16000 };
+        found.name = (await failure(session.streamAudio({ format, source: broken() }))).name;
+        isAway = false;
+        await session.close();
+    """, WITH_SOCKETS)  # fmt: skip
+    assert found == {"name": "RangeError"}
+
+
+async def test_an_upload_that_is_over_takes_nothing(serve: Serve, tmp_path: Path) -> None:
+    server = await serve()
+    found = await run(tmp_path, server.url, """
+        globalThis.location = new URL(server); // as in browsers: sent at its end
+        const session = await createSession({ server });
+        const contentType = "audio/L16;rate=16000";
+        const upload = (signal) => session.streamAudio({ contentType, signal });
+        const code = async (promise) => {
+          const it = await failure(promise);
+          return it.code ?? it;
+        };
+        const stopped = await upload();
+        await stopped.abort();
+        found.transport = stopped.transport;
+        found.aborted = [await code(stopped.write(second)), await code(stopped.end()),
+                         await code(stopped.accepted), await code(stopped.ended)];
+        const over = new AbortController();
+        const signalled = await upload(over.signal);
+        over.abort("enough");
+        found.signalled = [await code(signalled.write(second)), await code(signalled.ended)];
+
+        // A buffer may be used again.
+        const kept = await upload();
+        const buffer = new Int16Array(16000).fill(1000);
+        await kept.write(buffer);
+        structuredClone(buffer.buffer, { transfer: [buffer.buffer] });
+        found.duration = (await kept.end()).duration;
+        found.twice = await code(kept.end());
+        await session.close();
+    """)  # fmt: skip
+    assert found == {
+        "transport": "upload",
+        "aborted": ["aborted"] * 4,
+        "signalled": ["enough"] * 2,
+        "duration": 1.0,
+        "twice": "ended",
+    }
+
+
+async def test_events_can_be_left_while_none_comes(serve: Serve, tmp_path: Path) -> None:
+    server = await serve()
+    found = await run(tmp_path, server.url, """
+        const session = await createSession({ server });
+        const events = session.events();
+        found.first = (await events.next()).value.event;
+        const waiting = events.next();
+        found.returned = (await events.return()).done;
+        found.next = (await waiting).done;
+        while ((await session.describe()).subscribers > 0);
+        found.aborted = (await session.events({ signal: AbortSignal.abort() }).next()).done;
+        await session.close();
+    """)  # fmt: skip
+    assert found == {"first": "state", "returned": True, "next": True, "aborted": True}
+
+
 async def test_problems(serve: Serve, tmp_path: Path) -> None:
     server = await serve(max_sessions=1)
     found = await run(tmp_path, server.url, """
@@ -240,6 +360,10 @@ async def test_problems(serve: Serve, tmp_path: Path) -> None:
         const badGateway = { status: 502, headers: { "Retry-After": "7" } };
         const fetch = async () => new Response("<h1>Bad gateway</h1>", badGateway);
         found.proxy = await named(createSession({ server, fetch }));
+        const login = async () => new Response("<h1>Sign in</h1>");
+        found.login = await named(createSession({ server, fetch: login }));
+        const cut = new ReadableStream({ start: (it) => it.error(new TypeError("cut off")) });
+        found.cut = await named(createSession({ server, fetch: async () => new Response(cut) }));
         found.address = (await failure(createSession({ server: "avatar" }))).name;
         const signal = AbortSignal.abort();
         found.aborted = (await failure(createSession({ server, signal }))).name;
@@ -263,6 +387,8 @@ async def test_problems(serve: Serve, tmp_path: Path) -> None:
         "gone": "session_gone",
         "nobody": "unreachable",
         "proxy": "http_502",
+        "login": "not_json",
+        "cut": "unreachable",
     }
     assert found["many"]["retryAfterS"] >= 1
     assert (found["proxy"]["retryAfterS"], found["proxy"]["retryable"]) == (7, True)

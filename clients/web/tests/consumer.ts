@@ -48,7 +48,6 @@ export async function everything(file: File, pcm: ReadableStream<Uint8Array<Arra
     signal,
   });
   await session.sendAudio(new Uint8Array(44));
-  await session.sendAudio({ uri: "file:///hello.m4a", type: "audio/mp4", name: "hello.m4a" });
 
   const writer: AudioWriter = await session.streamAudio({ format: { rate: 24_000, channels: 1 } });
   await writer.write(new Int16Array(2400));
@@ -63,7 +62,7 @@ export async function everything(file: File, pcm: ReadableStream<Uint8Array<Arra
   await session.cancel(requestId);
   await session.setCaptions(spoken.requestId, "WEBVTT\n\n00:00.000 --> 00:01.000\nHello");
   const all: Utterance[] = await session.utterances();
-  console.log(all[0]?.timingsMs["first_chunk"], (await session.utterance(requestId)).status);
+  console.log(all[0]?.timingsMs.firstChunk, (await session.utterance(requestId)).status);
   console.log(await session.describe());
 
   for await (const event of session.events({ lastEventId: "7", onConnected: console.log, signal })) {

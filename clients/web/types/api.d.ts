@@ -78,8 +78,20 @@ export interface Avatar {
   readonly width: number;
   readonly height: number;
   readonly fps: number;
+  readonly numFrames: number;
+  /** Of them the still ones, which are looped while nothing is said. */
+  readonly idleFrames: number;
+  readonly cycle: string;
+  /** Frames of one turn of the loop. */
+  readonly cycleLength: number;
   readonly videoUrl: string;
   readonly posterUrl: string;
+  readonly provenance: string;
+  readonly licence: string;
+  /** Whether the server's renderer has been prepared for it. */
+  readonly prepared: boolean;
+  /** It can't be deleted. */
+  readonly protected: boolean;
 }
 
 /** `[{start, end, text}]`, times in seconds of the utterance, or WebVTT. */
@@ -107,8 +119,10 @@ export interface SendOptions extends SpeechOptions {
   readonly onProgress?: (fraction: number) => void;
 }
 
-/** `File` and `Blob` are sent as they are, bytes as a file; `uri` is a file in React Native. */
-export type Sound = Blob | BufferSource | { uri: string; type: string; name: string };
+export type Bytes = ArrayBuffer | ArrayBufferView;
+
+/** `File` and `Blob` are sent as they are, bytes as a file. */
+export type Sound = Blob | Bytes;
 
 export interface PcmFormat {
   /** 4000 to 192000 Hz. */
@@ -124,7 +138,7 @@ export type StreamKind =
 
 export type StreamOptions = StreamKind & SpeechOptions;
 
-export type AudioSource = ReadableStream<BufferSource> | AsyncIterable<BufferSource> | Iterable<BufferSource>;
+export type AudioSource = ReadableStream<Bytes> | AsyncIterable<Bytes> | Iterable<Bytes>;
 
 export interface Accepted {
   readonly requestId: string;
@@ -145,8 +159,10 @@ export interface AudioWriter {
   readonly transport: "websocket" | "request" | "upload";
   /** Resolves when the server has begun to take the sound; without a WebSocket, when `end` does. */
   readonly accepted: Promise<Accepted>;
-  /** Resolves when more may be written. */
-  write(bytes: BufferSource): Promise<void>;
+  /** Resolves as `end` does; rejects as soon as nothing more is taken. */
+  readonly ended: Promise<Spoken>;
+  /** Resolves when more may be written. An `upload` waits in memory for `end`, up to 256 MiB. */
+  write(bytes: Bytes): Promise<void>;
   /** Resolves when the server has all of it. */
   end(): Promise<Spoken>;
   /** Stop it; by WebSocket what was sent is not spoken any further. */
@@ -182,10 +198,19 @@ export interface Utterance {
   readonly playedMs: number | null;
   readonly endedEarly: string | null;
   readonly waited: number;
-  readonly timingsMs: Readonly<Record<string, number | null>>;
+  readonly timingsMs: Timings;
   readonly recordingUrl: string;
   readonly playlistUrl: string;
   readonly captionsUrl: string;
+}
+
+/** ms since its request; null until it has happened. */
+export interface Timings {
+  readonly received: number | null;
+  readonly decoded: number | null;
+  readonly firstBatch: number | null;
+  readonly firstChunk: number | null;
+  readonly firstFramePainted: number | null;
 }
 
 interface OfUtterance {
@@ -259,6 +284,7 @@ export declare class Session {
   /** What the server said, as it said it. */
   readonly document: Readonly<Record<string, unknown>>;
   readonly sessionId: string;
+  readonly userId: string | null;
   /** The address of the player's page: for an iframe or a WebView. */
   readonly playerUrl: string;
   /** The address of the HLS view. */
@@ -266,7 +292,7 @@ export declare class Session {
   readonly avatar: Avatar;
   readonly config: SessionConfig;
   /** Of a session that was created here: s without a viewer and without a request. */
-  readonly expiresInSeconds?: number;
+  readonly expiresInSeconds?: number | undefined;
 
   describe(options?: Aborted): Promise<Readonly<Record<string, unknown>>>;
   sendAudio(sound: Sound, options?: SendOptions): Promise<Spoken>;
@@ -278,7 +304,8 @@ export declare class Session {
   utterances(options?: Aborted): Promise<Utterance[]>;
   utterance(requestId: string, options?: Aborted): Promise<Utterance>;
   setCaptions(requestId: string, captions: Captions, options?: Aborted): Promise<void>;
-  events(options?: EventOptions): AsyncGenerator<SessionEvent, void, undefined>;
+  /** Ends after `closed`, when the loop is left, and when `signal` aborts. */
+  events(options?: EventOptions): AsyncIterableIterator<SessionEvent>;
   close(): Promise<void>;
 }
 

@@ -59,10 +59,10 @@ type Events = Omit<HTMLElementEventMap, keyof MessageFields> & AvatarEventMap;
 export declare class MuseTalkAvatar extends HTMLElement {
   /** What `createSession` gave, the document of a session as the server gave it, its id, or null. */
   get session(): Session | SessionDocument | string | null;
-  set session(session: Session | SessionDocument | string | null);
-  /** The server's address: of the session, of the attribute, or where this module came from. */
-  get server(): string;
-  set server(address: string);
+  set session(session: Session | SessionDocument | string | null | undefined);
+  /** The server's: of the session, of the attribute, or where this module came from; else null. */
+  get server(): string | null;
+  set server(address: string | null | undefined);
   /** docs/player.md, "Debugging"; null before there is a session. */
   readonly debug: Readonly<Record<string, unknown>> | null;
   readonly options: Readonly<AvatarOptions>;

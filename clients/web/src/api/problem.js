@@ -39,15 +39,6 @@ export function parseProblem(status, text, retryAfter = null) {
   });
 }
 
-/** Sound that is not, or no longer, spoken: `detail` is why. */
-export function notSpoken(detail, { code, status, retryable }) {
-  return new Problem({ title: "Not spoken.", detail: sentence(detail), code, status, retryable });
-}
-
-export function aborted() {
-  return notSpoken("It was aborted", { code: "aborted" });
-}
-
 export function notJson() {
   return new Problem({
     title: "No answer of the server.",

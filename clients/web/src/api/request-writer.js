@@ -2,7 +2,7 @@
 
 import { viewOf } from "./bytes.js";
 import { fromWire, query } from "./names.js";
-import { aborted, notSpoken } from "./problem.js";
+import { aborted, notSpoken } from "./not-spoken.js";
 import { askJson } from "./requests.js";
 import { settled } from "./settled.js";
 

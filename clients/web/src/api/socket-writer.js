@@ -3,7 +3,8 @@
 import { delay } from "../player/signals.js";
 import { viewOf } from "./bytes.js";
 import { fromWire, query } from "./names.js";
-import { Problem, aborted, notSpoken } from "./problem.js";
+import { aborted, notSpoken } from "./not-spoken.js";
+import { Problem } from "./problem.js";
 import { ask } from "./requests.js";
 import { settled } from "./settled.js";
 

@@ -3,6 +3,9 @@
 import { styled } from "./layer.js";
 
 const STYLE = `
+.player {
+  container-type: size;
+}
 .controls {
   position: absolute;
   right: calc(env(safe-area-inset-right, 0px) + 12px);

@@ -2,6 +2,9 @@
 // viewer has to be told.
 
 const STYLE = `
+.player {
+  container-type: size;
+}
 .extras {
   position: absolute;
   left: calc(env(safe-area-inset-left, 0px) + 14px);

@@ -2,7 +2,7 @@
 // of the command `set` are the same words. docs/player.md has the table. No I/O here.
 
 const COLOUR = /^#[0-9a-f]{6}$/i;
-const CROP = "x,y,width,height as fractions of the picture, the last two 0.05 or more";
+const CROP = "x,y,width,height as fractions of the picture, the last two from 0.05";
 const MIN_PART = 0.05; // a picture twenty times as large as the player is all that devices draw
 const OFF = ["false", "0"];
 const ON = ["", "true", "1"];
@@ -67,16 +67,15 @@ function readBackground(text) {
 function readCrop(text) {
   const { x, y, width, height } = parseCrop(text);
   const isInside = x >= 0 && y >= 0 && x + width <= 1.000001 && y + height <= 1.000001;
-  const isFour = text.split(",").length === 4;
   // NaN is greater than nothing.
-  return isFour && isInside && width >= MIN_PART && height >= MIN_PART ? text : undefined;
+  return isInside && width >= MIN_PART && height >= MIN_PART ? text : undefined;
 }
 
 /** `{x, y, width, height}` of a value of `crop`. */
 export function parseCrop(text) {
   const numbers = text.split(",").map((part) => (part.trim() === "" ? NaN : Number(part)));
-  const [x, y, width, height] = numbers;
-  return { x, y, width, height };
+  const [x, y, width, height, ...more] = numbers;
+  return more.length > 0 ? {} : { x, y, width, height };
 }
 
 function readPoster(text) {

@@ -69,11 +69,6 @@ export const STYLE = `
   background: rgb(255 255 255 / 8%);
 }
 
-.button:disabled {
-  opacity: 0.5;
-  cursor: default;
-}
-
 :focus-visible {
   outline: 2px solid var(--accent);
   outline-offset: 2px;
@@ -103,7 +98,6 @@ export const STYLE = `
   position: absolute;
   inset: 0;
   overflow: hidden;
-  container-type: size;
   /* Before the first picture: dark and warm like it, never black. */
   background:
     radial-gradient(90% 70% at 50% 42%, #3a302c 0%, #221d1d 55%, #171416 100%);
@@ -195,7 +189,8 @@ export const STYLE = `
   opacity: 0 !important;
 }
 
-.player:is([data-keyed], .cut) :is(video, #backdrop) {
+.player[data-keyed] :is(video, #backdrop),
+.cut * {
   transition: none !important;
 }
 
