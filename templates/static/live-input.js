@@ -2,17 +2,13 @@
 
 import { Problem } from "../client/api/problem.js";
 import { microphoneProblem } from "./sound-input.js";
-import { sentence } from "../client/player/words.js";
 
 const WORKLET = new URL("microphone-worklet.js", import.meta.url);
 const MAX_BEHIND_BYTES = 1 << 20; // some ten seconds
-const GOING_AWAY = 1001; // the session has ended
-const FAREWELL_MS = 5000; // that the server has to say what became of it
 
-// To be interrupted; and the end of the session is told by others.
-const NO_FAILURES = ["utterance_ended", "session_gone"];
+// To be interrupted; and the end of the session is told by others. What is aborted, we did.
+const NO_FAILURES = ["utterance_ended", "session_gone", "aborted"];
 const CUT_OFF = { detail: "The microphone was cut off.", code: "microphone_ended" };
-const LOST = { detail: "The connection was lost: press Live again.", code: "disconnected" };
 const BEHIND = {
   detail:
     "The avatar is more than ten seconds behind: wait until it has spoken, or press Interrupt.",
@@ -26,8 +22,9 @@ export class LiveInput {
   #isStarting = false;
 
   /**
-   * `openUrl(rate)`: resolves to where sound of that rate goes, or to null. `onStart()`,
-   * `onEvent(event)`: what the server says of it; `onProblem(problem)`: it could not be, or ended.
+   * `openWriter(format)`: resolves to a writer of such sound, or to null. `onStart()`,
+   * `onEvent(name, event)`: what the server says of it; `onProblem(problem)`: it could not be, or
+   * ended.
    */
   constructor(button, parts) {
     this.#button = button;
@@ -62,51 +59,47 @@ export class LiveInput {
     const context = new AudioContext();
     until(() => void context.close());
     await context.audioWorklet.addModule(WORKLET);
-    const url = await this.#parts.openUrl(context.sampleRate);
-    if (url === null) {
-      over.abort();
-      return;
-    }
-    const socket = await opened(url);
-    let hasSent = false;
-    until(() => {
-      this.#show(null);
-      if (hasSent) sayEnd(socket);
-      else socket.close();
-    });
+    const writer = await this.#parts.openWriter({ rate: context.sampleRate });
+    if (writer === null) return over.abort();
+    void this.#follow(writer, over);
     const fail = (why) => this.#fail(over, why);
-    socket.onmessage = ({ data }) => this.#take(JSON.parse(data), socket, over);
-    socket.onclose = ({ code }) => (code === GOING_AWAY ? over.abort() : fail(LOST));
     for (const track of stream.getTracks()) track.onended = () => fail(CUT_OFF);
 
+    let behind = 0;
+    let written = null; // when all that was heard is
     const microphone = new AudioWorkletNode(context, "microphone", { numberOfOutputs: 0 });
     microphone.port.onmessage = ({ data }) => {
-      if (over.signal.aborted || socket.readyState !== WebSocket.OPEN) return;
-      if (socket.bufferedAmount > MAX_BEHIND_BYTES) fail(BEHIND);
-      else {
-        socket.send(data);
-        hasSent = true;
-      }
+      if (over.signal.aborted) return;
+      behind += data.byteLength;
+      if (behind > MAX_BEHIND_BYTES) return fail(BEHIND);
+      written = write(writer, data, written).then(() => (behind -= data.byteLength));
+      written.catch(() => {}); // told by `ended`
     };
     context.createMediaStreamSource(stream).connect(microphone);
+    until(() => {
+      this.#show(null);
+      const last = written === null ? writer.abort() : written.then(() => writer.end());
+      last.catch(() => {}); // told by `ended`
+    });
     this.#show(() => over.abort());
   }
 
-  #take(event, socket, over) {
-    this.#parts.onEvent(event);
-    if (event.event === "accepted") return;
-    if (event.event === "error" && !NO_FAILURES.includes(event.code)) {
-      this.#parts.onProblem(notHeard({ detail: sentence(event.message), code: event.code }));
+  async #follow(writer, over) {
+    const { onEvent, onProblem } = this.#parts;
+    try {
+      onEvent("accepted", await writer.accepted);
+      onEvent("ended", await writer.ended);
+    } catch (problem) {
+      if (!NO_FAILURES.includes(problem.code)) onProblem(problem);
     }
     over.abort();
-    socket.close();
   }
 
   /** It ends, though nobody wanted that. */
   #fail(over, why) {
     if (over.signal.aborted) return;
     over.abort();
-    this.#parts.onProblem(notHeard(why));
+    this.#parts.onProblem(new Problem({ title: "Not heard.", ...why }));
   }
 
   #show(stop) {
@@ -115,25 +108,7 @@ export class LiveInput {
   }
 }
 
-function notHeard(why) {
-  return new Problem({ title: "Not heard.", ...why });
-}
-
-// All that was sent comes before the farewell.
-function sayEnd(socket) {
-  if (socket.readyState !== WebSocket.OPEN) return;
-  socket.send('{"event": "end"}');
-  setTimeout(() => socket.close(), FAREWELL_MS);
-}
-
-/** Resolves to an open socket; rejects with a Problem. */
-function opened(url) {
-  return new Promise((resolve, reject) => {
-    const socket = new WebSocket(url);
-    socket.onopen = () => resolve(socket);
-    socket.onerror = () => {
-      const detail = "The server did not take a WebSocket.";
-      reject(new Problem({ title: "No connection.", detail, code: "unreachable" }));
-    };
-  });
+async function write(writer, data, before) {
+  await before;
+  await writer.write(data);
 }

@@ -4,6 +4,7 @@ import { address } from "./address.js";
 import { curlLines, showCurlLines } from "./curl-lines.js";
 import { EventLog } from "./event-log.js";
 import { Problem, createSession } from "../client/api.js";
+import { toWire } from "../client/api/names.js";
 import { LiveInput } from "./live-input.js";
 import { Said, figures } from "./said.js";
 import { SettingsForm } from "./settings-form.js";
@@ -150,7 +151,7 @@ async function speak(file) {
     const accepted = await session.sendAudio(file, options);
     Object.assign(said.of(accepted.requestId), { file, uploadedAt });
     showFiguresOf(heard);
-    log.add("page", "uploaded", { ...accepted, name: file.name, bytes: file.size });
+    log.add("page", "uploaded", { ...toWire(accepted), name: file.name, bytes: file.size });
   } catch (problem) {
     log.add("page", "problem", { ...problem });
     showProblem(problem, problem.retryable ? () => speak(file) : null);
@@ -159,20 +160,15 @@ async function speak(file) {
 }
 
 /** Where the microphone's sound goes, or null: there is no session. */
-async function liveUrl(rate) {
+async function openWriter(format) {
   if (session === null) await openSession();
-  if (session === null) return null;
-  const url = new URL(session.audioSocketUrl);
-  url.protocol = url.protocol.replace("http", "ws");
-  url.search = form.uploadQuery;
-  url.searchParams.set("rate", rate);
-  return url;
+  return session && session.streamAudio({ ...Object.fromEntries(form.uploadQuery), format });
 }
 
 async function interrupt() {
   if (session === null) return;
   try {
-    log.add("page", "interrupt", await session.interrupt());
+    log.add("page", "interrupt", toWire(await session.interrupt()));
   } catch (problem) {
     log.add("page", "problem", { ...problem });
     showProblem(problem);
@@ -270,9 +266,9 @@ acceptSounds({
   onProblem: showProblem,
 });
 new LiveInput(part("live"), {
-  openUrl: liveUrl,
+  openWriter,
   onStart: () => showProblem(null),
-  onEvent: (event) => log.add("socket", event.event, event),
+  onEvent: (name, event) => log.add("socket", name, toWire(event)),
   onProblem: showProblem,
 });
 part("interrupt").addEventListener("click", interrupt);
