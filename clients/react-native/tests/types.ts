@@ -1,11 +1,13 @@
 // What must be, and what must not be, a type of this package: looked at by the compiler alone.
 
 import {
+  Problem,
   sendAudio,
   type AvatarError,
   type AvatarHandle,
   type AvatarViewProps,
   type PlayerMessage,
+  type Session,
 } from "@musetalk-stream/react-native";
 
 export const props: AvatarViewProps = {
@@ -16,6 +18,15 @@ export const props: AvatarViewProps = {
   onSpeechEnded: ({ reason, played_ms }) => [reason === "interrupted", played_ms.toFixed()],
   webViewProps: { ignoreSilentHardwareSwitch: true, onLoadEnd: () => undefined },
 };
+
+export function describe({ avatar, hls_url }: Session): string {
+  return `${avatar.name}, ${avatar.width / avatar.height}, ${hls_url.length}`;
+}
+
+export function delayMs(error: unknown): number | null {
+  if (!(error instanceof Problem) || !error.retryable) return null;
+  return 1000 * (error.retryAfterS ?? 1);
+}
 
 export function words(error: AvatarError): string {
   if (error.type === "error") return `${error.code} ${error.request_id ?? ""}`;
