@@ -9,6 +9,7 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -27,6 +28,18 @@ def clean_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield
     bad = [r for r in caplog.get_records("call") if r.levelno > logging.INFO or r.exc_info]
     assert not bad, [record.getMessage() for record in bad]
+
+
+@pytest.fixture
+async def serve(serve: Serve, caplog: pytest.LogCaptureFixture) -> Serve:
+    """What a server logs before anybody asks it is not looked at: that another has its store."""
+
+    async def start(*args: Any, **settings: object) -> Server:
+        server = await serve(*args, **settings)
+        caplog.clear()
+        return server
+
+    return start
 
 
 def check_problem(answer: httpx.Response, status: int, code: str, *words: str) -> Json:

@@ -5,7 +5,6 @@ import json
 import sys
 from pathlib import Path
 
-import pytest
 from fakes import tone, wav
 from servers import ProcessServer
 
@@ -18,7 +17,6 @@ ACCEPTED = {
 
 
 async def test_redbot_notes_nothing_bad(process_server: ProcessServer) -> None:
-    pytest.importorskip("redbot")
     async with process_server.client() as server:
         session_id = await server.create()
         told = await server.speak(session_id, wav(tone(1.0)))
