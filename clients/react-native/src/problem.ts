@@ -44,7 +44,7 @@ export function parseProblem(status: number, text: string, retryAfter: string | 
     title: "The server refused.",
     detail: `It answered with status ${status}.`,
     code: `http_${status}`,
-    retryable: status >= 500,
+    retryable: status >= 500 || status === 429,
   };
   return new Problem({ ...words, status, retryAfterS });
 }
@@ -59,13 +59,12 @@ export function unreachable(server: string, why: string): Problem {
   });
 }
 
-/** An answer that says yes, and not what was asked for: a network's page where one signs in. */
-export function notJson(server: string, status: number): Problem {
+/** An answer that says yes, and not what was asked for. */
+export function notJson(): Problem {
   return new Problem({
-    title: "Another answer.",
-    detail: `Something else than the server answered at ${server}.`,
+    title: "No answer of the server.",
+    detail: "Something else answered: a proxy, or a network that wants a login first.",
     code: "not_json",
-    status,
     retryable: true,
   });
 }

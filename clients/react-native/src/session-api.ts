@@ -1,6 +1,6 @@
 // The requests of an app, one function each. Every failure is a `Problem`. There are more in
-// @musetalk-stream/web/api; these few spare an app with a view a second package, and have the wire's
-// names, as the view's messages do.
+// @musetalk-stream/web/api; these few spare an app with a view a second package, and have the
+// wire's names, as the view's messages do.
 
 import { addressOf, sessionAddress, type SessionRef } from "./addresses.js";
 import { Problem, notJson, parseProblem, unreachable } from "./problem.js";
@@ -209,7 +209,7 @@ async function ask<Answer>(
     const answer = await fetch(address, { ...request, signal: ending.signal });
     const text = await answer.text();
     if (!answer.ok) throw parseProblem(answer.status, text, answer.headers.get("Retry-After"));
-    return (answer.status === 204 ? undefined : parse(text, server, answer.status)) as Answer;
+    return (answer.status === 204 ? undefined : parse(text)) as Answer;
   } catch (error) {
     // Who aborts a request knows; everything else that `fetch` throws is the network's.
     if (signal?.aborted || error instanceof Problem) throw error;
@@ -222,10 +222,10 @@ async function ask<Answer>(
   }
 }
 
-function parse(text: string, server: string, status: number): unknown {
+function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    throw notJson(server, status);
+    throw notJson();
   }
 }

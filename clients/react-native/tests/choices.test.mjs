@@ -57,7 +57,7 @@ test("who muted is still muted when the app is back", () => {
   }
 });
 
-test("what the viewer chose is told, kept through the background, and said to the next page", () => {
+test("what the viewer chose is told, kept in the background, and said to the next page", () => {
   assert.deepEqual(heard(1, true), [1, true]);
   assert.deepEqual(heard(0.4, true), [0.4, true]);
   choices.want({ captions: true }, true);

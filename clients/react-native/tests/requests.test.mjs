@@ -67,17 +67,17 @@ test("a refusal is told in the server's words", async () => {
   assert.equal(problem.retryAfterS, 7);
 });
 
-for (const [body, type] of [
-  ["<h1>Bad gateway</h1>", "text/html"],
-  ['"busy"', "application/json"],
-  ["null", "application/json"],
-  ["", "text/plain"],
+for (const [status, body, type, isRetryable] of [
+  [502, "<h1>Bad gateway</h1>", "text/html", true],
+  [502, '"busy"', "application/json", true],
+  [429, "null", "application/json", true],
+  [403, "", "text/plain", false],
 ]) {
-  test(`what a proxy says (${JSON.stringify(body)}) is told by its status`, async () => {
-    answer(502, body, type);
+  test(`what a proxy says (${status} ${body}) is told by its status`, async () => {
+    answer(status, body, type);
     const problem = await failure(interrupt(server, "3f2a"));
-    assert.equal(problem.code, "http_502");
-    assert.equal(problem.retryable, true);
+    assert.equal(problem.code, `http_${status}`);
+    assert.equal(problem.retryable, isRetryable);
   });
 }
 
@@ -88,7 +88,7 @@ for (const body of ["<h1>Sign in</h1>", ""]) {
     assert.equal(problem.name, "Problem");
     assert.equal(problem.code, "not_json");
     assert.equal(problem.retryAfterS, null);
-    assert.match(problem.detail, /^Something else than the server answered at http:/);
+    assert.match(problem.detail, /^Something else answered/);
   });
 }
 
