@@ -12,8 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
+from npm_packages import TOOLS, install_web, needs_packages, run
 from player_driver import tone
-from playwright.async_api import Browser, FilePayload, Page
+from playwright.async_api import Browser, FilePayload, Page, Route
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -199,8 +200,19 @@ async def test_an_element_comes_moves_and_goes(open_page: OpenPage, server_url: 
         });
         first.session = session.sessionId;
         first.server = server;
+        const reason = await over;
+        first.session = undefined; // frameworks
+
+        // What is set before its class is there.
+        const early = document.implementation.createHTMLDocument().createElement("musetalk-avatar");
+        Object.assign(early, { server: "https://avatar.example/talk", session: session.document });
+        const asked = new Promise((resolve) => {
+          window.fetch = (url) => (resolve(String(url)), new Promise(() => {}));
+        });
+        early.session = "abc";
+        main.append(early);
         return { isSame, before, after, light: document.querySelectorAll("[id]").length,
-                 reason: await over };
+                 reason, unset: first.session, asked: await asked };
     }""")
     assert result["isSame"], "an element that is moved plays on"
     assert result["before"]["sources"] == 2
@@ -208,10 +220,41 @@ async def test_an_element_comes_moves_and_goes(open_page: OpenPage, server_url: 
     assert result["after"] == {"timers": 0, "urls": 0, "sources": 0}
     assert result["light"] == 0, "no ids in the page's own tree"
     assert result["reason"] == "gone"
+    assert result["unset"] is None
+    assert result["asked"] == "https://avatar.example/talk/sessions/abc"
+
+
+@needs_packages
+async def test_a_bundled_app(open_page: OpenPage, site: tuple[str, Path], server_url: str) -> None:
+    _, folder = site
+    await install_web(folder)
+    program = f"""
+        import {{ createSession }} from "@musetalk-stream/web";
+        const avatar = document.querySelector("musetalk-avatar");
+        window.errors = [];
+        avatar.addEventListener("error", ({{ detail }}) => errors.push(detail.code));
+        avatar.addEventListener("ready", () => {{ window.isReady = true; }});
+        avatar.session = "an id alone";
+        window.session = await createSession({{ server: "{server_url}" }});
+        avatar.session = session;
+    """
+    (folder / "app.js").write_text(program)
+    esbuild = str(TOOLS / ".bin/esbuild")
+    await run(esbuild, "app.js", "--bundle", "--format=esm", "--outfile=out.js", cwd=folder)
+    script = '<script type="module" src="out.js"></script>'
+    page = await open_page(f"<!doctype html><musetalk-avatar></musetalk-avatar>{script}")
+    await page.wait_for_function("window.isReady", polling=50)
+    assert await page.evaluate("window.errors") == ["no_server"]
+    await page.evaluate("session.close()")
 
 
 async def test_streams_are_refused_and_aborted(open_page: OpenPage, server_url: str) -> None:
+    async def login(route: Route) -> None:  # as networks say that one has to log in
+        headers = {"Access-Control-Allow-Origin": "*"}
+        await route.fulfill(headers=headers, content_type="text/html", body="<h1>Sign in</h1>")
+
     page = await bare(open_page, server_url)
+    await page.route("**/login/**", login)
     result = await page.evaluate("""async () => {
         const session = await createSession({ server, onBusy: "reject" });
         const format = { rate: 16000 };
@@ -258,6 +301,9 @@ async def test_streams_are_refused_and_aborted(open_page: OpenPage, server_url: 
         const stopped = AbortSignal.abort();
         found.stopped = await failure(
           session.sendAudio(bytes, { onProgress() {}, signal: stopped }));
+        const { document } = session;
+        const login = new session.constructor({ server: `${server}/login/`, document });
+        found.login = await failure(login.sendAudio(bytes, { onProgress() {} }));
         return found;
     }""")
     assert result == {
@@ -273,4 +319,5 @@ async def test_streams_are_refused_and_aborted(open_page: OpenPage, server_url: 
         "closed": "session_gone",
         "upload_gone": "session_gone",
         "stopped": 20,
+        "login": "not_json",
     }
