@@ -269,6 +269,7 @@ export const STYLE = `
   display: flex;
   align-items: center;
   gap: 8px;
+  margin: 0;
   padding: 7px 13px;
   border-radius: 999px;
   background: var(--veil);
