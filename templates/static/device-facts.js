@@ -2,7 +2,7 @@
 
 const SPEECH = 'video/mp4; codecs="avc1.64001F, mp4a.40.2"';
 const LIST = "application/vnd.apple.mpegurl";
-const ANSWER_MS = 3000;
+const ANSWER_MS = 2000;
 const CLOCK_MS = 100; // some browsers blur it as far as that
 const SILENCE = // 2 ms of it
   "data:audio/wav;base64,UklGRjQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YRAAAACAgICAgICA" +

@@ -83,7 +83,7 @@ async def open_green(browser: Browser, green_api: httpx.AsyncClient) -> AsyncIte
 async def keyed(player: PlayerPage, is_so: bool = True) -> None:
     await player.page.wait_for_function(
         f"""(part("keyed")?.hidden === false) === {str(is_so).lower()}
-            && (getComputedStyle(part("idle")).opacity === "0") === {str(is_so).lower()}""",
+            && getComputedStyle(part("idle")).opacity === "{0 if is_so else 1}" """,
         timeout=8000,
     )
 
@@ -133,6 +133,7 @@ async def test_what_is_behind_the_face_is_what_is_behind_the_player(
 ) -> None:
     person = green_store[1]
     plain = await open_green("muted")
+    await keyed(plain, False)
     picture = await shot(plain)
     green = picture[10:30, 10:30, :3].mean(axis=(0, 1))
     assert green[1] > green[0] + 80  # as it was made
@@ -155,8 +156,13 @@ async def test_what_is_behind_the_face_is_what_is_behind_the_player(
     assert seen[..., 3].min() > 250
     assert np.abs(seen[10:30, 10:30, :3] - (0x33, 0x66, 0xCC)).max() <= 1
 
-    await choose(player, background=None)
-    await keyed(player, False)
+    at_once = await player.page.evaluate(
+        """() => {
+          document.querySelector("musetalk-avatar").set({ background: null });
+          return ["idle", "talk"].map((id) => getComputedStyle(part(id)).opacity);
+        }"""
+    )
+    assert at_once == ["1", "1"]
     assert np.abs((await shot(player))[10:30, 10:30, :3] - green).max() < 8
     assert await player.page.evaluate("part('keyed')") is None
     assert await errors(player) == []
@@ -171,6 +177,43 @@ async def test_a_colour_that_is_named(
     await choose(player, key="#0000ff")  # there is no blue in it
     await player.page.wait_for_timeout(200)
     assert (await shot(player))[..., 3].min() > 250
+    await choose(player, key="#808080")  # as much in faces as anywhere
+    await keyed(player, False)
+    assert await errors(player) == ["background_unavailable"]
+
+
+NO_MEDIA_SOURCE = "delete window.MediaSource; delete window.ManagedMediaSource;"
+EMBED = """async ([server, session]) => {
+  await import(`${server}/client/element.js`);
+  const avatar = document.createElement("musetalk-avatar");
+  window.told = [];
+  for (const type of ["speech_ended", "error"]) {
+    avatar.addEventListener(type, ({ detail }) => told.push(detail.code ?? detail.reason));
+  }
+  avatar.set({ background: "transparent" });
+  avatar.session = session;
+  document.body.append(avatar);
+}"""
+
+
+async def test_speech_of_another_origin_without_media_source(
+    browser: Browser, green_api: httpx.AsyncClient
+) -> None:
+    answer = await green_api.post("/sessions/create", json={"avatar_id": "green"})
+    context = await browser.new_context()
+    page = await context.new_page()
+    await page.add_init_script(PART + NO_MEDIA_SOURCE)
+    server = str(green_api.base_url).rstrip("/")
+    await page.goto(f"{server.replace('127.0.0.1', 'localhost')}/healthz")  # of another origin
+    await page.evaluate(EMBED, [server, answer.json()])
+    player = PlayerPage(page, green_api, answer.json())
+    await keyed(player)
+    await player.speak(tone(1))
+    await page.wait_for_function("told.length > 0", timeout=10_000)
+    assert await page.evaluate("told") == ["complete"]
+    assert await page.evaluate("document.querySelector('musetalk-avatar').debug.source") == "hls"
+    await keyed(player)
+    await context.close()
 
 
 async def test_a_picture_without_a_screen_stays_as_it_is(open_green: OpenGreen) -> None:

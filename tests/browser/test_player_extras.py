@@ -72,11 +72,19 @@ async def test_options_are_those_of_the_document(open_player: OpenPlayer) -> Non
         "background": ["purple", "#12345"],
         "key": ["transparent"],
         "fit": ["fill"],
-        "crop": ["0,0,1", "0.5,0,0.6,1", "0,0,0,1", "a,b,c,d", "0,0,,1"],
-        "poster": [""],
+        "crop": ["0,0,1", "0.5,0,0.6,1", "0,0,0,1", "0,0,0.01,1", "a,b,c,d", "0,0,,1"],
+        "poster": ["", "http://["],
         "colour": ["red"],
     }
-    before = await player.page.evaluate("document.querySelector('musetalk-avatar').options")
+    await choose(player, crop="0,0,0.5,0.5")
+    before = await player.page.evaluate(
+        """() => {
+          const avatar = document.querySelector("musetalk-avatar");
+          avatar.set({ ...avatar.options, volume: undefined });
+          return avatar.options;
+        }"""
+    )
+    assert before["crop"] == "0,0,0.5,0.5"
     for name, values in bad.items():
         for value in values:
             await choose(player, **{name: value})
@@ -146,8 +154,41 @@ async def test_silence_by_choice_asks_for_no_tap(
         assert await said.get() == {"blocked": False, "tap": False, "paused": False, "muted": False}
 
 
+SOUND_TOLD = """
+window.ReactNativeWebView = { postMessage: (message) => {
+  const { type, blocked } = JSON.parse(message);
+  if (type === "sound") setTimeout(() => {
+    const mute = part("player").querySelector(".mute").ariaPressed;
+    const { paused, muted, volume } = part("talk");
+    console.log(JSON.stringify({ blocked, mute, paused, muted, isSoft: volume < 1 }));
+  }, 100);
+}};
+"""
+
+
+async def test_whoever_turns_it_up_wants_sound(
+    open_player: OpenPlayer, strict_browser: Browser
+) -> None:
+    said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    player = await open_player(
+        init_script=chosen("controls") + SOUND_TOLD,
+        in_browser=strict_browser,
+        on_console=lambda message: said.put_nowait(json.loads(message.text)),
+        wait=False,
+        viewport={"width": 400, "height": 300},
+    )
+    await player.speak(tone(6))
+    blocked = {"blocked": True, "mute": "true", "paused": False, "muted": True, "isSoft": False}
+    async with asyncio.timeout(10):
+        assert await said.get() == blocked
+        await player.page.mouse.click(400 - 12 - 44 - 8 - 42, 12 + 22)  # the slider's middle
+        heard = {"blocked": False, "mute": "false", "paused": False, "muted": False, "isSoft": True}
+        assert await said.get() == heard
+
+
 async def test_captions_are_read_when_they_are_heard(open_player: OpenPlayer) -> None:
-    player = await open_player(init_script=chosen("captions=true"))
+    phone = {"width": 390, "height": 844}
+    player = await open_player(init_script=chosen("captions=true&controls"), viewport=phone)
     first = await player.speak(tone(2.4))
     await caption(player, first, (0, 1.2, "One <b>word</b>"))
     await until_read(player, "One <b>word</b>")  # as text
@@ -170,6 +211,21 @@ async def test_captions_are_read_when_they_are_heard(open_player: OpenPlayer) ->
     )
     width = await player.page.evaluate("innerWidth")
     assert 0 <= box["left"] < box["right"] <= width  # however long a word is
+
+    await caption(player, third, *((0, 6, f"{cue} " + "word" * 240) for cue in range(9)))
+    await until_read(player, "\n".join(f"{cue} " + "word" * 240 for cue in (6, 7, 8)))
+    for viewport in (phone, {"width": 320, "height": 240}):
+        await player.page.set_viewport_size(viewport)
+        offline, controls, captions, text = await player.page.evaluate(
+            """() => {
+              part("offline").hidden = false;
+              return [".offline", ".controls", ".captions", ".captions p"]
+                .map((name) => part("player").querySelector(name).getBoundingClientRect().toJSON());
+            }"""
+        )
+        assert 0 < offline["bottom"] <= controls["top"]
+        assert controls["bottom"] <= captions["top"] == text["top"]  # its beginning is read
+        assert captions["top"] + 20 < captions["bottom"] < viewport["height"]
     await player.interrupt()
     await until_read(player, "")
 
@@ -271,3 +327,37 @@ async def test_a_poster_until_the_loop_is_there(open_player: OpenPlayer) -> None
     await page.wait_for_function("window.appMessages.some(({ type }) => type === 'error')")
     (error,) = await messages(player, "error")
     assert (error["code"], error["retryable"]) == ("invalid_option", False)
+
+
+async def test_what_means_nothing_or_is_taken_back_leaves_the_face(
+    open_player: OpenPlayer,
+) -> None:
+    player = await open_player(init_script=chosen("poster=http://["))  # it has come up
+    assert [error["code"] for error in await messages(player, "error")] == ["invalid_option"]
+    opacity = await player.page.evaluate(
+        """async () => {
+          const avatar = document.querySelector("musetalk-avatar");
+          avatar.set({ background: "transparent" });
+          avatar.set({ background: null });
+          await import("/client/player/key.js");
+          await new Promise((resolve) => setTimeout(resolve));
+          const isCovered = part("player").hasAttribute("data-keyed");
+          return [isCovered, getComputedStyle(part("talk")).transitionDuration];
+        }"""
+    )
+    assert opacity == [False, "0.1s"]
+
+
+async def test_a_poster_that_is_chosen_away_does_not_come_back(open_player: OpenPlayer) -> None:
+    player = await open_player(init_script=APP)
+    page = player.page
+    held: asyncio.Queue[Route] = asyncio.Queue()
+    await page.route("**/video*", lambda route: None)
+    await page.route("**/avatars/*/poster*", lambda route: held.put_nowait(route))
+    await page.reload(wait_until="commit")
+    async with asyncio.timeout(10):
+        poster = await held.get()
+    await choose(player, poster="none")
+    await poster.continue_()
+    await page.wait_for_function("part('poster').complete")
+    assert await page.evaluate(POSTER) == {"hidden": True, "src": ""}

@@ -60,6 +60,7 @@ async def test_it_speaks_and_reports(
 NOTHING_PLAYS = """
 delete window.MediaSource; delete window.ManagedMediaSource; delete window.WebSocket;
 HTMLMediaElement.prototype.canPlayType = () => "";
+HTMLCanvasElement.prototype.getContext = () => { throw new Error("Not for you."); };
 """
 
 
@@ -67,12 +68,15 @@ async def test_what_does_not_play_is_said(browser: Browser, server_url: str) -> 
     context = await browser.new_context(viewport=PHONE)
     page = await context.new_page()
     await page.add_init_script(NOTHING_PLAYS)
+    await page.route("**/healthz", lambda route: None)  # no answer, ever
     await page.route("**/sessions/*/stream*", lambda route: route.abort())
     report = await report_of(page, server_url)
     assert "Avatars do not play on this device." in report
     assert "unsupported_browser" in report
     assert "MediaSource: no" in report
     assert "WebSocket: no" in report
+    assert "WebGL: could not be asked: Not for you." in report
+    assert "Clock: no answer" in report
 
     full = {"title": "Too many sessions", "detail": "At most 3 at a time.", "status": 503,
             "code": "too_many_sessions"}  # fmt: skip
