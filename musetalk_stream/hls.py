@@ -1,6 +1,7 @@
 """Chunks of an utterance as HTTP Live Streaming lists (RFC 8216, draft-pantos-hls-rfc8216bis):
 text from facts. The chunk files stay as they are."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from .timeline import chunk_frames
 CONTENT_TYPE = "application/vnd.apple.mpegurl"  # RFC 8216 §10
 # What a client adds to a media list's address to wait for a segment (bis §6.2.5.2).
 MEDIA_SEQUENCE = "_HLS_msn"
+# Of a talking head, with its share of keyframes, at this `crf`: some three times what is usual.
+_MOST_BITS_PER_PIXEL, _CRF = 0.5, 23
 _MICROSECOND = 1_000_000
 _CODECS = re.compile(r'codecs="([^"]*)"')
 
@@ -83,22 +86,21 @@ def master_list(
     mime: str,
     size: tuple[int, int],
     fps: Fraction,
-    is_whole: bool,
+    target_s: int,
+    most_bits_per_s: int | None,
 ) -> str:
     """The list that says of an utterance what a player must be able to do (RFC 8216 §4.3.4.2).
 
-    segments  one at least
-    mime      `video/mp4; codecs="…"`
+    segments         one at least
+    mime             `video/mp4; codecs="…"`
+    most_bits_per_s  that segments to come may have; None: these are all
     """
     codecs = _CODECS.search(mime)
     assert codecs, f"no codecs in {mime}"
-    # A chunk begins with its only keyframe, so the first, which is the shortest, is the peak.
-    peak = max(segment.size * 8 / segment.duration for segment in segments)
-    attributes = [f"BANDWIDTH={-(-peak // 1)}"]
-    if is_whole:
-        total_bits = 8 * sum(segment.size for segment in segments)
-        average = total_bits / sum(segment.duration for segment in segments)
-        attributes.append(f"AVERAGE-BANDWIDTH={-(-average // 1)}")
+    peak = max(peak_bits_per_s(segments, target_s), most_bits_per_s or 0)
+    attributes = [f"BANDWIDTH={peak}"]
+    if most_bits_per_s is None:
+        attributes.append(f"AVERAGE-BANDWIDTH={_bits_per_s(segments)}")
     attributes += [
         f'CODECS="{codecs[1]}"',
         f"RESOLUTION={size[0]}x{size[1]}",
@@ -108,6 +110,33 @@ def master_list(
         "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n"
         f"#EXT-X-STREAM-INF:{','.join(attributes)}\n{media_url}\n"
     )
+
+
+def peak_bits_per_s(segments: Sequence[Segment], target_s: int) -> int:
+    """The highest rate of segments in a row that last 0.5 to 1.5 target durations together (RFC
+    8216 §4.3.4.2); of all where there is too little for that."""
+    rates = [_bits_per_s(segments)]
+    for first in range(len(segments)):
+        lasts, last = Fraction(0), first
+        while last < len(segments) and 2 * lasts < 3 * target_s:
+            lasts += segments[last].duration
+            last += 1
+            if target_s <= 2 * lasts <= 3 * target_s:
+                rates.append(_bits_per_s(segments[first:last]))
+    return max(rates)
+
+
+def _bits_per_s(segments: Sequence[Segment]) -> int:
+    bits = 8 * sum(segment.media_size for segment in segments)
+    return math.ceil(bits / sum(segment.duration for segment in segments))
+
+
+def most_bits_per_s(*, size: tuple[int, int], fps: Fraction, crf: float, audio_kbps: int) -> int:
+    """What an encoder of constant quality is not seen to exceed: it promises no rate. Six steps of
+    `crf` are a factor of two."""
+    width, height = size
+    bits_per_pixel = _MOST_BITS_PER_PIXEL * 2 ** ((_CRF - crf) / 6)
+    return math.ceil(width * height * fps * bits_per_pixel + 2000 * audio_kbps)
 
 
 def wanted_segments(raw: str | None, num_segments: int) -> int:

@@ -153,6 +153,16 @@ class Session:
             self._check_open()
         return True
 
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        """It does not expire within the block: somebody is there, who may take their time."""
+        self.connections += 1
+        try:
+            yield
+        finally:
+            self.connections -= 1
+            self.last_used_s = time.monotonic()
+
     def fetched(self, request_id: str) -> None:
         """Somebody fetches a chunk: if it is of this session, that has a viewer."""
         self._conversation.fetched(request_id)

@@ -10,6 +10,8 @@ from musetalk_stream.hls import (
     Segment,
     master_list,
     media_list,
+    most_bits_per_s,
+    peak_bits_per_s,
     target_duration_s,
     wanted_segments,
 )
@@ -89,7 +91,8 @@ def test_a_master_list_as_it_is_read() -> None:
             mime=MIME,
             size=(512, 640),
             fps=Fraction(30_000, 1001),
-            is_whole=is_whole,
+            target_s=1,
+            most_bits_per_s=None if is_whole else 10**6,
         )
 
     (variant,) = m3u8.loads(written(is_whole=True)).playlists
@@ -98,9 +101,27 @@ def test_a_master_list_as_it_is_read() -> None:
     assert (info.codecs, info.resolution) == ("avc1.64001E,mp4a.40.2", (512, 640))
     assert info.frame_rate == 29.970
     seconds = 8 * 1001 / 30_000
-    assert 5001 * 8 / seconds <= info.bandwidth < 5001 * 8 / seconds + 1
-    assert 10_001 * 8 / 2 / seconds <= info.average_bandwidth < 10_001 * 8 / 2 / seconds + 1
-    assert m3u8.loads(written(is_whole=False)).playlists[0].stream_info.average_bandwidth is None
+    rate = 7601 * 8 / 2 / seconds  # both are half the target duration together; no init segment
+    assert rate <= info.bandwidth == info.average_bandwidth < rate + 1
+    growing = m3u8.loads(written(is_whole=False)).playlists[0].stream_info
+    assert (growing.bandwidth, growing.average_bandwidth) == (10**6, None)
+
+
+def test_the_peak_is_that_of_segments_in_a_row() -> None:
+    sizes = [1000, 1000, 9000, 9000, 1000, 1000]
+    its = [Segment(str(k), size, 500, Fraction(1)) for k, size in enumerate(sizes)]
+    assert peak_bits_per_s(its, 2) == 8 * 8500  # of one: half a target duration
+    assert peak_bits_per_s(its, 4) == 8 * 8500  # of two
+    assert peak_bits_per_s(its, 6) == 8 * (2 * 8500 + 500) // 3 + 1
+    assert peak_bits_per_s(its[:1], 6) == 8 * 500  # there is no more than that
+
+
+def test_what_to_expect_is_more_than_comes() -> None:
+    def most(crf: float) -> int:
+        return most_bits_per_s(size=(512, 512), fps=Fraction(25), crf=crf, audio_kbps=96)
+
+    assert 2 * (most(23) - 192_000) == most(17) - 192_000
+    assert most(23) < 5_000_000
 
 
 @pytest.mark.parametrize(

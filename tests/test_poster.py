@@ -31,6 +31,9 @@ async def test_validators(server: Server) -> None:
     tag = answer.headers["ETag"]
     again = await server.client.get("/avatars/tiny/poster", headers={"If-None-Match": tag})
     assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", tag)
+    for header in ('"other"', f"W/{tag}"):
+        again = await server.client.get("/avatars/tiny/poster", headers={"If-Match": header})
+        assert (again.status_code, again.json()["code"]) == (412, "precondition_failed")
     head = await server.client.head("/avatars/tiny/poster")
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["Content-Length"] == str(len(answer.content))

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -80,12 +79,10 @@ async def _closed_with(its: Session, socket: web.WebSocketResponse) -> AsyncIter
         await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the session has ended")
 
     closing = asyncio.create_task(close_when_over(), name=f"socket-of-{its.id[:8]}")
-    its.connections += 1
     try:
-        yield
+        with its.connected():
+            yield
     finally:
-        its.connections -= 1
-        its.last_used_s = time.monotonic()
         if not is_over.is_set():
             closing.cancel()
         await asyncio.wait([closing])

@@ -8,6 +8,8 @@ from ..captions import CONTENT_TYPE, MAX_BYTES, Cue, cues_of_json, cues_of_webvt
 from ..errors import CaptionsTooLarge, InvalidCaptions
 from .context import session
 
+_KINDS = "JSON as application/json, or WebVTT as text/vtt"
+
 
 async def get_captions(request: web.Request) -> web.Response:
     """None given is an empty file."""
@@ -24,12 +26,13 @@ async def put_captions(request: web.Request) -> web.Response:
     """All of them, as `{"cues": […]}` or as WebVTT; they replace what was there."""
     its, request_id = session(request), request.match_info["request_id"]
     its.turn(request_id)
-    text = await _body(request)
     if request.content_type == CONTENT_TYPE:
-        cues = cues_of_webvtt(text)
-    else:
-        raw = _json(text)
+        cues = cues_of_webvtt(await _body(request))
+    elif request.content_type == "application/json":
+        raw = _json(await _body(request))
         cues = cues_of_json(raw.get("cues") if isinstance(raw, dict) else None)
+    else:
+        raise InvalidCaptions(f"captions must be {_KINDS}, not {request.content_type[:60]}")
     its.caption(request_id, cues)
     return web.Response(status=204)
 
@@ -62,7 +65,7 @@ def _json(text: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise InvalidCaptions("captions must be JSON, or WebVTT as text/vtt") from None
+        raise InvalidCaptions("captions must be " + _KINDS) from None
 
 
 def _too_large() -> CaptionsTooLarge:

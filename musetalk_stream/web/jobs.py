@@ -6,8 +6,8 @@ from ..errors import NotFound
 from ..jobs import Job
 from .context import services
 from .event_stream import stream_events
-from .media import file_response
 from .parameters import hint, parameters
+from .parts import send_file
 from .uploads import storage_errors
 
 
@@ -29,14 +29,14 @@ async def job_events(request: web.Request) -> web.StreamResponse:
     return await stream_events(request, _job(request).follow())
 
 
-async def job_picture(request: web.Request) -> web.FileResponse:
+async def job_picture(request: web.Request) -> web.StreamResponse:
     """The picture in which the face was found. Another one may be there after another look."""
     job = _job(request)
     gone = NotFound("this job shows no picture: it has none yet, or is over")
     if not job.has_picture:
         raise gone
     headers = {"Content-Type": "image/jpeg", "Cache-Control": "no-cache"}
-    return file_response(request, job.work.picture, headers, gone)
+    return await send_file(request, job.work.picture, headers, gone)
 
 
 async def approve_job(request: web.Request) -> web.Response:

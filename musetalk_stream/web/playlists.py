@@ -6,7 +6,8 @@ from .. import hls
 from ..errors import NothingToPlay, NotYet, UtteranceNotFound
 from ..sessions import Session
 from ..turn import Turn
-from .context import session
+from .context import CONFIG, services, session
+from .media import IMMUTABLE
 
 # How long a request waits for what will be there: longer than a chunk takes, shorter than clients
 # and proxies are patient.
@@ -14,7 +15,7 @@ _HELD_S = 10.0
 _TRY_AGAIN_S = 1
 _NOT_KEPT = {hdrs.CACHE_CONTROL: "no-store"}
 _GROWING = {hdrs.CACHE_CONTROL: "no-cache"}
-_WHOLE = {hdrs.CACHE_CONTROL: "private, max-age=3600, immutable"}  # as its chunks are
+_WHOLE = {hdrs.CACHE_CONTROL: IMMUTABLE}  # as its chunks are
 
 
 async def live_list(request: web.Request) -> web.Response:
@@ -22,18 +23,18 @@ async def live_list(request: web.Request) -> web.Response:
     now, and the answer names it: a list that is loaded again must stay that of the same one."""
     its = session(request)
     if "request_id" not in request.query:
-        address = f"live.m3u8?request_id={_current(its).request_id}"
+        url = request.rel_url.update_query(request_id=_current(its).request_id)
+        address = f"{url.raw_name}?{url.raw_query_string}"
         return web.Response(status=307, headers={hdrs.LOCATION: address, **_NOT_KEPT})
     turn = its.turn(request.query["request_id"])
     num_wanted = hls.wanted_segments(
         request.query.get(hls.MEDIA_SEQUENCE), len(turn.delivery.segments)
     )
-    await until_there(its, turn, num_wanted)
-    options = its.options
+    await until_there(request, its, turn, num_wanted)
     text = hls.media_list(
         turn.delivery.segments,
         folder=f"../../chunks/{turn.request_id}/",
-        target_s=hls.target_duration_s(options.chunk_duration_s, options.playback_fps),
+        target_s=_target_s(its),
         is_whole=not turn.status.is_active,
     )
     return _answer(text, turn)
@@ -44,7 +45,7 @@ async def master_list(request: web.Request) -> web.Response:
     its = session(request)
     request_id = request.query.get("request_id")
     turn = _current(its) if request_id is None else its.turn(request_id)
-    await until_there(its, turn, 1)
+    await until_there(request, its, turn, 1)
     manifest = its.avatar.manifest
     text = hls.master_list(
         turn.delivery.segments,
@@ -52,7 +53,8 @@ async def master_list(request: web.Request) -> web.Response:
         mime=turn.delivery.mime,
         size=(manifest.width, manifest.height),
         fps=its.options.playback_fps,
-        is_whole=not turn.status.is_active,
+        target_s=_target_s(its),
+        most_bits_per_s=None if not turn.status.is_active else _most_bits_per_s(request, its),
     )
     answer = _answer(text, turn)
     if request_id is None:  # of another one soon
@@ -60,16 +62,31 @@ async def master_list(request: web.Request) -> web.Response:
     return answer
 
 
+def _target_s(its: Session) -> int:
+    return hls.target_duration_s(its.options.chunk_duration_s, its.options.playback_fps)
+
+
+def _most_bits_per_s(request: web.Request, its: Session) -> int:
+    manifest, encoder = its.avatar.manifest, request.app[CONFIG].encoder
+    return hls.most_bits_per_s(
+        size=(manifest.width, manifest.height),
+        fps=its.options.playback_fps,
+        crf=encoder.crf,
+        audio_kbps=encoder.audio_kbps,
+    )
+
+
 def _current(its: Session) -> Turn:
     if its.current is None:
-        raise UtteranceNotFound("nothing has been said in this session yet: upload sound first")
+        raise UtteranceNotFound("this session has nothing to play: upload sound first")
     return its.current
 
 
-async def until_there(its: Session, turn: Turn, num_segments: int) -> None:
+async def until_there(request: web.Request, its: Session, turn: Turn, num_segments: int) -> None:
     """Returns when so many chunks of it are there, or all that there will be.
 
-    Raises NotYet after a while, and NothingToPlay if there will be none."""
+    Raises NotYet after a while, NothingToPlay if there will be none, and ChunkNotFound if they had
+    to make room for others."""
     made = turn.delivery.segments
 
     def is_there() -> bool:
@@ -83,6 +100,7 @@ async def until_there(its: Session, turn: Turn, num_segments: int) -> None:
         )
     if not made:
         raise NothingToPlay(f"the utterance is {turn.status.value} and nothing of it was made")
+    services(request).store.get(turn.request_id, made[0].name)
 
 
 def _answer(text: str, turn: Turn) -> web.Response:

@@ -21,6 +21,7 @@ _FRAMEWORK_CODES = {
     403: "not_found",
     404: "not_found",
     405: "method_not_allowed",
+    412: "precondition_failed",
     413: "upload_too_large",
     416: "range_not_satisfiable",
     417: "expectation_failed",
