@@ -1,5 +1,6 @@
 // Sound as the body of one request: sent while it is made where that can be done, else at its end.
 
+import { reasonOf } from "./aborted.js";
 import { viewOf } from "./bytes.js";
 import { fromWire, query } from "./names.js";
 import { aborted, notSpoken } from "./not-spoken.js";
@@ -74,7 +75,7 @@ class UploadWriter {
   constructor(send, signal) {
     this.#send = send;
     this.accepted = this.ended = this.#ended.promise;
-    const stop = () => this.#fail(signal.reason);
+    const stop = () => this.#fail(reasonOf(signal));
     signal?.addEventListener("abort", stop);
     const forget = () => signal?.removeEventListener("abort", stop);
     this.ended.then(forget, forget);

@@ -1,5 +1,6 @@
 // Raw sound over a WebSocket of its own: one utterance, spoken while it is sent.
 
+import { reasonOf, stopIfAborted } from "./aborted.js";
 import { delay } from "../player/signals.js";
 import { viewOf } from "./bytes.js";
 import { fromWire, query } from "./names.js";
@@ -25,7 +26,7 @@ export async function openSocketWriter({ url, server, fetch }, { format, options
       socket.onclose = reject;
     });
   } catch {
-    signal?.throwIfAborted();
+    stopIfAborted(signal);
     throw await whyNot(address, fetch);
   } finally {
     signal?.removeEventListener("abort", stop);
@@ -67,7 +68,7 @@ class SocketWriter {
     socket.onmessage = ({ data }) => this.#take(JSON.parse(data));
     socket.onclose = ({ code }) => this.#fail(code === GOING_AWAY ? gone() : lost());
     const stop = () => {
-      this.#fail(signal.reason);
+      this.#fail(reasonOf(signal));
       void this.abort().catch(() => {});
     };
     signal?.addEventListener("abort", stop);

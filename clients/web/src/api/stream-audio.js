@@ -1,5 +1,6 @@
 // Sound that is spoken while it is made: which way it goes, and from where.
 
+import { stopIfAborted } from "./aborted.js";
 import { openRequestWriter } from "./request-writer.js";
 import { openSocketWriter } from "./socket-writer.js";
 
@@ -8,7 +9,7 @@ export async function streamAudio(session, { source, format, contentType, signal
   if (Boolean(format) === Boolean(contentType)) {
     throw new TypeError("streamAudio needs either format: {rate, channels} or contentType");
   }
-  signal?.throwIfAborted();
+  stopIfAborted(signal);
   // Browsers send the body of a request when all of it is there; a WebSocket they have.
   const writer =
     format && globalThis.WebSocket

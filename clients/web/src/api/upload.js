@@ -1,9 +1,11 @@
 // A `fetch` that says how far its upload is.
 
+import { reasonOf, stopIfAborted } from "./aborted.js";
+
 /** One that sends forms; it calls `onProgress(fraction)`. */
 export function uploadingFetch(onProgress) {
   return async (url, { method, headers, body, signal }) => {
-    signal?.throwIfAborted();
+    stopIfAborted(signal);
     const request = new XMLHttpRequest();
     const abort = () => request.abort();
     signal?.addEventListener("abort", abort);
@@ -16,7 +18,7 @@ export function uploadingFetch(onProgress) {
         };
         request.onload = resolve;
         request.onerror = reject;
-        request.onabort = () => reject(signal.reason);
+        request.onabort = () => reject(reasonOf(signal));
         request.send(body);
       });
     } finally {
