@@ -41,7 +41,8 @@ ensure_venv() {
     mv .venv/installed.new .venv/installed
 }
 
-# apt_install PACKAGE...: Debian packages, where we may; returns 1 where we may not.
+# apt_install PACKAGE...: Debian packages, where we may; returns 1 where we may not. Services that
+# come with them are not started, neither now nor with the machine.
 apt_install() {
     local sudo=
     command -v apt-get > /dev/null || return 1
@@ -50,6 +51,21 @@ apt_install() {
         sudo="sudo -n"
     fi
     say "installing $*"
-    $sudo apt-get update -qq > /dev/null &&
-        $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" > /dev/null
+    $sudo apt-get update -qq > /dev/null && $sudo bash -s "$@" > /dev/null << 'AS_ROOT'
+        enabled() {
+            systemctl list-unit-files --type=service --state=enabled --no-legend 2> /dev/null |
+                cut -d ' ' -f 1 | sort
+        }
+        before=$(enabled)
+        policy=/usr/sbin/policy-rc.d # what is asked before any service is started
+        if [ ! -e $policy ]; then
+            trap 'rm -f $policy' EXIT
+            printf '#!/bin/sh\nexit 101\n' > $policy
+            chmod +x $policy
+        fi
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" < /dev/null
+        status=$?
+        comm -13 <(echo "$before") <(enabled) | xargs --no-run-if-empty systemctl --quiet disable
+        exit $status
+AS_ROOT
 }
