@@ -37,6 +37,10 @@ KINDS = {
 }
 
 
+# For what is the same with every kind of MediaSource.
+EACH_ENGINE = pytest.mark.parametrize("kind", sorted(ENGINES), indirect=True)
+
+
 class Running:
     """Engines that are started when they are first asked for."""
 

@@ -1,5 +1,7 @@
 """Engines without MediaSource: the same speech from a playlist, or chunk by chunk."""
 
+import asyncio
+
 import pytest
 from avatar_page import AvatarPage, OpenPage, assert_painted_in_order
 from engine_fixtures import Kind
@@ -26,6 +28,7 @@ NOT_THESE_CODECS = "MediaSource.isTypeSupported = (mime) => !mime.includes('avc1
 KINDS = {
     "chromium-hls": Kind("chromium", NOT_THESE_CODECS),
     "chromium-chunks": Kind("chromium", NO_MEDIA_SOURCE + NO_PLAYLISTS),
+    "firefox-chunks": Kind("firefox", NO_MEDIA_SOURCE + NO_PLAYLISTS),
     "webkit-chunks": Kind("webkit", NO_MEDIA_SOURCE + NO_PLAYLISTS),
 }
 
@@ -40,9 +43,13 @@ async def test_two_are_heard_and_one_is_interrupted(
 ) -> None:
     # Chromium goes to the end of a list that still grows when it is told to play: it gets them
     # when they are whole. Where it must play lists, there it can't be helped.
-    wire.faults = [Fault(r"live.m3u8", delay_s=1.5)]
+    are_made = asyncio.Event()
+    wire.faults = [Fault(r"live.m3u8", gate=are_made)]
     page = await open_page(chunk_duration=CHUNK_S)
     ids = [await page.speak(1.6), await page.speak(0.6)]
+    for request_id in ids:
+        await page.until_made(request_id)
+    are_made.set()
     await page.until_spoken(2)
     name = request.node.callspec.params["kind"]
     assert await page.read("source") == name.split("-")[1]
@@ -74,3 +81,20 @@ async def assert_heard(page: AvatarPage, request_id: str, seconds: float) -> Non
     counters = await page.read("counters")
     assert counters["recoveries"] == counters["skipped"] == counters["retries"] == 0
     assert await page.read("errors") == []
+
+
+@pytest.mark.parametrize("kind", ["chromium-hls"], indirect=True)
+async def test_lists_that_are_never_played_give_way_to_chunks(
+    open_page: OpenPage, wire: Wire
+) -> None:
+    wire.faults = [Fault(r"live.m3u8", status=502)]
+    page = await open_page(chunk_duration=CHUNK_S)
+    ids = [await page.speak(0.6), await page.speak(0.4)]
+    await page.until_spoken(2)
+    ended = await page.ended()
+    for request_id, seconds in zip(ids, (0.6, 0.4), strict=True):
+        assert ended[request_id]["reason"] == "complete"
+        assert ended[request_id]["played_s"] == pytest.approx(seconds, abs=0.06)
+    assert await page.read("source") == "chunks"
+    assert wire.asked[f"/sessions/{page.session_id}/live.m3u8"] == 2
+    assert await page.messages("error") == []

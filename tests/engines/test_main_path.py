@@ -14,6 +14,7 @@ from avatar_page import (
     assert_played_whole,
 )
 from drivers import HEIGHT, WIDTH, Setting
+from engine_fixtures import EACH_ENGINE
 from PIL import Image
 from wire import Fault, Wire
 
@@ -25,6 +26,14 @@ pytestmark = [
 ]
 
 CHUNK_S = 0.64
+
+# Whether all of an utterance before one of its chunks has been played.
+IS_DRY_BEFORE = """(id, index) => {
+  const { state, current_time, buffered, appends } = musetalkPlayer;
+  const isBefore = (entry) => entry.request_id === id && entry.index === index - 1;
+  const lead = buffered.at(-1)?.[1] - current_time;
+  return state === "buffering" && appends.some(isBefore) && lead < 0.1;
+}"""
 
 
 async def test_a_face_that_moves_speaks_and_goes_on(open_page: OpenPage) -> None:
@@ -70,8 +79,9 @@ async def assert_loop_goes_on_after(page: AvatarPage, request_id: str) -> None:
     length = await page.cycle_length()
     step = (round(after["media_time"] * FPS) - spoken) % length
     # It stands on the last one of speech, or on that before, until it is seen; a busy machine may
-    # not have told of the first ones.
-    assert step <= FPS // 2 or step >= length - 2, f"it went on {step} frames later"
+    # not tell of the first ones.
+    untold = (after["at"] - frames[last]["at"]) / 1000 * FPS
+    assert step <= untold + 2 or step >= length - 2, f"it went on {step} frames later"
 
 
 async def assert_nothing_went_wrong(page: AvatarPage, *but: str) -> None:
@@ -81,33 +91,37 @@ async def assert_nothing_went_wrong(page: AvatarPage, *but: str) -> None:
     assert await page.read("errors") == []
 
 
-async def test_three_in_one_run_and_an_interruption(open_page: OpenPage) -> None:
+async def test_three_in_one_run_and_an_interruption(open_page: OpenPage, wire: Wire) -> None:
     page = await open_page()
+    are_made = asyncio.Event()
+    wire.faults = [Fault(r"chunk_0000", times=1, gate=are_made)]
     seconds = [0.9, 0.6, 0.6]
     ids = [await page.speak(each) for each in seconds]
+    for request_id in ids:
+        await page.until_made(request_id)
+    are_made.set()
     await page.until_spoken(3)
     for request_id, each in zip(ids, seconds, strict=True):
         await assert_played_whole(page, request_id, seconds=each)
     painted = [f["request_id"] for f in await page.read("frames") if f["video"] == "talk"]
     assert painted == sorted(painted, key=ids.index)
-    # Each begins in the buffer where the one before ends; or, where a busy machine made it too late
-    # for that, in a buffer of its own.
+    # Each begins in the buffer where the one before ends.
     offsets = {each["request_id"]: each["offset"] for each in await page.read("appends")}
     for before, after, length in zip(ids, ids[1:], seconds, strict=False):
-        assert offsets[after] in (0, pytest.approx(offsets[before] + length, abs=1 / FPS))
+        assert offsets[after] == pytest.approx(offsets[before] + length, abs=1 / FPS)
 
-    talking, waiting = [await page.speak(each) for each in (4, 2)]
+    talking, waiting = [await page.speak(each) for each in (6, 1)]
     await page.until_heard(talking, 0.4)
+    is_appended = "(id) => musetalkPlayer.appends.some((entry) => entry.request_id === id)"
+    await page.tab.until(is_appended, waiting)
     answer = await page.interrupt()
     assert (answer["request_id"], answer["request_ids"]) == (talking, [talking, waiting])
     await page.until("idle")
     ended = await page.ended()
-    # On a busy machine the player has not heard of the second one yet.
-    waited = ended.get(waiting, {"reason": "interrupted", "played_ms": 0})
-    assert (waited["reason"], waited["played_ms"]) == ("interrupted", 0)
+    assert (ended[waiting]["reason"], ended[waiting]["played_ms"]) == ("interrupted", 0)
     assert ended[talking]["reason"] == "interrupted"
     played_ms = ended[talking]["played_ms"]
-    assert 350 <= played_ms < 4000
+    assert 350 <= played_ms < 6000
     assert answer["played_ms"] == played_ms
     assert await page.tab.evaluate("() => part('talk').paused")
     if page.engine_name == "chromium":  # others: see assert_painted_in_order
@@ -134,30 +148,44 @@ async def test_chunks_that_fail_or_are_late(open_page: OpenPage, wire: Wire) -> 
     await page.until_spoken()
     await assert_played_whole(page, request_id, seconds=1.6)
     asked = {path: count for path, count in wire.asked.items() if path.startswith("/chunks/")}
-    assert [asked[path] for path in sorted(asked)][:3] == [2, 3, 1]
+    # Engines themselves ask again for what was cut off, as they may (RFC 9110, 9.2.2).
+    assert [asked[path] for path in sorted(asked)][:3] in ([2, 3, 1], [3, 3, 1])
     counters = await page.read("counters")
-    # Firefox itself asks again for what was cut off, as it may (RFC 9110, 9.2.2).
     assert counters["retries"] in (2, 3)
     assert counters["stalls"] >= 1
     assert "buffering" in [each["state"] for each in await page.messages("state")]
     await assert_nothing_went_wrong(page, "retries")
 
-    # One that can't be had at all is left out.
+    # What can't be had at all is left out: one in the middle, and the last one, of which that is
+    # known when all before it has been played.
     wire.mend()
-    wire.faults = [Fault(r"chunk_0002", status=404)]
+    is_made, is_dry = asyncio.Event(), asyncio.Event()
+    wire.faults = [Fault(r"chunk_0002", status=404), Fault(r"chunk_", gate=is_made)]
     request_id = await page.speak(2)
+    await page.until_made(request_id)
+    last = (await page.utterance(request_id))["chunks"] - 1
+    wire.faults = [
+        Fault(r"chunk_0002", status=404),
+        Fault(rf"chunk_{last:04}", times=3, status=404),
+        Fault(rf"chunk_{last:04}", gate=is_dry, status=404),
+    ]
+    is_made.set()
+    await page.tab.until(IS_DRY_BEFORE, request_id, last)
+    is_dry.set()
     await page.until_spoken(2)
-    indices = [entry["index"] for entry in await page.appended(request_id)]
-    assert indices == [index for index in range(indices[-1] + 1) if index != 2]
+    appended = await page.appended(request_id)
+    assert [entry["index"] for entry in appended] == [i for i in range(last) if i != 2]
     await assert_painted_in_order(page, request_id)
     ended = (await page.ended())[request_id]
-    assert (ended["reason"], ended["played_s"]) == ("complete", pytest.approx(2, abs=0.06))
+    played_s = appended[-1]["buffered"][-1][1]
+    assert (ended["reason"], ended["played_s"]) == ("complete", pytest.approx(played_s, abs=0.06))
     counters = await page.read("counters")
-    assert counters["skipped"] == 1
+    assert counters["skipped"] == 2
     assert counters["jumps"] >= 1
     await assert_nothing_went_wrong(page, "skipped", "retries", "jumps")
 
 
+@EACH_ENGINE
 async def test_a_connection_that_is_cut_and_a_session_that_ends(
     open_page: OpenPage, wire: Wire
 ) -> None:
@@ -203,6 +231,7 @@ async def test_a_reload_joins_the_running_speech(open_page: OpenPage) -> None:
     await assert_nothing_went_wrong(page)
 
 
+@EACH_ENGINE
 async def test_sound_that_is_blocked_comes_with_a_tap(open_page: OpenPage) -> None:
     page = await open_page(setting=Setting.WANTS_GESTURE)
     request_id = await page.speak(3)

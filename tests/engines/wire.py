@@ -28,6 +28,7 @@ class Fault:
 
     times      how many of them; None: all
     delay_s    how long they wait
+    gate       what they wait for, too
     status     what they get for an answer, or
     is_cut     they get none, the connection just ends
     """
@@ -35,6 +36,7 @@ class Fault:
     pattern: str
     times: int | None = None
     delay_s: float = 0
+    gate: asyncio.Event | None = None
     status: int | None = None
     is_cut: bool = False
 
@@ -88,6 +90,8 @@ class Wire:
             return _break(request)
         for fault in [fault for fault in self.faults if fault.takes(request.path_qs)]:
             await asyncio.sleep(fault.delay_s)
+            if fault.gate is not None:
+                await fault.gate.wait()
             if fault.is_cut:
                 return _break(request)
             if fault.status is not None:
