@@ -203,8 +203,8 @@ async def test_captions_are_read_when_they_are_heard(open_player: OpenPlayer) ->
     await player.until_spoken(2)
     await until_read(player, "")
 
-    third = await player.speak(tone(6))
-    await caption(player, third, (0, 6, "word" * 100))
+    third = await player.speak(tone(15))
+    await caption(player, third, (0, 15, "word" * 100))
     await until_read(player, "word" * 100)
     box = await player.page.evaluate(
         "part('player').querySelector('.captions span').getBoundingClientRect().toJSON()"
@@ -212,7 +212,7 @@ async def test_captions_are_read_when_they_are_heard(open_player: OpenPlayer) ->
     width = await player.page.evaluate("innerWidth")
     assert 0 <= box["left"] < box["right"] <= width  # however long a word is
 
-    await caption(player, third, *((0, 6, f"{cue} " + "word" * 240) for cue in range(9)))
+    await caption(player, third, *((0, 15, f"{cue} " + "word" * 240) for cue in range(9)))
     await until_read(player, "\n".join(f"{cue} " + "word" * 240 for cue in (6, 7, 8)))
     for viewport in (phone, {"width": 320, "height": 240}):
         await player.page.set_viewport_size(viewport)
