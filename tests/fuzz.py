@@ -73,6 +73,24 @@ _BODIES: tuple[bytes, ...] = (
     b'--X\r\nContent-Disposition: form-data; name="file"; filename="../../a"\r\n\r\nno\r\n--X--',
     wav(tone(0.2)), wav(tone(0.2))[:50],
 )  # fmt: skip
+# What is right, by the last word of the route; REQUEST is the utterance that was last begun.
+_RIGHT: dict[str, tuple[tuple[bytes, bytes], ...]] = {
+    "stream": (
+        (b"multipart/form-data; boundary=X",
+         b'--X\r\nContent-Disposition: form-data; name="audio_file"; filename="a"\r\n\r\n'
+         + wav(tone(0.2)) + b"\r\n--X--\r\n"),
+    ),
+    "audio": ((b"audio/wav", wav(tone(0.2))), (b"audio/L16;rate=16000", bytes(6400))),
+    "playback": (
+        (b"application/json", b'{"request_id": "REQUEST", "event": "started", "ago_ms": 0}'),
+    ),
+    "position": ((b"application/json", b'{"avatar_frame": 3}'),),
+    "captions": (
+        (b"application/json", b'{"cues": [{"start": 0, "end": 1, "text": "hello"}]}'),
+        (b"text/vtt", b"WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n"),
+    ),
+}  # fmt: skip
+_LINK = re.compile(rb'\b(?:src|href)="(/[^"]*)"')
 _URL_MEMBER = re.compile(r'"(?:url|\w+_url)": "([^"]*)"')
 
 
@@ -82,6 +100,7 @@ class Asked:
     url: str
     headers: dict[str, bytes]
     body: bytes
+    route: str
 
     def encoded(self) -> list[tuple[bytes, bytes]]:
         return [(name.encode(), value) for name, value in self.headers.items()]
@@ -99,10 +118,16 @@ class Fuzz:
     seed: int
     mistakes: list[str] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
+    succeeded: Counter[str] = field(default_factory=Counter)  # by route: with a 2xx
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
         self._routes = _routes()
+        self._taking = [  # what is sent to them; most of what is drawn for them is wrong
+            (method, path)
+            for method, path in self._routes
+            if method in {"POST", "PUT"} and path.rpartition("/")[2] in {*_RIGHT, "interrupt"}
+        ]
         self._ids: dict[str, list[str]] = {}
 
     def run(self, num_requests: int) -> None:
@@ -138,6 +163,10 @@ class Fuzz:
     def _any_request(self) -> Asked:
         choose = self._random
         method, path = choose.choice(self._routes)
+        if choose.random() < 0.1:
+            return self._right_request(method, path)
+        if choose.random() < 0.15:
+            return self._right_request(*choose.choice(self._taking))
         if choose.random() < 0.15:
             method = choose.choice(_METHODS)
         url = re.sub(r"{(\w+)}", lambda match: self._id(match[1]), path)
@@ -150,7 +179,19 @@ class Fuzz:
         if _FILES.search(path) and choose.random() < 0.5:
             headers["Range"] = choose.choice(_HEADERS["Range"]).encode()
         has_body = method in {"POST", "PUT", "PATCH"} or choose.random() < 0.05
-        return Asked(method, url, headers, choose.choice(_BODIES) if has_body else b"")
+        body = choose.choice(_BODIES) if has_body else b""
+        return Asked(method, url, headers, body, f"{method} {path}")
+
+    def _right_request(self, method: str, path: str) -> Asked:
+        known = {name: ids[-1] for name, ids in self._ids.items()}
+        url = re.sub(r"{(\w+)}", lambda match: known.get(match[1], "unknown"), path)
+        headers, body = {"X-Forwarded-Prefix": b"/talk"}, b""
+        if right := _RIGHT.get(path.rpartition("/")[2]):
+            headers["Content-Type"], body = self._random.choice(right)
+        body = body.replace(b"REQUEST", known["request_id"].encode())
+        if _FILES.search(path):
+            headers["Range"] = b"bytes=4-7"
+        return Asked(method, url, headers, body, f"{method} {path}")
 
     def _id(self, name: str) -> str:
         known = self._ids.get(name, [])
@@ -185,6 +226,9 @@ class Fuzz:
         finally:
             answer.close()
         self.statuses[answer.status_code] += 1
+        self.succeeded[asked.route] += answer.is_success
+        if answer.status_code == 410 and self._ids["session_id"][-1] in asked.url:
+            self._speak()
         try:
             self._look(asked, answer, content)
         except (AssertionError, ValueError, KeyError) as exc:
@@ -202,6 +246,9 @@ class Fuzz:
             _look_at_problem(asked, answer, content)
         elif headers.get("Content-Type", "").startswith("application/json"):
             assert headers["Cache-Control"]
+            json.loads(content)
+            _look_at_addresses(asked, headers, content)
+        elif headers.get("Content-Type", "").startswith(("text/html", "text/event-stream")):
             _look_at_addresses(asked, headers, content)
         if status == 405:
             assert headers["Allow"]
@@ -241,8 +288,10 @@ def _look_at_problem(asked: Asked, answer: httpx.Response, content: bytes) -> No
 
 def _look_at_addresses(asked: Asked, headers: httpx.Headers, content: bytes) -> None:
     prefix = asked.headers.get("X-Forwarded-Prefix", b"").decode().removesuffix("/")
-    json.loads(content)
     ours = [url for url in _URL_MEMBER.findall(content.decode()) if url.startswith("/")]
+    if asked.url.startswith("/webrtc/"):  # whose clients append it
+        ours = [url for url in ours if not url.startswith("/player/")]
+    ours += [url.decode() for url in _LINK.findall(content)]
     if location := headers.get("Location"):
         ours.append(location)
     for url in ours:
@@ -289,6 +338,9 @@ def main() -> None:
         log = server.log
     statuses = ", ".join(f"{status}: {count}" for status, count in sorted(fuzz.statuses.items()))
     sys.stdout.write(f"{args.requests} requests of seed {args.seed}; {statuses}\n")
+    routes = (f"{method} {path}" for method, path in _routes())
+    never = sorted(route for route in routes if not fuzz.succeeded[route])
+    sys.stdout.write(f"never answered by a 2xx: {', '.join(never)}\n")
     traces = log.count("Traceback")
     for mistake in fuzz.mistakes[:20]:
         sys.stdout.write(f"WRONG {mistake}\n")
