@@ -157,7 +157,7 @@ class Fuzz:
         for name, known in (("session_id", session_id), ("request_id", request_id)):
             self._ids.setdefault(name, []).append(known)
         self._ids["avatar_id"] = ["tiny", "other", "demo"]
-        self._ids["name"] = ["chunk_0000.mp4", "chunk_0001.mp4", "chunk_99999.mp4"]
+        self._ids["name"] = ["chunk_99999.mp4", "chunk_0001.mp4", "chunk_0000.mp4"]
         self._ids["filename"] = ["base.css", "player.css", "../avatars.html", "element.js"]
 
     def _any_request(self) -> Asked:
