@@ -107,9 +107,7 @@ def _player_modules() -> list[str]:
     of import by import. Modules that are imported later, on demand, are not among it."""
     found: dict[Path, None] = {}
     script = (TEMPLATES / "static/player-page.js").read_text()
-    waiting = [
-        (CLIENT / name).resolve() for name in re.findall(r'"\.\./client/(.+)";', script)
-    ]
+    waiting = [(CLIENT / name).resolve() for name in re.findall(r'"\.\./client/(.+)";', script)]
     while waiting:
         module = waiting.pop()
         if module in found:
