@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import OpenPlayer
 from player_driver import PlayerPage, tone
-from playwright.async_api import Browser, Route
+from playwright.async_api import Browser, Route, ViewportSize
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -187,7 +187,7 @@ async def test_whoever_turns_it_up_wants_sound(
 
 
 async def test_captions_are_read_when_they_are_heard(open_player: OpenPlayer) -> None:
-    phone = {"width": 390, "height": 844}
+    phone: ViewportSize = {"width": 390, "height": 844}
     player = await open_player(init_script=chosen("captions=true&controls"), viewport=phone)
     first = await player.speak(tone(2.4))
     await caption(player, first, (0, 1.2, "One <b>word</b>"))
@@ -214,7 +214,8 @@ async def test_captions_are_read_when_they_are_heard(open_player: OpenPlayer) ->
 
     await caption(player, third, *((0, 15, f"{cue} " + "word" * 240) for cue in range(9)))
     await until_read(player, "\n".join(f"{cue} " + "word" * 240 for cue in (6, 7, 8)))
-    for viewport in (phone, {"width": 320, "height": 240}):
+    small: ViewportSize = {"width": 320, "height": 240}
+    for viewport in (phone, small):
         await player.page.set_viewport_size(viewport)
         offline, controls, captions, text = await player.page.evaluate(
             """() => {
