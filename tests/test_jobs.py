@@ -26,6 +26,9 @@ from musetalk_stream.jobs.state import IllegalTransition, Trigger, advance
 from musetalk_stream.prepare.request import Request
 from musetalk_stream.prepare.work import PREPARING, Work
 
+# Preparations come last on the machine, so beside other tests they may stand still.
+pytestmark = pytest.mark.alone
+
 # --- what may happen when
 
 
@@ -90,7 +93,7 @@ async def test_a_video_is_approved(avatars: Avatars) -> None:
     assert job["preview"] is not None
 
     assert (await avatars.approve(job_id)).status_code == 200
-    assert (await avatars.follow(job_id))[-1]["state"] == "done"
+    await avatars.until_state(job_id, "done")
     refused = await avatars.approve(job_id)
     assert (refused.status_code, refused.json()["code"]) == (409, "not_awaiting_approval")
     await avatars.until_nothing_is_left()
@@ -302,7 +305,7 @@ async def test_the_next_server_goes_on(begin: Begin, own_store: Path) -> None:
     for job_id in (queued, running):
         await avatars.cancel(job_id)
     assert (await avatars.approve(seen)).status_code == 200
-    assert (await avatars.follow(seen))[-1]["state"] == "done"
+    await avatars.until_state(seen, "done")
     assert avatars.in_the_making() == []
     assert avatars.ids() == ["demo", "other", "seen", "tiny"]
 
@@ -335,9 +338,9 @@ async def test_a_second_server_leaves_the_jobs_of_the_first_alone(
     assert arriving.is_dir()
     arriving.rmdir()
     own = await second.post(clip(), avatar_id="own")
-    assert (await second.follow(own["job_id"]))[-1]["state"] == "done"
+    await second.until_state(own["job_id"], "done")
     assert (await avatars.approve(job_id)).status_code == 200
-    assert (await avatars.follow(job_id))[-1]["state"] == "done"
+    await avatars.until_state(job_id, "done")
 
 
 async def test_a_killed_server_is_followed_by_one_that_goes_on(
@@ -355,7 +358,7 @@ async def test_a_killed_server_is_followed_by_one_that_goes_on(
     await starting.readiness.settled()
     assert orphan not in processes(own_store)
     avatars = Avatars(starting.server, own_store)
-    assert (await avatars.follow(job_id))[-1]["state"] == "done"
+    await avatars.until_state(job_id, "done")
     assert avatars.in_the_making() == []
 
 

@@ -30,6 +30,9 @@ _EXAMINE_S = 20
 _EXAMINE_NICE = 5  # after those who speak, but soon: a client waits for the answer to its upload
 _TELL_EVERY_S = 0.2
 _LOOK_AFTER_PARENT_S = 0.2
+# A process like this one, whose server was killed, ends by itself: on a busy machine late, as it
+# comes last there.
+_ORPHAN_ENDS_WITHIN_S = 30.0
 
 
 def main(argv: Sequence[str]) -> int:
@@ -92,7 +95,7 @@ def _prepare(folder: Path, config: Config, speaker: "_Speaker") -> dict[str, Any
 
     cv2.setNumThreads(max(1, (os.cpu_count() or 1) // 2))
     work = open_work(folder.absolute())
-    with disk_errors(work), work.held():
+    with disk_errors(work), work.held(_ORPHAN_ENDS_WITHIN_S):
         outcome = run(work, config, speaker.tell)
         if outcome is Outcome.MADE:
             work.finish()

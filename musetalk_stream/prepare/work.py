@@ -23,6 +23,7 @@ DELETED = ".deleted-"
 
 _ABANDONED_AFTER_S = 7 * 24 * 3600.0
 _LOCK_TRIES, _LOCK_AGAIN_S = 5, 0.01  # who only looks whether it is held has it for a moment
+_LOOK_EVERY_S = 0.1
 
 
 class Work:
@@ -110,10 +111,12 @@ class Work:
         making.rename(self.folder / "request.json")
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, patience_s: float = 0.0) -> Iterator[None]:
         """No two processes work in a folder, nor begin or remove it at once. The kernel lets go for
-        who is killed. Raises AvatarExists."""
-        lock = _locked(self.lock)
+        who is killed. Raises AvatarExists if somebody else still does after `patience_s`."""
+        deadline_s = time.monotonic() + patience_s
+        while (lock := _locked(self.lock)) is None and time.monotonic() < deadline_s:
+            time.sleep(_LOOK_EVERY_S)
         if lock is None:
             raise AvatarExists(f"avatar {self.request.avatar_id} is being made by another process")
         with lock:
