@@ -175,7 +175,8 @@ async def assert_played_whole(page: AvatarPage, request_id: str, *, seconds: flo
     assert ended["reason"] == "complete"
     assert ended["played_s"] == pytest.approx(seconds, abs=1.5 / FPS)
     appended = await page.appended(request_id)
-    assert [entry["index"] for entry in appended] == list(range(len(appended)))
+    what_happened = (appended, await page.read("counters"), await page.read("errors"))
+    assert [entry["index"] for entry in appended] == list(range(len(appended))), what_happened
     assert [len(entry["buffered"]) for entry in appended] == [1] * len(appended)
     end = appended[-1]["buffered"][0][1] - appended[-1]["offset"]
     assert end == pytest.approx(seconds, abs=1 / FPS)
