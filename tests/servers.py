@@ -288,3 +288,17 @@ class Serve(Protocol):
     ) -> Awaitable[Server]:
         """Start a server in this process; `settings` as on the command line."""
         ...
+
+
+async def assert_part(
+    client: httpx.AsyncClient, url: str, wanted: str, start: int, stop: int | None
+) -> None:
+    """The range `wanted` is answered with the bytes from `start` to `stop` of all that is there."""
+    whole = (await client.get(url)).content
+    answer = await client.get(url, headers={"Range": wanted})
+    assert answer.status_code == 206
+    assert answer.content == whole[start:stop]
+    first = start % len(whole)
+    last = first + len(answer.content) - 1
+    assert answer.headers["Content-Range"] == f"bytes {first}-{last}/{len(whole)}"
+    assert int(answer.headers["Content-Length"]) == len(answer.content)

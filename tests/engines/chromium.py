@@ -8,18 +8,9 @@ from contextlib import AsyncExitStack
 from drivers import HEIGHT, WIDTH, Engine, Setting, Tab, find_program, running
 from rpc import CommandFailed, Json, Rpc
 
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--remote-debugging-port=0",
-]
-ALOUD = "--autoplay-policy=no-user-gesture-required"
+from benchmarks.browser import ALOUD, FLAGS
+
+DRIVEN = ["--headless=new", "--remote-debugging-port=0"]
 SET_UP = {
     Setting.USUAL: [ALOUD],
     Setting.WANTS_GESTURE: ["--autoplay-policy=user-gesture-required"],
@@ -41,7 +32,7 @@ class Chromium(Engine):
                 tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
             )
             browser = await stack.enter_async_context(
-                running(program, *FLAGS, *SET_UP[setting], f"--user-data-dir={profile}")
+                running(program, *DRIVEN, *FLAGS, *SET_UP[setting], f"--user-data-dir={profile}")
             )
             rpc = await Rpc.connect(await browser.says(r"listening on (ws://\S+)"))
             stack.push_async_callback(rpc.close)
