@@ -41,10 +41,19 @@ class Server:
 @contextmanager
 def running_server(*flags: str) -> Iterator[Server]:
     """A server on a free loopback port, with a chunk store of its own; ended with the block."""
-    with tempfile.TemporaryDirectory() as chunks:
+    with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "musetalk_stream", "serve", "--port", "0"]
         process = subprocess.Popen(
-            [*command, "--chunks-dir", chunks, "--log-level", "warning", *flags],
+            [
+                *command,
+                "--chunks-dir",
+                f"{folder}/chunks",
+                "--state-dir",
+                f"{folder}/state",
+                "--log-level",
+                "warning",
+                *flags,
+            ],
             stdout=subprocess.PIPE,
             text=True,
         )

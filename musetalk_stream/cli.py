@@ -142,10 +142,16 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
         if section not in groups:
             groups[section] = command.add_argument_group(section)
         text = spec.metadata["help"]
+        flag = "--" + spec.name.replace("_", "-")
+        if spec.type is bool:
+            groups[section].add_argument(
+                flag, dest=spec.name, action="store_const", const="true", help=text
+            )
+            continue
         if spec.default is not MISSING and spec.default != "":
             text += f" (default {spec.default})"
         groups[section].add_argument(
-            "--" + spec.name.replace("_", "-"),
+            flag,
             dest=spec.name,
             metavar="|".join(spec.metadata["choices"]) or spec.name.rpartition("_")[2].upper(),
             help=text.replace("%", "%%"),

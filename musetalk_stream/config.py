@@ -25,6 +25,7 @@ _WEBRTC_WITHOUT_EFFECT = {
     "WEBRTC_TURN_": "everything is plain HTTP on one port, so there is nothing to relay",
 }
 _LONGEST_PREBUFFER_S = 2
+_TRUTHS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 PACKAGE = Path(__file__).parent
 
 
@@ -103,6 +104,10 @@ class StorageConfig(_Checked):
         minimum=0,
     )
     chunks_dir: Path = setting(lambda: data_folder("chunks"), "folder of the generated chunks")
+    state_dir: Path = setting(
+        lambda: data_folder("state"),
+        "folder of what outlives the server: API keys, the secret that signs tokens, open sessions",
+    )
     chunk_retention_s: float = setting(
         600.0, "seconds for which the chunks of a finished utterance stay", minimum=1
     )
@@ -348,7 +353,9 @@ def _convert(spec: Field[Any], raw: str) -> Any:
             if not raw:
                 raise SetupError(f"{spec.name} must be a folder, not empty")
             return Path(raw).expanduser().absolute()
+        if kind is bool:
+            return _TRUTHS[raw.lower()]
         return kind(raw)
-    except (ValueError, OverflowError):
-        wanted = {int: "a whole number", float: "a number"}[kind]
+    except (ValueError, OverflowError, KeyError):
+        wanted = {int: "a whole number", float: "a number", bool: "true or false"}[kind]
         raise SetupError(f"{spec.name} must be {wanted}, not {raw!r}") from None

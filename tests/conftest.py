@@ -51,6 +51,7 @@ async def begin(avatar_store: Path, tmp_path: Path) -> AsyncIterator[Begin]:
             flags = {
                 "avatars_dir": str(avatar_store),
                 "chunks_dir": str(tmp_path / "chunks"),
+                "state_dir": str(tmp_path / "state"),
                 "avatar": "tiny",
                 "capacity_fps": "100000",  # not measured, unless a test is about that
                 **{name: str(value) for name, value in settings.items()},

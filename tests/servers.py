@@ -190,6 +190,7 @@ def launch(folder: Path, avatar_store: Path, *flags: str) -> Iterator["subproces
     command = [
         *(sys.executable, "-m", "musetalk_stream", "serve", "--port", "0"),
         *("--avatars-dir", str(avatar_store), "--chunks-dir", str(folder / "chunks")),
+        *("--state-dir", str(folder / "state")),
         *flags,
     ]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MUSETALK_STREAM_")}

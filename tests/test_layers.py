@@ -24,7 +24,7 @@ LAYERS = [
     {"audio", "sound", "levels", "resample", "listening", "onset", "growing_file", "voice",
      "avatar", "shelf", "models", "weights", "download"},
     {"timeline", "session_state", "schedule", "sse", "fmp4", "hls", "captions", "config", "errors",
-     "options", "delivery", "viewing", "mp3", "wav"},
+     "options", "delivery", "viewing", "mp3", "wav", "access"},
 ]  # fmt: skip
 # Rows in which modules may lean on each other, as long as they do not do so in a circle.
 SIDEWAYS = {0, 2, 3, 5, 6, 7, 8}

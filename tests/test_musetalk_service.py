@@ -346,7 +346,14 @@ def test_missing_weights_end_it_before_it_listens(command: Command, tmp_path: Pa
         port = str(taken.getsockname()[1])
         result = command(
             *("serve", "--renderer", "musetalk", "--device", "cpu", "--port", port),
-            *("--models-dir", str(tmp_path), "--chunks-dir", str(tmp_path / "chunks")),
+            *(
+                "--models-dir",
+                str(tmp_path),
+                "--chunks-dir",
+                str(tmp_path / "chunks"),
+                "--state-dir",
+                str(tmp_path / "state"),
+            ),
         )
     assert (result.returncode, result.stdout) == (2, "")
     assert "musetalkV15/unet.pth" in result.stderr
@@ -398,7 +405,14 @@ def test_weights_that_can_not_be_used_are_told(
         shutil.copy(models / "sd-vae/diffusion_pytorch_model.bin", unet)
     result = command(
         *("serve", *flags, "--models-dir", str(tmp_path / "models"), "--port", "0"),
-        *("--avatars-dir", str(store), "--chunks-dir", str(tmp_path / "chunks")),
+        *(
+            "--avatars-dir",
+            str(store),
+            "--chunks-dir",
+            str(tmp_path / "chunks"),
+            "--state-dir",
+            str(tmp_path / "state"),
+        ),
     )
     assert (result.returncode, result.stdout) == (1, "")
     assert str(unet) in result.stderr
@@ -415,7 +429,14 @@ def test_a_place_that_can_not_be_written_is_told(
     (folder / prepared.name / "in the way").mkdir(parents=True)
     result = command(
         *("serve", *flags, "--port", "0"),
-        *("--avatars-dir", str(tmp_path), "--chunks-dir", str(tmp_path / "chunks")),
+        *(
+            "--avatars-dir",
+            str(tmp_path),
+            "--chunks-dir",
+            str(tmp_path / "chunks"),
+            "--state-dir",
+            str(tmp_path / "state"),
+        ),
     )
     assert (result.returncode, result.stdout) == (1, "")
     assert f"{folder / prepared.name} can't be written" in result.stderr
