@@ -91,7 +91,8 @@ def test_it_stops_while_it_prepares(tmp_path: Path) -> None:
     make_avatar_folder(store, "tiny")
     with subprocess.Popen(
         [sys.executable, "-m", "musetalk_stream", "serve", "--port", "0", "--avatar", "tiny",
-         "--avatars-dir", str(store), "--chunks-dir", str(tmp_path / "chunks"), "--state-dir", str(tmp_path / "state")],
+         "--avatars-dir", str(store), "--chunks-dir", str(tmp_path / "chunks"),
+         "--state-dir", str(tmp_path / "state")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stderr is not None
@@ -112,7 +113,8 @@ def test_a_taken_port_is_explained(command: Command, tmp_path: Path, avatar_stor
         taken.listen()
         port = str(taken.getsockname()[1])
         result = command("serve", "--port", port, "--avatars-dir", str(avatar_store),
-                         "--chunks-dir", str(tmp_path), "--state-dir", str(tmp_path / "state"))  # fmt: skip
+                         "--chunks-dir", str(tmp_path),
+                         "--state-dir", str(tmp_path / "state"))  # fmt: skip
     assert result.returncode == 1
     assert f"can't listen on http://127.0.0.1:{port}: it is taken; try --port 0" in result.stderr
     assert "Traceback" not in result.stderr

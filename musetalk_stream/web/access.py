@@ -8,4 +8,4 @@ _CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 
 
 def caller(request: web.Request) -> Caller:
-    return request.get(_CALLER, ANYBODY)
+    return request[_CALLER] if _CALLER in request else ANYBODY
