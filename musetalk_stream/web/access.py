@@ -8,4 +8,5 @@ _CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 
 
 def caller(request: web.Request) -> Caller:
-    return request[_CALLER] if _CALLER in request else ANYBODY
+    asking: Caller = request.get(_CALLER, ANYBODY)
+    return asking
