@@ -221,6 +221,23 @@ class EngineConfig(_Checked):
     max_lead_s: float = setting(
         6.0, "seconds that generation may run ahead of playback", minimum=0.5
     )
+    unwatched_s: float = setting(
+        60.0,
+        "seconds without anybody fetching what there is of an utterance after which no more of it "
+        "is made; after as many again it ends in an error. 0: never",
+        minimum=0,
+    )
+    drain_s: float = setting(
+        30.0,
+        "seconds that what is being spoken may go on when the server is told to stop",
+        minimum=0,
+        maximum=600,
+    )
+    render_stall_s: float = setting(
+        60.0,
+        "seconds after which a batch that does not come back means that the renderer is lost",
+        minimum=0.1,
+    )
     encode_threads: int = setting(
         lambda: os.cpu_count() or 1, "threads that compose and encode", minimum=1
     )

@@ -23,6 +23,10 @@
     │   ├── UnsupportedAvatar      422  unsupported_avatar
     │   ├── InvalidCaptions        422  invalid_captions
     │   └── CaptionsTooLarge       413  captions_too_large
+    ├── Unauthorized               401  unauthorized
+    │   ├── InvalidCredentials     401  invalid_credentials
+    │   └── TokenExpired           401  token_expired
+    ├── Forbidden                  403  forbidden
     ├── ForeignOrigin              403  foreign_origin
     ├── NotFound                   404  not_found
     │   ├── SessionNotFound        404  session_not_found
@@ -47,8 +51,11 @@
     │   ├── AvatarNotPrepared      409  avatar_not_prepared
     │   ├── NotReady               503  not_ready
     │   ├── NotYet                 503  not_yet
-    │   └── RendererLost           503  renderer_lost
+    │   ├── RendererLost           503  renderer_lost
+    │   └── ShuttingDown           503  shutting_down
+    ├── NotWatched                 409  not_watched
     ├── StorageFull                507  storage_full
+    ├── StorageFailed              507  storage_failed
     ├── RenderFailed               500  render_failed
     ├── PreparationFailed          500  preparation_failed
     ├── FaceFinderMissing          501  face_finder_missing
@@ -226,6 +233,35 @@ class CaptionsTooLarge(BadRequest):
     title = "Captions too large"
 
 
+class Unauthorized(MuseTalkStreamError):
+    """Who asks has not said who they are, or what they said does not count."""
+
+    status = 401
+    code = "unauthorized"
+    title = "Not authorised"
+    challenge: ClassVar[str] = "Bearer"  # of `WWW-Authenticate`
+
+
+class InvalidCredentials(Unauthorized):
+    code = "invalid_credentials"
+    title = "Invalid credentials"
+    challenge = 'Bearer error="invalid_token"'
+
+
+class TokenExpired(Unauthorized):
+    code = "token_expired"
+    title = "Token expired"
+    challenge = 'Bearer error="invalid_token"'
+
+
+class Forbidden(MuseTalkStreamError):
+    """Who asks is known, and may not do this; the message never says whether it would be there."""
+
+    status = 403
+    code = "forbidden"
+    title = "Forbidden"
+
+
 class ForeignOrigin(MuseTalkStreamError):
     """A page of another website asks for what only our own pages, and those listed, may do."""
 
@@ -380,16 +416,41 @@ class NotYet(Busy):
 
 
 class RendererLost(Busy):
-    """Nothing is rendered any more until the server is started again."""
+    """Nothing is rendered until the renderer, or the server, has been started again."""
 
     code = "renderer_lost"
     title = "Renderer lost"
+
+
+class ShuttingDown(Busy):
+    """Nothing new is begun: the server is about to end."""
+
+    code = "shutting_down"
+    title = "Shutting down"
+
+
+class NotWatched(MuseTalkStreamError):
+    """There was more to make of an utterance, and nobody fetched what there was."""
+
+    status = 409
+    code = "not_watched"
+    title = "Nobody watches"
+    retryable = True
 
 
 class StorageFull(MuseTalkStreamError):
     status = 507
     code = "storage_full"
     title = "Storage full"
+    retryable = True
+
+
+class StorageFailed(MuseTalkStreamError):
+    """Chunks can't be written, for another reason than want of room."""
+
+    status = 507
+    code = "storage_failed"
+    title = "Storage failed"
     retryable = True
 
 
