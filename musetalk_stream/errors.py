@@ -28,6 +28,7 @@
     │   └── TokenExpired           401  token_expired
     ├── Forbidden                  403  forbidden
     ├── ForeignOrigin              403  foreign_origin
+    ├── ForeignHost                403  foreign_host
     ├── NotFound                   404  not_found
     │   ├── SessionNotFound        404  session_not_found
     │   ├── AvatarNotFound         404  avatar_not_found
@@ -44,7 +45,12 @@
     │   ├── AvatarProtected        409  avatar_protected
     │   └── NotAwaitingApproval    409  not_awaiting_approval
     ├── Busy                            the same request may succeed later
+    │   ├── RateLimited            429  rate_limited
+    │   ├── QuotaExceeded          429  quota_exceeded
     │   ├── TooManySessions        429  too_many_sessions
+    │   ├── TooManySessionsOfUser  429  too_many_sessions_of_user
+    │   ├── TooManyUtterancesOfUser 429 too_many_utterances_of_user
+    │   ├── TooManyConnections     503  too_many_connections
     │   ├── AtCapacity             429  capacity
     │   ├── TooManyJobs            429  too_many_jobs
     │   ├── QueueFull              429  queue_full
@@ -270,6 +276,14 @@ class ForeignOrigin(MuseTalkStreamError):
     title = "Foreign origin"
 
 
+class ForeignHost(MuseTalkStreamError):
+    """Who asks a server that has no keys calls it by a name that is not this machine's."""
+
+    status = 403
+    code = "foreign_host"
+    title = "Foreign host"
+
+
 class NotFound(MuseTalkStreamError):
     status = 404
     code = "not_found"
@@ -369,10 +383,41 @@ class Busy(MuseTalkStreamError):
         self.retry_after_s = retry_after_s
 
 
+class RateLimited(Busy):
+    status = 429
+    code = "rate_limited"
+    title = "Too many requests"
+
+
+class QuotaExceeded(Busy):
+    """More was uploaded within an hour than one key, or one address, may."""
+
+    status = 429
+    code = "quota_exceeded"
+    title = "Upload quota exceeded"
+
+
+class TooManyConnections(Busy):
+    code = "too_many_connections"
+    title = "Too many connections"
+
+
 class TooManySessions(Busy):
     status = 429
     code = "too_many_sessions"
     title = "Too many sessions"
+
+
+class TooManySessionsOfUser(Busy):
+    status = 429
+    code = "too_many_sessions_of_user"
+    title = "Too many sessions of this user"
+
+
+class TooManyUtterancesOfUser(Busy):
+    status = 429
+    code = "too_many_utterances_of_user"
+    title = "Too many utterances of this user"
 
 
 class AtCapacity(Busy):
