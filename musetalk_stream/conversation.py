@@ -180,10 +180,12 @@ class Conversation:
             await speech.more(LOOK_AGAIN_S)
         queued = turn.delivery.queued_event(turn.position)
         turn.delivery.first_event_id = self._publish(turn, queued)
+        queued_s = time.monotonic()
         if turn.cues:
             self._tell_captions(turn)
         while self.turns.active[0] is not turn:
             await self._moved.wait()
+        self._engine.stats.queue_wait.observe(time.monotonic() - queued_s)
         await asyncio.sleep(self._too_early_s(turn))
         while not may_begin(speech, self._options):
             await speech.more(LOOK_AGAIN_S)

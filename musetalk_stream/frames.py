@@ -14,6 +14,7 @@ from .blend import Veil, i420_planes
 from .delivery import Delivery
 from .encode import UtteranceEncoder
 from .engine import Engine, Utterance
+from .laps import Laps
 from .renderers import FrameRequest, Mouth, Mouths, between
 from .timeline import frames_covering, lips_under, output_frame_under
 
@@ -37,12 +38,14 @@ async def make_frames(
     frames: range,
     *,
     deadline_s: float,
+    laps: Laps,
 ) -> None:
     """Render, compose and encode consecutive output frames; the encoder has those before them, and
     the sound goes on as far as `timeline.output_frames_ready` says, or has ended."""
     avatar, fps = utterance.avatar, utterance.options.fps
     lips = _lips_frames(utterance, delivery, frames)
-    await _render(utterance, engine.batcher, delivery, lips, deadline_s)
+    with laps.timed("render"):
+        await _render(utterance, engine.batcher, delivery, lips, deadline_s)
 
     shown = []
     for frame in frames:
@@ -56,7 +59,8 @@ async def make_frames(
     still_needed, _ = lips_under(frames.stop, fps, delivery.fps)
     for lips_frame in [each for each in utterance.lips if each < still_needed]:
         del utterance.lips[lips_frame]
-    await engine.workers.run(partial(_encode, encoder, avatar, shown), deadline_s=deadline_s)
+    with laps.timed("encode"):
+        await engine.workers.run(partial(_encode, encoder, avatar, shown), deadline_s=deadline_s)
 
 
 def _lips_frames(utterance: Utterance, delivery: Delivery, frames: range) -> range:

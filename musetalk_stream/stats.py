@@ -1,12 +1,21 @@
-"""What the engine has done lately: counters and percentiles for `/sessions/stats`."""
+"""What the engine has done: percentiles of late for `/sessions/stats`, all of it for `/metrics`."""
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .distribution import Distribution
+from .laps import STAGES, Laps
+
 _WINDOW = 1024  # chunks that the percentiles look back on
 _RATE_WINDOW_S = 10.0
+# Seconds. A first chunk takes 0.05 of them; who waits for a turn may wait for minutes.
+_SHORT_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_STAGE_S = (0.001, 0.0025, *_SHORT_S)
+_LONG_S = (0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+# Of what is in time, which most of it should be, all is in the first place.
+_LATE_S = (0, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +39,36 @@ class EngineStatistics:
 
 
 class EngineStats:
-    """Counts for all utterances of this server."""
+    """Counts for all utterances of this server. Seconds, where nothing else is said.
+
+    failures        utterances that failed, by the error's code
+    queue_wait      of an utterance with sound, until its turn had come
+    to_first_chunk  from when it could be spoken to its first chunk announced
+    stages          of making a chunk, by stage
+    lateness        of chunks after the first: by how much viewers had to wait for one
+    first_frame     from the upload to a painted frame, as players say
+    stalls          as players say, and how long they were together (stalled_s)
+    reconnects      subscribers that came back; resets: those for whom it was too late
+    """
 
     def __init__(self) -> None:
         self.utterances = 0
+        self.completed = 0
         self.failed = 0
         self.cancelled = 0
         self.chunks = 0
         self.late_chunks = 0
+        self.frames = 0
+        self.failures: Counter[str] = Counter()
+        self.queue_wait = Distribution(_LONG_S)
+        self.to_first_chunk = Distribution(_SHORT_S)
+        self.stages = {stage: Distribution(_STAGE_S) for stage in STAGES}
+        self.lateness = Distribution(_LATE_S)
+        self.first_frame = Distribution(_SHORT_S)
+        self.stalls = 0
+        self.stalled_s = 0.0
+        self.reconnects = 0
+        self.resets = 0
         self._first_s: deque[float] = deque(maxlen=_WINDOW)
         self._painted_s: deque[float] = deque(maxlen=_WINDOW)
         self._making_s: deque[float] = deque(maxlen=_WINDOW)
@@ -45,13 +76,32 @@ class EngineStats:
 
     def first_chunk(self, latency_s: float) -> None:
         self._first_s.append(latency_s)
+        self.to_first_chunk.observe(latency_s)
 
     def first_painted(self, latency_s: float) -> None:
         self._painted_s.append(latency_s)
 
-    def chunk(self, *, made_in_s: float, frames: int, late: bool, now_s: float) -> None:
+    def fail(self, code: str) -> None:
+        self.failed += 1
+        self.failures[code] += 1
+
+    def stalled(self, seconds: float) -> None:
+        """A player had nothing to show for so long."""
+        self.stalls += 1
+        self.stalled_s += seconds
+
+    def chunk(
+        self, *, made_in_s: float, laps: Laps, frames: int, late_s: float | None, now_s: float
+    ) -> None:
+        """late_s: how long after the instant at which viewers needed it, negative before; None of
+        one for which nobody waits"""
         self.chunks += 1
-        self.late_chunks += late
+        self.frames += frames
+        if late_s is not None:
+            self.late_chunks += late_s > 0
+            self.lateness.observe(max(0.0, late_s))
+        for stage, spread in self.stages.items():
+            spread.observe(laps.seconds(stage))
         self._making_s.append(made_in_s)
         self._frames.append((now_s, frames))
 

@@ -14,6 +14,7 @@ from .engine import Engine, Utterance
 from .errors import MuseTalkStreamError, RenderFailed
 from .frames import make_frames
 from .hls import Segment
+from .laps import Laps
 from .levels import levels
 from .options import SessionOptions
 from .schedule import live_part_frames, may_start, next_chunk_frames, patience_s
@@ -45,9 +46,11 @@ async def perform(
     try:
         await run_utterance(utterance, engine, publish, delivery)
     except Exception as exc:
-        engine.stats.failed += 1
-        _tell_why(_failure(utterance, exc), utterance.speech, publish, delivery)
+        error = _failure(utterance, exc)
+        engine.stats.fail(error.code)
+        _tell_why(error, utterance.speech, publish, delivery)
         return False
+    engine.stats.completed += 1
     log.info("%r: %.2f s spoken", utterance, delivery.seconds)
     return True
 
@@ -104,11 +107,15 @@ async def run_utterance(
                 else:
                     speech.fill(_silence_for_a_part(utterance, delivery))
                 continue
-            body = await _make_chunk(utterance, engine, encoder, delivery, count, publish)
-            file = await engine.store.put(utterance.request_id, delivery.chunks, body, encoder.mime)
-            now = time.monotonic()
-            late = now > (_needed_s(utterance, delivery) or now)
-            engine.stats.chunk(made_in_s=now - began, frames=count, late=late, now_s=now)
+            laps, index = Laps(), delivery.chunks
+            body = await _make_chunk(utterance, engine, encoder, delivery, count, publish, laps)
+            with laps.timed("store"):
+                file = await engine.store.put(utterance.request_id, index, body, encoder.mime)
+            now, needed_s = time.monotonic(), _needed_s(utterance, delivery)
+            late_s = None if needed_s is None else now - needed_s
+            engine.stats.chunk(
+                made_in_s=now - began, laps=laps, frames=count, late_s=late_s, now_s=now
+            )
             speed = seconds(count, delivery.fps) / (now - began)
 
             loudness = levels(
@@ -210,14 +217,18 @@ async def _make_chunk(
     delivery: Delivery,
     count: int,
     publish: Publish,
+    laps: Laps,
 ) -> bytes:
     """Render, compose and encode the next `count` frames, part by part."""
     first, last = delivery.frames, delivery.frames + count
     deadline_s = delivery.deadline_s(time.monotonic())
     for start in range(first, last, PART_FRAMES):
         frames = range(start, min(start + PART_FRAMES, last))
-        await make_frames(utterance, engine, encoder, delivery, frames, deadline_s=deadline_s)
+        await make_frames(
+            utterance, engine, encoder, delivery, frames, deadline_s=deadline_s, laps=laps
+        )
         if delivery.first_batch_s is None:
             delivery.first_batch_s = time.monotonic()
             publish(delivery.first_frame_event())
-    return await engine.workers.run(encoder.cut, deadline_s=deadline_s)
+    with laps.timed("mux"):
+        return await engine.workers.run(encoder.cut, deadline_s=deadline_s)

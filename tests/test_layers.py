@@ -24,7 +24,8 @@ LAYERS = [
     {"audio", "sound", "levels", "resample", "listening", "onset", "growing_file", "voice",
      "avatar", "shelf", "models", "weights", "download"},
     {"timeline", "session_state", "schedule", "sse", "fmp4", "hls", "captions", "config", "errors",
-     "options", "delivery", "viewing", "mp3", "wav", "access"},
+     "options", "delivery", "viewing", "mp3", "wav", "access",
+     "distribution", "laps", "request_context", "logs"},
 ]  # fmt: skip
 # Rows in which modules may lean on each other, as long as they do not do so in a circle.
 SIDEWAYS = {0, 2, 3, 5, 6, 7, 8}
