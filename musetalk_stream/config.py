@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, field, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ _WEBRTC_WITHOUT_EFFECT = {
     "WEBRTC_TURN_": "everything is plain HTTP on one port, so there is nothing to relay",
 }
 _LONGEST_PREBUFFER_S = 2
+_FRAME_ANCESTOR = re.compile(r"\*|https?://[A-Za-z0-9.*\[\]:-]+")
 _TRUTHS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 PACKAGE = Path(__file__).parent
 
@@ -34,6 +36,11 @@ def bundled(name: str, in_checkout: str | None = None) -> Path:
     under the path `in_checkout` if that is another one."""
     inside = PACKAGE / name
     return inside if inside.is_dir() else PACKAGE.parent / (in_checkout or name)
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """What a setting names, separated by commas."""
+    return tuple(each.strip() for each in text.split(",") if each.strip())
 
 
 def _is_checkout() -> bool:
@@ -88,11 +95,44 @@ class HttpConfig(_Checked):
     cors_origins: str = setting(
         "*", "origins that may call from a browser, comma-separated; * for all, empty for none"
     )
+    frame_ancestors: str = setting(
+        "*", "origins whose pages may frame the player, comma-separated; * for all, empty for none"
+    )
+    trusted_proxies: str = setting(
+        "",
+        "addresses and networks of the proxies in front, comma-separated; X-Forwarded-… of nobody "
+        "else is believed",
+    )
+    tls_cert: str = setting(
+        "", "file of the certificate and what it is signed by (PEM), to speak HTTPS; with tls_key"
+    )
+    tls_key: str = setting("", "file of the certificate's key (PEM)")
+    max_connections: int = setting(
+        4096, "connections at once; one more is answered 503, but for its health checks", minimum=16
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.public_url and not re.match(r"https?://[^/\s]+", self.public_url):
             raise SetupError(f"public_url must begin with http(s)://, not be {self.public_url!r}")
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise SetupError("tls_cert and tls_key go together: set both, or none")
+        for origin in listed(self.frame_ancestors):
+            if not _FRAME_ANCESTOR.fullmatch(origin):
+                raise SetupError(
+                    "frame_ancestors must be origins such as https://app.example, not "
+                    f"{self.frame_ancestors!r}"
+                )
+        self.proxy_networks()
+
+    def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Raises SetupError."""
+        try:
+            return tuple(ip_network(each) for each in listed(self.trusted_proxies))
+        except ValueError as exc:
+            raise SetupError(
+                f"trusted_proxies must be addresses or networks such as 10.0.0.0/8: {exc}"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -114,6 +154,20 @@ class StorageConfig(_Checked):
     chunk_store_mb: int = setting(
         2048, "megabytes of chunks kept at once; an utterance beyond it ends in an error", minimum=1
     )
+    min_free_mb: int = setting(
+        200, "megabytes of each disk that stay free; nothing new is written beyond (507)", minimum=0
+    )
+    forget_on_stop: bool = setting(
+        False,
+        "end all sessions when the server is stopped, and delete their chunks; else the next one "
+        "goes on with them",
+    )
+    recordings_dir: Path = setting(
+        lambda: data_folder("recordings"), "folder of what is recorded by consent"
+    )
+    recording_days: float = setting(
+        0.0, "days for which that is kept; 0: nothing is recorded", minimum=0, maximum=3650
+    )
 
 
 @dataclass(frozen=True)
@@ -130,6 +184,15 @@ class SessionConfig(_Checked):
 
     max_queue: int = setting(
         8, "utterances of one session that wait to be spoken; one more is refused (429)", minimum=1
+    )
+    max_sessions_per_user: int = setting(
+        8, "sessions at once of one user_id; one more is refused (429); 0: no limit", minimum=0
+    )
+    max_utterances_per_user: int = setting(
+        32,
+        "utterances of one user_id that are spoken or wait, in all of its sessions; one more is "
+        "refused (429); 0: no limit",
+        minimum=0,
     )
     prebuffer_s: float = setting(
         0.2,
@@ -164,6 +227,25 @@ class UploadConfig(_Checked):
     @property
     def max_upload_bytes(self) -> int:
         return self.max_upload_mb * 10**6
+
+
+@dataclass(frozen=True)
+class LimitsConfig(_Checked):
+    rate_per_key: float = setting(
+        200.0,
+        "requests per second of one API key, after ten seconds' worth at once; more are refused "
+        "(429); 0: no limit",
+        minimum=0,
+    )
+    rate_per_address: float = setting(
+        200.0, "likewise of one address that has no API key; 0: no limit", minimum=0
+    )
+    upload_mb_per_hour: float = setting(
+        0.0,
+        "megabytes per hour that one API key, or one address without, may upload; more is refused "
+        "(429); 0: no limit",
+        minimum=0,
+    )
 
 
 @dataclass(frozen=True)
@@ -271,6 +353,7 @@ class Config:
     storage: StorageConfig = field(default_factory=StorageConfig)
     session: SessionConfig = field(default_factory=SessionConfig)
     upload: UploadConfig = field(default_factory=UploadConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
@@ -282,6 +365,7 @@ SECTIONS: dict[str, type[_Checked]] = {
     "storage": StorageConfig,
     "session": SessionConfig,
     "upload": UploadConfig,
+    "limits": LimitsConfig,
     "prepare": PrepareConfig,
     "encoder": EncoderConfig,
     "engine": EngineConfig,

@@ -34,6 +34,7 @@
     │   ├── AvatarNotFound         404  avatar_not_found
     │   ├── ChunkNotFound          404  chunk_not_found
     │   ├── JobNotFound            404  job_not_found
+    │   ├── RecordingNotFound      404  recording_not_found
     │   ├── UtteranceNotFound      404  utterance_not_found
     │   ├── NothingToPlay          404  nothing_to_play
     │   └── SessionGone            410  session_gone
@@ -43,6 +44,7 @@
     │   ├── AvatarExists           409  avatar_exists
     │   ├── AvatarInUse            409  avatar_in_use
     │   ├── AvatarProtected        409  avatar_protected
+    │   ├── NoRecording            409  no_recording
     │   └── NotAwaitingApproval    409  not_awaiting_approval
     ├── Busy                            the same request may succeed later
     │   ├── RateLimited            429  rate_limited
@@ -481,6 +483,25 @@ class NotWatched(MuseTalkStreamError):
     code = "not_watched"
     title = "Nobody watches"
     retryable = True
+
+
+class ServerRestarted(Busy):
+    """The server ended while this was said; the next one knows no more of it than that."""
+
+    code = "server_restarted"
+    title = "Server restarted"
+
+
+class NoRecording(Conflict):
+    """The operator has not allowed that anything is recorded."""
+
+    code = "no_recording"
+    title = "Nothing is recorded here"
+
+
+class RecordingNotFound(NotFound):
+    code = "recording_not_found"
+    title = "Recording not found"
 
 
 class StorageFull(MuseTalkStreamError):
