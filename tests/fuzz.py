@@ -27,7 +27,7 @@ from musetalk_stream.errors import MuseTalkStreamError
 from musetalk_stream.options import PREBUFFER, SESSION_OPTIONS, TRAILING_SILENCE
 from musetalk_stream.prepare import prepare_store
 from musetalk_stream.web.app import build_app
-from musetalk_stream.web.problems import _FRAMEWORK_CODES
+from musetalk_stream.web.problems import FRAMEWORK_CODES
 
 _NEW_SESSION_EVERY = 40  # requests; one of them will have deleted it
 # Paths of files, of which parts may be asked for.
@@ -303,7 +303,7 @@ def _kinds(kind: type[MuseTalkStreamError]) -> set[type[MuseTalkStreamError]]:
 
 
 _CODES = {kind.code for kind in _kinds(MuseTalkStreamError) if kind.__module__ == errors.__name__}
-_CODES |= set(_FRAMEWORK_CODES.values())
+_CODES |= set(FRAMEWORK_CODES.values())
 
 
 def _routes() -> list[tuple[str, str]]:

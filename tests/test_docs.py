@@ -13,7 +13,7 @@ from musetalk_stream.config import ENV_PREFIX, Config, default_of, settings
 from musetalk_stream.errors import MuseTalkStreamError
 from musetalk_stream.options import PREBUFFER, SESSION_OPTIONS, TRAILING_SILENCE, Option
 from musetalk_stream.web.app import build_app
-from musetalk_stream.web.problems import _FRAMEWORK_CODES
+from musetalk_stream.web.problems import FRAMEWORK_CODES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -72,7 +72,7 @@ def subclasses(kind: type[MuseTalkStreamError]) -> set[type[MuseTalkStreamError]
 def test_error_codes() -> None:
     actual = {(kind.code, kind.status) for kind in subclasses(MuseTalkStreamError)
               if kind.__module__ == errors.__name__}  # fmt: skip
-    actual |= {(code, status) for status, code in _FRAMEWORK_CODES.items() if status != 403}
+    actual |= {(code, status) for status, code in FRAMEWORK_CODES.items() if status != 403}
     rows = [cells for cells in first_cells(page("protocol.md"), "Errors") if len(cells) == 3]
     documented = {(cells[0].strip("`"), int(cells[1])) for cells in rows}
     assert documented == actual

@@ -41,7 +41,7 @@ def text(raw: Mapping[str, Any], name: str) -> str | None:
 # sent by this name is nearly always little-endian, so that is the default of both, and `endianness`
 # says otherwise.
 PCM_TYPES = ("audio/L16", "audio/pcm")
-_ENDIANNESS = ("little-endian", "big-endian")
+ENDIANNESS = ("little-endian", "big-endian")
 
 
 def pcm_of_content_type(request: web.Request) -> PcmFormat | None:
@@ -58,13 +58,13 @@ def pcm_format(raw: Mapping[str, Any]) -> PcmFormat:
     """Raises InvalidParameter."""
     if PCM_RATE.name not in raw:
         raise InvalidParameter(PCM_RATE.name, f"is missing; it {PCM_RATE.range} (Hz)")
-    endianness = raw.get("endianness", _ENDIANNESS[0])
-    if endianness not in _ENDIANNESS:
-        raise InvalidParameter("endianness", f"must be one of {', '.join(_ENDIANNESS)}")
+    endianness = raw.get("endianness", ENDIANNESS[0])
+    if endianness not in ENDIANNESS:
+        raise InvalidParameter("endianness", f"must be one of {', '.join(ENDIANNESS)}")
     return PcmFormat(
         rate=int(PCM_RATE.read(raw[PCM_RATE.name])),
         channels=int(PCM_CHANNELS.read(raw.get(PCM_CHANNELS.name, PCM_CHANNELS.default))),
-        big_endian=endianness == _ENDIANNESS[1],
+        big_endian=endianness == ENDIANNESS[1],
     )
 
 

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # Codes of what the framework itself refuses.
-_FRAMEWORK_CODES = {
+FRAMEWORK_CODES = {
     400: "bad_request",
     403: "not_found",
     404: "not_found",
@@ -49,7 +49,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.HTTPException as exc:
         if exc.status < 400:
             raise
-        code = _FRAMEWORK_CODES.get(exc.status, "bad_request")
+        code = FRAMEWORK_CODES.get(exc.status, "bad_request")
         answer = _answer(request, exc.status, exc.reason, _detail(request, exc), code, False, None)
         for name in ("Allow", "Content-Range", "Upgrade"):
             if name in exc.headers:

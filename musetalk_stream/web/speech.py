@@ -29,7 +29,8 @@ from .uploads import AudioForm, audio_body, require_audio_form, require_size
 IDEMPOTENCY_KEY = "Idempotency-Key"
 IDEMPOTENCY_REPLAYED = "Idempotency-Replayed"
 
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+LONGEST_KEY = 255
+_KEY = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_KEY}}}")
 # What may carry a container of sound; its bytes say which.
 _CONTAINERS = re.compile(r"audio/.+|video/(webm|mp4)|application/(ogg|octet-stream)")
 
@@ -108,7 +109,9 @@ def _key(request: web.Request) -> str | None:
     if not keys:
         return None
     if len(keys) > 1 or not _KEY.fullmatch(keys[0]):
-        raise InvalidParameter(IDEMPOTENCY_KEY, "must be one of 1 to 255 visible ASCII characters")
+        raise InvalidParameter(
+            IDEMPOTENCY_KEY, f"must be one of 1 to {LONGEST_KEY} visible ASCII characters"
+        )
     return str(keys[0])
 
 
