@@ -94,7 +94,8 @@ def process_server(
     """`python -m musetalk_stream serve` with the built-in renderer, shared by all tests."""
     folder = tmp_path_factory.mktemp("process")
     # Tests run side by side, and more sessions at once than a busy machine would be found to hold.
-    with start_process(folder, avatar_store, "--capacity-fps", "100000") as running:
+    flags = ("--capacity-fps", "100000", "--trusted-proxies", "127.0.0.1")
+    with start_process(folder, avatar_store, *flags) as running:
         yield running
 
 

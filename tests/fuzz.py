@@ -328,8 +328,10 @@ def main() -> None:
         make_avatar(store, "other")
         prepare_store(store, shipped_avatars(), EncoderConfig())
         with (
-            start_process(Path(folder), store, "--avatar", "tiny", "--capacity-fps", "100000")
-            as server,
+            start_process(
+                Path(folder), store, "--avatar", "tiny", "--capacity-fps", "100000",
+                "--trusted-proxies", "127.0.0.1",
+            ) as server,
             httpx.Client(base_url=server.url, timeout=30) as client,
         ):  # fmt: skip
             fuzz = Fuzz(client, args.seed)

@@ -20,7 +20,7 @@ HANDLERS = {
 
 
 def test_requests_at_random(own_store: Path, tmp_path: Path) -> None:
-    flags = ("--avatar", "tiny", "--capacity-fps", "100000")
+    flags = ("--avatar", "tiny", "--capacity-fps", "100000", "--trusted-proxies", "127.0.0.1")
     with (
         start_process(tmp_path, own_store, *flags) as server,
         httpx.Client(base_url=server.url, timeout=30) as client,

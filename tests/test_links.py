@@ -11,6 +11,12 @@ from fakes import tone, wav
 from servers import Events, Json, Serve, Server
 
 MOUNTED = {"X-Forwarded-Prefix": "/talk/avatar"}
+PROXY = "127.0.0.1"  # which is what these tests are
+
+
+@pytest.fixture
+async def server(serve: Serve) -> Server:
+    return await serve(trusted_proxies=PROXY)
 
 
 def addresses(document: Any) -> Iterator[str]:
@@ -153,7 +159,7 @@ async def test_two_proxies_that_say_a_prefix_each(server: Server) -> None:
 async def test_public_url_with_a_path_is_all_of_it(
     serve: Serve, public_url: str, begins: str
 ) -> None:
-    server = await serve(public_url=public_url)
+    server = await serve(public_url=public_url, trusted_proxies=PROXY)
     answer = await server.client.post("/sessions/create", headers=MOUNTED)
     assert answer.json()["player_full_url"].startswith(begins)
 

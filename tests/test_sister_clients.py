@@ -17,7 +17,7 @@ needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is no
 
 @pytest.fixture
 async def sister(serve: Serve) -> Server:
-    return await serve(avatar_aliases="test_avatar=tiny")
+    return await serve(avatar_aliases="test_avatar=tiny", trusted_proxies="127.0.0.1")
 
 
 @needs_node

@@ -1,5 +1,5 @@
 """Where clients find this server: behind a proxy, under another scheme and host, and maybe below a
-path of theirs (`X-Forwarded-Prefix`).
+path of theirs (`X-Forwarded-Prefix`), as proxies say that are trusted.
 
 Handlers write addresses as this server sees them, `/sessions/…`. What goes out begins with the
 prefix: answers here, events in `event_stream`, pages in `pages`. Lists of HLS have relative ones.
@@ -15,6 +15,7 @@ from yarl import URL
 
 from ..errors import BadRequest, InvalidParameter
 from .context import CONFIG
+from .peers import forwarded
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -92,7 +93,7 @@ def _rewrite(response: web.Response, prefix: str) -> None:
 
 def _read_prefix(request: web.Request) -> str | None:
     """None if what the proxy says can't be one."""
-    prefix = (_forwarded(request, _PREFIX_HEADER) or "").removesuffix("/")
+    prefix = (forwarded(request, _PREFIX_HEADER) or "").removesuffix("/")
     return prefix if len(prefix) <= _MAX_PREFIX and _PATH.fullmatch(prefix) else None
 
 
@@ -122,8 +123,8 @@ def _is_host(said: str) -> bool:
 
 def _origin(request: web.Request) -> str:
     """Scheme and host. What can't be one is left aside: some proxies call it wss."""
-    scheme = _first(_forwarded(request, "X-Forwarded-Proto"))
-    host = _first(_forwarded(request, "X-Forwarded-Host"))
+    scheme = _first(forwarded(request, "X-Forwarded-Proto"))
+    host = _first(forwarded(request, "X-Forwarded-Host"))
     return "{}://{}".format(
         scheme if scheme in ("http", "https") else request.scheme,
         host if _is_host(host) else request.host,
@@ -133,11 +134,3 @@ def _origin(request: web.Request) -> str:
 def _first(told: str | None) -> str:
     """Of several proxies in a row, each of which adds its own, what the outermost saw."""
     return (told or "").partition(",")[0].strip()
-
-
-def _forwarded(request: web.Request, name: str) -> str | None:
-    """What a proxy says. The one place that decides who is believed: everybody, as these headers
-    change nothing but the addresses in the answer to this very request, and answers with addresses
-    are not stored by shared caches."""
-    said = request.headers.getall(name, [])
-    return ",".join(said) if said else None

@@ -34,7 +34,7 @@ async def server_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
     log = log_path.open("w")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "musetalk_stream", "serve", "--port", "0"),
-        *("--state-dir", str(chunks.with_name("state"))),
+        *("--state-dir", str(chunks.with_name("state")), "--trusted-proxies", "127.0.0.1"),
         *("--chunks-dir", str(chunks), "--capacity-fps", "100000"),  # a busy machine measures less
         stdout=asyncio.subprocess.PIPE,
         stderr=log,
