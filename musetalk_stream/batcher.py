@@ -56,6 +56,7 @@ class _Flight:
 class BatcherStatistics:
     frames_rendered: int
     batches: int
+    slots: int  # places in these batches; what is no frame is padding
     frames_waiting: int
     in_flight: int
     mean_batch: float
@@ -201,6 +202,7 @@ class Batcher:
             return BatcherStatistics(
                 frames_rendered=self._frames_rendered,
                 batches=self._batches,
+                slots=self._padded_frames,
                 frames_waiting=self._frames_waiting(),
                 in_flight=len(self._flights),
                 mean_batch=self._frames_rendered / self._batches if self._batches else 0.0,

@@ -64,6 +64,11 @@ class Session:
         return self._conversation.subscribers
 
     @property
+    def num_waiting(self) -> int:
+        """Utterances that wait for their turn."""
+        return self._conversation.turns.num_waiting
+
+    @property
     def epoch(self) -> int:
         """Grows by one with every interruption."""
         return self._conversation.epoch

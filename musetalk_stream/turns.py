@@ -35,6 +35,11 @@ class Turns:
     def __repr__(self) -> str:
         return f"<Turns {len(self.active)} active of {len(self._turns)}>"
 
+    @property
+    def num_waiting(self) -> int:
+        """Those whose turn has not come."""
+        return sum(turn.status is TurnState.QUEUED for turn in self)
+
     def add(self, turn: Turn, now_s: float) -> None:
         """The last one; who is over gives way, if viewers have seen it."""
         still = {id(each) for each in self.stoppable(now_s)}

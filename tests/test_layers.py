@@ -44,6 +44,7 @@ OWNERS = {
     "aiohttp": {"web", "cli"},
     "jinja2": {"web"},
     "argparse": {"cli"},
+    "prometheus_client": {"web"},
     "numpy": {"audio", "sound", "levels", "resample", "listening", "onset", "speech", "voice",
               "avatar", "blend", "encode", "prepare", "renderers", "models"},
     "asyncio": {"registry", "cli", "web", "sessions", "conversation", "turn", "utterance", "speech",

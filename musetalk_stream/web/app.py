@@ -29,6 +29,7 @@ from .cors import allow_origins
 from .links import links
 from .problems import problems, without_bad_bytes
 from .routes import add_routes
+from .telemetry import observe_requests
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ def build_app(config: Config, renderer: Renderer) -> web.Application:
     app = web.Application(client_max_size=_MAX_BODY_BYTES)
     app[CONFIG] = config
     app[READINESS] = Readiness()
+    observe_requests(app)
     allow_origins(app, config.http.cors_origins)
     app.middlewares.extend([problems, links])
     add_routes(app)

@@ -10,6 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from ..errors import Busy, MuseTalkStreamError
 from .links import mounted_at
 from .pages import problem_page
+from .telemetry import CODE, route_of
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except Exception:
         if request.writer.output_size:
             raise  # an answer has begun, and no other can be put into it: the connection ends
-        log.exception("%s %s", request.method, _route(request))
+        log.exception("%s %s", request.method, route_of(request))
         detail = "the server made a mistake; its log says which"
         return _answer(request, 500, "Internal error", detail, "internal_error", False, None)
 
@@ -68,7 +69,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 def problem(request: web.Request, exc: MuseTalkStreamError) -> web.Response:
     is_ours = exc.status >= 500 and exc.status != 501  # which asks for what there never was
     if is_ours and not isinstance(exc, Busy):  # whose reason is logged once, if any
-        log.error("%s %s: %s", request.method, _route(request), exc)
+        log.error("%s %s: %s", request.method, route_of(request), exc)
     retry_after_s = exc.retry_after_s if isinstance(exc, Busy) and exc.retryable else None
     return _answer(
         request, exc.status, exc.title, exc.detail, exc.code, exc.retryable, retry_after_s
@@ -85,12 +86,6 @@ async def expectations(request: web.Request) -> web.Response | None:
         return None
     detail = f"Expect: {expected[:40]} can't be met; possible: 100-continue"
     return _answer(request, 417, "Expectation failed", detail, "expectation_failed", False, None)
-
-
-def _route(request: web.Request) -> str:
-    """The route for the log, without the session id in the path: whoever has it has the session."""
-    resource = request.match_info.route.resource
-    return "no route" if resource is None else resource.canonical
 
 
 def _detail(request: web.Request, exc: web.HTTPException) -> str:
@@ -115,7 +110,9 @@ def _answer(
     if retry_after_s is not None:
         headers["Retry-After"] = str(retry_after_s)
     if "text/html" in request.headers.get("Accept", ""):
-        return problem_page(request, status, title, detail, code, headers)
+        page = problem_page(request, status, title, detail, code, headers)
+        page[CODE] = code
+        return page
     document = {
         "type": "about:blank",
         "title": title,
@@ -124,6 +121,8 @@ def _answer(
         "code": code,
         "retryable": retryable,
     }
-    return web.json_response(
+    answer = web.json_response(
         document, status=status, headers=headers, content_type="application/problem+json"
     )
+    answer[CODE] = code
+    return answer

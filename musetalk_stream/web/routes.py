@@ -6,6 +6,7 @@ from . import api, avatars, captions, jobs, media, pages, playlists, speech, web
 from .audio_socket import audio_socket
 from .cors import from_allowed_origins, not_for_strangers
 from .event_stream import event_stream
+from .metrics import metrics
 from .page_files import files_of
 from .problems import expectations
 from .recording import recording
@@ -59,6 +60,7 @@ def add_routes(app: web.Application) -> None:
         web.post(f"{webrtc.ROOT}{_SESSION}/stream", speech.upload),
         web.post(f"{webrtc.ROOT}{_SESSION}/offer", webrtc.negotiation),
         web.post(f"{webrtc.ROOT}{_SESSION}/ice", webrtc.negotiation),
+        web.get("/metrics", metrics),
         web.get("/healthz", api.alive),
         web.get("/readyz", api.ready),
         web.get("/client/{filename:.+}", files_of(pages.CLIENT)),
