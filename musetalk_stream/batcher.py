@@ -4,10 +4,11 @@ import asyncio
 import logging
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import contextmanager
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -16,13 +17,14 @@ from .config import EncoderConfig
 from .errors import MuseTalkStreamError, RendererLost, RenderFailed
 from .renderers import DeviceLost, FrameRequest, Mouths, Rendered, Renderer, Rendering
 from .renderers.batches import BatchRunner
+from .renderers.lost import LostRenderer
 from .schedule import MAX_IN_FLIGHT, Job, Rates, batch_size, next_batch
 
 log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
-_RESTART_S = 10  # what whoever meets a lost renderer is told to wait
+_RESTART_S = 5  # what whoever meets a lost renderer is told to wait
 
 
 @dataclass(eq=False)
@@ -75,6 +77,13 @@ class Batcher:
     Its queue is bounded by its callers: each utterance waits for one part before it asks for the
     next, and sessions are limited. Frames leave the queue when their batch is submitted, and at
     most MAX_IN_FLIGHT batches are: a frame with an early deadline waits for no more than these.
+
+    One whose renderer is lost stays lost: a `successor` takes its place (see `supervisor`).
+
+    loss           done when it is lost
+    busy_since_s   instant (monotonic clock) at which its thread began what it does now, if anything
+    has_rendered   at least one batch
+    lost_device    what was lost is the device: it will not work again in this process
     """
 
     def __init__(self, renderer: Renderer, *, max_batch: int, capacity_fps: float = 0.0) -> None:
@@ -91,7 +100,12 @@ class Batcher:
         self._flights: deque[_Flight] = deque()
         self._stopping = False
         self._lost: str | None = None
-        self._thread = threading.Thread(target=self._run, name="renderer")
+        self.loss: Future[None] = Future()
+        self.busy_since_s: float | None = None
+        self.has_rendered = False
+        self.lost_device = False
+        # Whoever stops it waits for its thread. One that hangs must not keep the process.
+        self._thread = threading.Thread(target=self._run, name="renderer", daemon=True)
         self._frames_rendered = 0
         self._batches = 0
         self._padded_frames = 0
@@ -102,16 +116,39 @@ class Batcher:
     @contextmanager
     def running(self) -> Iterator["Batcher"]:
         """The render thread lives inside this block; what still waits at its end is cancelled."""
-        self._thread.start()
+        self.start()
         try:
             yield self
         finally:
-            with self._wake:
-                self._stopping = True
-                self._wake.notify()
-            self._thread.join()
-            for future in self._waiting():
-                future.cancel()
+            self.stop()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, patience_s: float | None = None) -> None:
+        """Blocking. What still waits is cancelled; a thread that does not come to its end in time
+        (None: however long that is) is left to itself."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join(patience_s)
+        if self._thread.is_alive():
+            log.error("the render thread hangs, and is left behind")
+        for future in self._waiting():
+            future.cancel()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread is."""
+        return self._thread.is_alive()
+
+    def successor(self, renderer: Renderer) -> "Batcher":
+        """With another renderer of the same kind: what was measured holds, and counts go on."""
+        after = Batcher(renderer, max_batch=1, capacity_fps=self._capacity_fps)
+        after._runner = self._runner.successor(renderer)
+        after._frames_rendered = self._frames_rendered
+        after._batches, after._padded_frames = self._batches, self._padded_frames
+        return after
 
     # --- getting ready
 
@@ -135,7 +172,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
 
         def tell(doing: str) -> None:
-            if self._stopping:
+            if self._stopping or self._lost:
                 raise asyncio.CancelledError
             loop.call_soon_threadsafe(progress, doing)
 
@@ -222,16 +259,22 @@ class Batcher:
             while self._work_once():
                 pass
         except BaseException as exc:  # nobody else would tell those who wait
+            if self._lost:
+                log.warning("a renderer that was given up has ended: %r", exc)
+                return
             log.critical("the renderer is lost", exc_info=True)
-            self._lose(f"the renderer has stopped: {str(exc) or repr(exc)}; restart the server")
+            self.lost_device = isinstance(exc, DeviceLost)
+            self.lose(f"the renderer has stopped: {str(exc) or repr(exc)}")
 
     def _work_once(self) -> bool:
         """Wait for work and do one thing; False when it is time to stop. What was worked on is let
         go with the return: a thread that waits must not keep an utterance's sound alive."""
         with self._wake:
+            self.busy_since_s = None
             self._wake.wait_for(self._has_work)
-            if self._stopping:
+            if self._stopping or self._lost:
                 return False
+            self.busy_since_s = time.monotonic()
             # A cancelled part is one whose utterance has gone.
             self._parts = [part for part in self._parts if not part.future.cancelled()]
             landed = bool(self._flights) and self._flights[0].has_landed
@@ -254,7 +297,8 @@ class Batcher:
 
     def _has_work(self) -> bool:
         calls = self._calls or self._spare_calls
-        return bool(self._stopping or calls or self._flights or self._frames_waiting())
+        ends = self._stopping or self._lost
+        return bool(ends or calls or self._flights or self._frames_waiting())
 
     def _frames_waiting(self) -> int:
         return sum(len(part.waiting) for part in self._parts)
@@ -285,6 +329,9 @@ class Batcher:
                 else:
                     part.done.append(outcome)
         with self._wake:
+            if self._lost:  # it was given up meanwhile
+                return
+            self.has_rendered = True
             self._flights.popleft()
             self._batches += 1
             self._frames_rendered += len(flight.batch)
@@ -298,20 +345,28 @@ class Batcher:
                 else:
                     part.future.set_result(part.done)
 
-    def _lose(self, why: str) -> None:
-        """Fail everyone who waits, and all who come."""
+    def lose(self, why: str) -> None:
+        """Fail everyone who waits, and all who come; let go of the renderer. On any thread: its
+        own, or that of who gives it up."""
         with self._wake:
+            if self._lost:
+                return
             self._lost = why
             waiting = self._waiting()
             self._parts, self._calls, self._spare_calls = [], deque(), deque()
             self._flights.clear()
+            self._renderer = LostRenderer(self._renderer)
+            self._runner.release()
+            self._wake.notify()
         for future in waiting:
             if future.running() or future.set_running_or_notify_cancel():
-                future.set_exception(RendererLost(why, retry_after_s=_RESTART_S))
+                with suppress(InvalidStateError):  # it was done at the last moment
+                    future.set_exception(RendererLost(why, retry_after_s=_RESTART_S))
+        self.loss.set_result(None)
 
 
 def _do_first(calls: deque[_Call]) -> None:
-    """It stays in the queue until it is done: there `_lose` finds who waits for it."""
+    """It stays in the queue until it is done: there `lose` finds who waits for it."""
     _resolve(*calls[0])
     calls.popleft()
 

@@ -11,6 +11,7 @@ from .sound import Sound
 from .speech import Speech
 from .stats import EngineStats
 from .store import ChunkStore
+from .supervisor import Supervisor
 from .workers import Workers
 
 
@@ -18,7 +19,7 @@ from .workers import Workers
 class Engine:
     """What all utterances of a server share."""
 
-    batcher: Batcher
+    supervisor: Supervisor
     store: ChunkStore
     stats: EngineStats
     workers: Workers  # compose and encode
@@ -26,6 +27,12 @@ class Engine:
     encoder: EncoderConfig
     max_lead_s: float
     limits: UploadConfig
+    unwatched_s: float = 0.0  # without anybody who fetches; 0: for ever
+
+    @property
+    def batcher(self) -> Batcher:
+        """Of the renderer that is in use."""
+        return self.supervisor.batcher
 
 
 @dataclass(frozen=True, slots=True, eq=False)

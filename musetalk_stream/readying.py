@@ -12,7 +12,13 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from .avatar import Avatar
 from .batcher import Batcher
-from .errors import AvatarNotFound, AvatarNotPrepared, MuseTalkStreamError, PreparationFailed
+from .errors import (
+    AvatarNotFound,
+    AvatarNotPrepared,
+    MuseTalkStreamError,
+    PreparationFailed,
+    RendererLost,
+)
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +61,12 @@ class Readying:
         finally:
             worker.cancel()
             await asyncio.wait([worker])
+
+    def renew(self, batcher: Batcher) -> None:
+        """Another renderer takes the place of a lost one: it is asked from now on."""
+        self._batcher = batcher
+        self._failed.clear()
+        self._notify()
 
     def require(self, avatar: Avatar) -> None:
         """Raises AvatarNotPrepared, having asked for it, if the avatar can't be shown at once;
@@ -160,6 +172,8 @@ class Readying:
             await self.prepare(avatar, log.debug)
         except AvatarNotFound as exc:
             log.info("%s", exc)
+        except RendererLost as exc:  # it is not the avatar's fault: whoever asks again gets it
+            log.warning("avatar %s was not prepared: %s", avatar.id, exc.detail)
         except MuseTalkStreamError as exc:
             log.error("avatar %s can't be prepared: %s", avatar.id, exc.detail)
             self._failed[avatar] = _Failure(exc.detail, self._clock() + _FAILURE_LASTS_S)

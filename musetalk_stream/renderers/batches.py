@@ -10,6 +10,7 @@ from ..config import EncoderConfig
 from ..errors import RenderFailed
 from ..schedule import Rates, capacity, padded_size, usable_sizes
 from . import DeviceLost, FrameRequest, Mouth, OutOfDeviceMemory, Renderer, Rendering
+from .lost import LostRenderer
 from .measure import encoded_per_second, frames_per_second
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,16 @@ class BatchRunner:
 
     def __repr__(self) -> str:
         return f"<BatchRunner {self._renderer.name}, up to {self._max_batch} frames>"
+
+    def successor(self, renderer: Renderer) -> "BatchRunner":
+        """With another renderer of the same kind, on the same device: what was measured holds."""
+        after = BatchRunner(renderer, self._max_batch)
+        after._speeds, after._encoders_fps = self._speeds, self._encoders_fps
+        return after
+
+    def release(self) -> None:
+        """Let go of a renderer that is lost; on any thread."""
+        self._renderer = LostRenderer(self._renderer)
 
     @property
     def sizes(self) -> Sequence[int]:

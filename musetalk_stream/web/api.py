@@ -9,8 +9,9 @@ from aiohttp import web
 from ..errors import InvalidParameter
 from ..options import AVATAR_FRAME, session_options
 from ..sessions import Session
+from ..supervisor import RendererState
 from . import avatars
-from .context import CONFIG, READINESS, services, session
+from .context import CONFIG, READINESS, Readiness, services, session
 from .links import full_url
 from .parameters import parameters, text
 
@@ -103,22 +104,29 @@ async def session_stats(request: web.Request) -> web.Response:
 
 async def alive(request: web.Request) -> web.Response:
     """Red when only another start can help."""
-    if lost := _lost(request):
-        return web.json_response({"status": "failed", "detail": lost}, status=503)
+    readiness = request.app[READINESS]
+    if readiness.failed and readiness.services:
+        return web.json_response({"status": "failed", "detail": readiness.failed}, status=503)
     return web.json_response({"status": "alive"})
 
 
 async def ready(request: web.Request) -> web.Response:
-    readiness = request.app[READINESS]
-    if readiness.services is None:
-        document = {"status": "failed" if readiness.failed else "starting"}
-        document["detail"] = readiness.failed or readiness.doing
+    if why := _why_not_ready(request.app[READINESS]):
+        status, detail = why
+        document = {"status": status, "detail": detail}
         return web.json_response(document, status=503, headers={"Retry-After": "1"})
-    if lost := _lost(request):
-        return web.json_response({"status": "failed", "detail": lost}, status=503)
     return web.json_response({"status": "ready"})
 
 
-def _lost(request: web.Request) -> str | None:
-    its = request.app[READINESS].services
-    return its.batcher.lost if its else None
+def _why_not_ready(readiness: Readiness) -> tuple[str, str] | None:
+    """A word for programs, and a sentence; None: sessions can be taken."""
+    its = readiness.services
+    if readiness.failed:
+        return "failed", readiness.failed
+    if its is None:
+        return "starting", readiness.doing
+    if readiness.is_draining:
+        return "draining", "the server was told to stop"
+    if its.supervisor.state is not RendererState.UP:
+        return "restarting", its.supervisor.describe()
+    return None

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from functools import partial
 
 from aiohttp import web
 
@@ -23,6 +24,7 @@ from ..renderers import Renderer
 from ..shelf import AvatarShelf
 from ..stats import EngineStats
 from ..store import DiskChunkStore, sweep
+from ..supervisor import Supervisor
 from ..workers import Workers
 from .context import CONFIG, READINESS, Readiness, Services
 from .cors import allow_origins
@@ -43,8 +45,13 @@ _LOG_PROGRESS_EVERY_S = 5.0  # of the same kind
 _MAX_BODY_BYTES = 64 << 10
 
 
-def build_app(config: Config, renderer: Renderer) -> web.Application:
-    """The server for a configuration. It answers at once and is ready when `/readyz` says so."""
+def build_app(
+    config: Config, renderer: Renderer, another: Callable[[], Renderer] | None = None
+) -> web.Application:
+    """The server for a configuration. It answers at once and is ready when `/readyz` says so.
+
+    another  makes the renderer that takes the place of a lost one; None: that is loaded again
+    """
     app = web.Application(client_max_size=_MAX_BODY_BYTES)
     app[CONFIG] = config
     app[READINESS] = Readiness()
@@ -53,7 +60,7 @@ def build_app(config: Config, renderer: Renderer) -> web.Application:
     app.middlewares.extend([problems, links])
     add_routes(app)
     logging.getLogger("aiohttp.server").addFilter(without_bad_bytes)
-    lifetime = _Lifetime(config, renderer, app[READINESS])
+    lifetime = _Lifetime(config, renderer, another or (lambda: renderer), app[READINESS])
     app.on_startup.append(lifetime.start)
     # On shutdown, not on cleanup: event streams must end before the server waits for handlers.
     app.on_shutdown.append(lifetime.stop)
@@ -63,9 +70,16 @@ def build_app(config: Config, renderer: Renderer) -> web.Application:
 class _Lifetime:
     """Owns the task in which everything that serves is started and stopped, in that order."""
 
-    def __init__(self, config: Config, renderer: Renderer, readiness: Readiness) -> None:
+    def __init__(
+        self,
+        config: Config,
+        renderer: Renderer,
+        another: Callable[[], Renderer],
+        readiness: Readiness,
+    ) -> None:
         self._config = config
         self._renderer = renderer
+        self._another = another
         self._readiness = readiness
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -96,18 +110,21 @@ class _Lifetime:
         avatars = await asyncio.to_thread(self._prepare)
         workers = Workers(config.engine.encode_threads, "encoder")
         decoders = Workers(_DECODE_THREADS, "decoder", nice=_DECODE_NICE)
-        batcher = Batcher(
+        supervisor = Supervisor(
             self._renderer,
+            self._another,
             max_batch=config.engine.max_batch,
             capacity_fps=config.engine.capacity_fps,
+            stall_s=config.engine.render_stall_s,
         )
-        readying = Readying(batcher)
-        async with _threads(decoders.running(), workers.running(), batcher.running()):
-            await self._get_ready(batcher, readying, avatars.get(config.session.avatar))
+        readying = Readying(supervisor.batcher)
+        async with _threads(decoders.running(), workers.running(), supervisor.running()):
+            avatar = avatars.get(config.session.avatar)
+            await self._get_ready(supervisor.batcher, readying, avatar)
             storage, stats = config.storage, EngineStats()
             store = DiskChunkStore(storage.chunks_dir, max_bytes=storage.chunk_store_mb * 10**6)
             engine = Engine(
-                batcher=batcher,
+                supervisor=supervisor,
                 store=store,
                 stats=stats,
                 workers=workers,
@@ -115,13 +132,16 @@ class _Lifetime:
                 encoder=config.encoder,
                 max_lead_s=config.engine.max_lead_s,
                 limits=config.upload,
+                unwatched_s=config.engine.unwatched_s,
             )
             registry = SessionRegistry(
                 engine, config.session, chunk_retention_s=storage.chunk_retention_s
             )
             jobs = Jobs(config, avatars, readying)
-            async with readying.running(), registry.running(), jobs.running():
-                its = Services(avatars, readying, jobs, registry, store, batcher, stats)
+            again = partial(self._get_ready_again, readying, avatar)
+            watching = supervisor.watching(again, readiness.give_up)
+            async with readying.running(), registry.running(), jobs.running(), watching:
+                its = Services(avatars, readying, jobs, registry, store, supervisor, stats)
                 readiness.succeed(its)
                 await self._stopping.wait()
                 readiness.end()
@@ -152,6 +172,15 @@ class _Lifetime:
                 figures.capacity_fps,
                 fps,
             )
+
+    async def _get_ready_again(self, readying: Readying, avatar: Avatar, batcher: Batcher) -> None:
+        """Likewise, in place of a renderer that is lost; what was measured holds. Other avatars
+        are prepared when they are asked for."""
+        tell = _Progress(self._readiness).tell
+        await batcher.load(tell)
+        readying.renew(batcher)
+        if not batcher.is_prepared(avatar):
+            await readying.prepare(avatar, tell)
 
     def _prepare(self) -> AvatarShelf:
         """Blocking; raises SetupError."""

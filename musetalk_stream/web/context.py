@@ -15,6 +15,8 @@ from ..sessions import Session
 from ..shelf import AvatarShelf
 from ..stats import EngineStats
 from ..store import ChunkStore
+from .access import caller
+from ..supervisor import Supervisor
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,13 @@ class Services:
     jobs: Jobs
     registry: SessionRegistry
     store: ChunkStore
-    batcher: Batcher
+    supervisor: Supervisor
     stats: EngineStats
+
+    @property
+    def batcher(self) -> Batcher:
+        """Of the renderer that is in use."""
+        return self.supervisor.batcher
 
 
 class Readiness:
@@ -37,7 +44,9 @@ class Readiness:
         self.services: Services | None = None
         self.doing = "preparing its avatars"
         self.failed: str | None = None
+        self.is_draining = False  # it was told to stop, and brings to an end what was begun
         self._settled = asyncio.Event()
+        self._given_up = asyncio.Event()
 
     def tell(self, doing: str) -> None:
         self.doing = doing
@@ -50,6 +59,15 @@ class Readiness:
         self.services = None
         self.failed = why
         self._settled.set()
+
+    def give_up(self, why: str) -> None:
+        """What is there is still served, but only another process can speak."""
+        self.failed = why
+        self._given_up.set()
+
+    async def given_up(self) -> None:
+        """Returns once only another process can help."""
+        await self._given_up.wait()
 
     def end(self) -> None:
         self.services = None
@@ -73,8 +91,8 @@ def services(request: web.Request) -> Services:
 
 
 def session(request: web.Request) -> Session:
-    """The session that the path names. Raises SessionNotFound or SessionGone."""
+    """The session that the path names, for who may see it. Raises SessionNotFound or SessionGone."""
     session_id = request.match_info["session_id"]
     if not session_id.isascii():
         raise SessionNotFound("there is no such session; create one")
-    return services(request).registry.get(session_id)
+    return services(request).registry.get(session_id, caller(request))

@@ -1,0 +1,80 @@
+"""Does the event loop turn? A thread asks it, as the loop itself could not tell."""
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+log = logging.getLogger(__name__)
+
+_ASK_EVERY_S = 0.25
+_STALL_S = 0.5  # without a turn: by then a chunk is late that was in time
+
+
+@dataclass(frozen=True, slots=True)
+class LoopStatistics:
+    """`lag_s`: of the latest question; `max_lag_s`: of all; `stalls`: of half a second or more."""
+
+    lag_s: float
+    max_lag_s: float
+    stalls: int
+
+
+class LoopWatch:
+    """Asks four times per second how long the loop takes to answer. Of each stall it logs once
+    where the loop is: lines of code, never what is in variables."""
+
+    def __init__(self, *, stall_s: float = _STALL_S) -> None:
+        self._stall_s = stall_s
+        self._ending = threading.Event()
+        self._lag_s = 0.0
+        self._max_lag_s = 0.0
+        self._stalls = 0
+
+    def __repr__(self) -> str:
+        return f"<LoopWatch {self._stalls} stalls, {self._max_lag_s:.3f} s at most>"
+
+    @contextmanager
+    def running(self) -> Iterator["LoopWatch"]:
+        """Watches the running loop, on the thread that enters this block, until its end."""
+        watch = threading.Thread(
+            target=self._watch,
+            args=(asyncio.get_running_loop(), threading.get_ident()),
+            name="loop-watch",
+            daemon=True,
+        )
+        watch.start()
+        try:
+            yield self
+        finally:
+            self._ending.set()
+
+    def statistics(self) -> LoopStatistics:
+        return LoopStatistics(self._lag_s, self._max_lag_s, self._stalls)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop, thread_id: int) -> None:
+        while not self._ending.wait(_ASK_EVERY_S) and not loop.is_closed():
+            asked_s, answered = time.monotonic(), threading.Event()
+            try:
+                loop.call_soon_threadsafe(answered.set)
+            except RuntimeError:  # it was closed just now
+                return
+            if not answered.wait(self._stall_s):
+                self._stalls += 1
+                _tell_where(thread_id, time.monotonic() - asked_s)
+                while not answered.wait(_ASK_EVERY_S):
+                    if self._ending.is_set():
+                        return
+            self._lag_s = time.monotonic() - asked_s
+            self._max_lag_s = max(self._max_lag_s, self._lag_s)
+
+
+def _tell_where(thread_id: int, stalled_s: float) -> None:
+    frame = sys._current_frames().get(thread_id)
+    where = "".join(traceback.format_stack(frame)) if frame else "nowhere to be seen"
+    log.warning("the event loop has not turned for %.1f s; it is at\n%s", stalled_s, where)
