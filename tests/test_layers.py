@@ -16,7 +16,7 @@ LAYERS = [
     {"cli", "__main__", "doctor", "weights_command", "bench_command", "prepare_command",
      "avatars_command"},
     {"web"},
-    {"registry", "sessions", "conversation", "jobs"},
+    {"registry", "users", "sessions", "conversation", "jobs"},
     {"utterance", "turn", "turns", "frames", "engine", "supervisor", "speech", "readying"},
     {"batcher", "store", "records", "recordings", "events", "stats", "workers",
      "loop_watch"},
@@ -25,7 +25,7 @@ LAYERS = [
     {"audio", "sound", "levels", "resample", "listening", "onset", "growing_file", "voice",
      "avatar", "shelf", "models", "weights", "download", "disk", "threads", "state_folder"},
     {"timeline", "session_state", "schedule", "sse", "fmp4", "hls", "captions", "config", "errors",
-     "options", "delivery", "viewing", "mp3", "wav", "consent", "access",
+     "options", "delivery", "viewing", "mp3", "wav", "rates", "consent", "access",
      "distribution", "laps", "request_context", "logs"},
 ]  # fmt: skip
 # Rows in which modules may lean on each other, as long as they do not do so in a circle.
