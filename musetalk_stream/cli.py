@@ -15,6 +15,7 @@ from . import __version__
 from .config import ENV_PREFIX, Config, default_of, load, settings, webrtc_remarks
 from .doctor import Verdict, examine
 from .errors import InvalidParameter, MuseTalkStreamError, SetupError
+from .logs import set_up_logging
 from .weights import HUB, files_for
 
 log = logging.getLogger(__name__)
@@ -255,9 +256,7 @@ async def _serve(config: Config) -> int:
     from .web.app import build_app
     from .web.context import READINESS
 
-    logging.basicConfig(
-        level=config.engine.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s"
-    )
+    set_up_logging(config.engine.log_level, config.engine.log_format)
     for sentence in webrtc_remarks():
         log.warning("%s", sentence)
     stop = asyncio.Event()

@@ -326,6 +326,23 @@ class EngineConfig(_Checked):
     log_level: str = setting(
         "info", "least severe messages shown", choices=("debug", "info", "warning", "error")
     )
+    log_format: str = setting(
+        "text",
+        "how log lines look: text for people, json for programs, one object per line",
+        choices=("text", "json"),
+    )
+    otlp_endpoint: str = setting(
+        "",
+        "address of an OpenTelemetry collector that takes OTLP over HTTP, to which a trace of every "
+        "utterance is sent (http://127.0.0.1:4318); needs the extra tracing",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.otlp_endpoint and not re.fullmatch(r"https?://[^\s/]+\S*", self.otlp_endpoint):
+            raise SetupError(
+                f"otlp_endpoint must begin with http(s)://, not be {self.otlp_endpoint!r}"
+            )
 
 
 @dataclass(frozen=True)

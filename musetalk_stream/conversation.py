@@ -21,6 +21,7 @@ from .engine import Engine, Utterance
 from .errors import MuseTalkStreamError, QueueFull, StreamActive, UploadAborted
 from .events import EventLog
 from .options import OnBusy, SessionOptions, SpeechOptions
+from .request_context import about_session, about_utterance
 from .session_state import State, Trigger, TurnState
 from .speech import Speech
 from .sse import Event
@@ -173,6 +174,8 @@ class Conversation:
     # --- one turn after another
 
     async def _take_turn(self, turn: Turn) -> None:
+        about_session(self._session_id)
+        about_utterance(turn.request_id)
         speech = turn.speech
         while not turn.has_sound:
             if speech.has_ended:
@@ -362,7 +365,9 @@ class Conversation:
         if request_id in self.turns:
             got_chunk(self.turns.deliveries, request_id, time.monotonic())
 
-    def playback_started(self, request_id: str, *, ago_s: float) -> None:
+    def playback_started(
+        self, request_id: str, *, ago_s: float, first_frame_s: float | None
+    ) -> None:
         """A player has shown its first frame; the first to say so counts. Raises
         UtteranceNotFound."""
         turn, now_s = self.turns.get(request_id), time.monotonic()
@@ -374,7 +379,14 @@ class Conversation:
         line_up(self.turns.deliveries, now_s)
         if turn.begun_s is not None and not delivery.follows:
             self._engine.stats.first_painted(delivery.painted_s - turn.begun_s)
+        if first_frame_s is not None:
+            self._engine.stats.first_frame.observe(first_frame_s)
         self._publish(turn, delivery.playback_started_event())
+
+    def playback_stalled(self, request_id: str, stalled_s: float) -> None:
+        """A player stood still for want of more of it. Raises UtteranceNotFound."""
+        self.turns.get(request_id)
+        self._engine.stats.stalled(stalled_s)
 
     def playback_finished(self, request_id: str, *, played_ms: int, interrupted: bool) -> None:
         """A player has come to the end of it, or to where it was stopped; of several the longest

@@ -68,6 +68,10 @@ INTERRUPT_WAIT = Option(
 )
 PLAYED_MS = Option("played_ms", "Played (ms)", "What viewers have heard", 0, 0, 1e8, 1)
 AGO_MS = Option("ago_ms", "Ago (ms)", "How long ago that was", 0, 0, 60_000, 1)
+STALLED_MS = Option("stalled_ms", "Stalled (ms)", "How long it stood still", 0, 0, 600_000, 1)
+FIRST_FRAME_MS = Option(
+    "first_frame_ms", "First frame (ms)", "From the upload to it", None, 0, 600_000, 1
+)
 
 # What clients of servers that stream over WebRTC send: the first means our prebuffer, the others
 # bound a clock that plain HTTP does not have.

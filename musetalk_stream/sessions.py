@@ -130,9 +130,16 @@ class Session:
         """Stop one utterance; no change if it is over. Raises UtteranceNotFound."""
         self._conversation.cancel(request_id)
 
-    def playback_started(self, request_id: str, *, ago_s: float) -> None:
-        """A player shows the first frame of an utterance. Raises UtteranceNotFound."""
-        self._conversation.playback_started(request_id, ago_s=ago_s)
+    def playback_started(
+        self, request_id: str, *, ago_s: float, first_frame_s: float | None = None
+    ) -> None:
+        """A player shows the first frame of an utterance; `first_frame_s` after its upload, if it
+        knows that. Raises UtteranceNotFound."""
+        self._conversation.playback_started(request_id, ago_s=ago_s, first_frame_s=first_frame_s)
+
+    def playback_stalled(self, request_id: str, stalled_s: float) -> None:
+        """A player had to wait for more of an utterance. Raises UtteranceNotFound."""
+        self._conversation.playback_stalled(request_id, stalled_s)
 
     def playback_finished(self, request_id: str, *, played_ms: int, interrupted: bool) -> None:
         """A player has come to its end, or to where it was stopped. Raises UtteranceNotFound."""

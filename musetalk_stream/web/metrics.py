@@ -77,9 +77,9 @@ class _Everything(Collector):
             yield from _of_sessions(its)
             yield from _of_engine(its)
             limit_mb = self._app[CONFIG].storage.chunk_store_mb
-            yield _gauge("store_limit_bytes", "Chunks that may be kept", {"": limit_mb * 10**6})
-            limit_mb = self._app[CONFIG].storage.chunk_store_mb
-            yield _gauge("store_limit_bytes", "Chunks that may be kept", {"": limit_mb * 10**6})
+            yield _gauge(
+                "store_limit_bytes", "Bytes of chunks that may be kept", {"": limit_mb * 10**6}
+            )
             yield from _of_utterances(its.stats)
             yield from _of_players(its.stats)
 

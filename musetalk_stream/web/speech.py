@@ -16,7 +16,16 @@ from ..errors import (
     UtteranceEnded,
 )
 from ..growing_file import anew
-from ..options import AGO_MS, INTERRUPT_WAIT, PLAYED_MS, Option, flag, speech_options
+from ..options import (
+    AGO_MS,
+    FIRST_FRAME_MS,
+    INTERRUPT_WAIT,
+    PLAYED_MS,
+    STALLED_MS,
+    Option,
+    flag,
+    speech_options,
+)
 from ..sessions import Session
 from ..turn import Turn
 from .arriving import LOST, admitted, as_told, begun, hear_container, hear_pcm, status
@@ -209,7 +218,15 @@ async def playback(request: web.Request) -> web.Response:
         raise InvalidParameter("request_id", "must be the id of an utterance")
     what = raw.get("event")
     if what == "started":
-        its.playback_started(request_id, ago_s=_whole(raw, AGO_MS) / 1000)
+        first_frame_s = None
+        if FIRST_FRAME_MS.name in raw:
+            first_frame_s = _whole(raw, FIRST_FRAME_MS) / 1000
+        ago_s = _whole(raw, AGO_MS) / 1000
+        its.playback_started(request_id, ago_s=ago_s, first_frame_s=first_frame_s)
+    elif what == "stalled":
+        if STALLED_MS.name not in raw:
+            raise InvalidParameter(STALLED_MS.name, STALLED_MS.range)
+        its.playback_stalled(request_id, _whole(raw, STALLED_MS) / 1000)
     elif what == "finished":
         its.playback_finished(
             request_id,
@@ -217,7 +234,7 @@ async def playback(request: web.Request) -> web.Response:
             interrupted=flag(raw, "interrupted"),
         )
     else:
-        raise InvalidParameter("event", "must be started or finished")
+        raise InvalidParameter("event", "must be started, stalled or finished")
     return web.Response(status=204)
 
 
