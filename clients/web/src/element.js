@@ -1,10 +1,12 @@
 // <musetalk-avatar>: the player as an element of any page. docs/player.md describes it.
 
+import { Access } from "./player/access.js";
 import { MESSAGES } from "./player/bridge.js";
 import { MARKUP } from "./player/markup.js";
 import { Notice } from "./player/notice.js";
 import { OPTIONS, defaults, readOption } from "./player/options.js";
 import { readSession } from "./player/session.js";
+import { wear } from "./player/sheets.js";
 import { STYLE } from "./player/style.js";
 
 // The server that this module came from; the package comes from none.
@@ -19,10 +21,12 @@ const UNLOADED = { code: "placeholder_failed", message: "The avatar could not be
 const UNNAMED = { code: "no_server", message: "The avatar's page names no server." };
 
 export class MuseTalkAvatar extends (isPage ? HTMLElement : Object) {
-  static observedAttributes = ["session", "server", ...Object.keys(OPTIONS)];
+  static observedAttributes = ["session", "server", "token", ...Object.keys(OPTIONS)];
 
   #root = this.attachShadow({ mode: "open" });
   #session = null; // a Session, the server's document, or an id
+  #token = null;
+  #access = new Access(() => this.token);
   #options = defaults();
   #player = null;
   #isRunning = false;
@@ -38,7 +42,20 @@ export class MuseTalkAvatar extends (isPage ? HTMLElement : Object) {
 
   set session(session) {
     this.#session = session ?? null; // frameworks unset with undefined
+    if (session?.token) this.#token = null; // it was for another one
     if (this.#isRunning) this.#restart();
+  }
+
+  /** What lets it in, where not everybody may: of the session, unless it was set; else null. */
+  get token() {
+    return this.#token ?? this.#session?.token ?? null;
+  }
+
+  /** Another one, as for one that expires: what is shown goes on. */
+  set token(token) {
+    this.#token = token ?? null;
+    if (this.#player) this.#player.admit();
+    else if (this.#isRunning) this.#restart();
   }
 
   /** The address (URL) of the server; null if nobody has named it. */
@@ -68,11 +85,15 @@ export class MuseTalkAvatar extends (isPage ? HTMLElement : Object) {
     return { ...this.#options };
   }
 
-  /** Choose: `{volume: 0.5, captions: true, …}`; null is the default. Attributes say the same. */
+  /**
+   * Choose: `{volume: 0.5, captions: true, …}`; null is the default. Attributes say the same. So
+   * does `token`.
+   */
   set(chosen) {
     for (const [name, value] of Object.entries(chosen)) {
       if (value === undefined) continue;
-      if (!(name in OPTIONS)) this.#setOption(name, null);
+      if (name === "token") this.token = value;
+      else if (!(name in OPTIONS)) this.#setOption(name, null);
       else if (value === null) this.removeAttribute(name);
       else this.setAttribute(name, String(value));
     }
@@ -80,7 +101,7 @@ export class MuseTalkAvatar extends (isPage ? HTMLElement : Object) {
 
   connectedCallback() {
     // What was set before this class was there hides the accessors.
-    for (const name of ["server", "session"]) {
+    for (const name of ["server", "token", "session"]) {
       if (!this.hasOwnProperty(name)) continue;
       const value = this[name];
       delete this[name];
@@ -96,7 +117,7 @@ export class MuseTalkAvatar extends (isPage ? HTMLElement : Object) {
 
   attributeChangedCallback(name, before, value) {
     if (value === before) return;
-    if (name === "session") this.session = value;
+    if (name === "session" || name === "token") this[name] = value;
     else if (name !== "server") this.#setOption(name, value);
     else if (this.#isRunning) this.#restart();
   }
@@ -124,7 +145,8 @@ export class MuseTalkAvatar extends (isPage ? HTMLElement : Object) {
     this.#stop();
     if (!this.isConnected) return;
     this.#isRunning = true;
-    this.#root.innerHTML = `<style>${STYLE}</style>${MARKUP}`;
+    this.#root.innerHTML = MARKUP;
+    wear(this.#root, STYLE);
     if (this.#session === null) return;
     if (this.server === null) return this.#fail(this.#makeNotice(), UNNAMED);
     if (typeof this.#session === "string") void this.#look(this.#session);
@@ -135,8 +157,13 @@ export class MuseTalkAvatar extends (isPage ? HTMLElement : Object) {
   async #look(id) {
     const over = this.#over;
     const notice = this.#makeNotice();
-    const found = await readSession(this.server, id, over.signal, () => notice.setOffline(true));
+    const found = await readSession(this.server, id, {
+      sign: this.#access.sign,
+      signal: over.signal,
+      onOffline: () => notice.setOffline(true),
+    });
     if (over.signal.aborted) return;
+    if (found.refusal !== null) return this.#fail(notice, found.refusal);
     if (found.session !== null) return this.#play(found.session);
     const { reason } = found;
     const onReload = reason === "unknown" ? () => this.#restart() : null;
@@ -164,6 +191,7 @@ export class MuseTalkAvatar extends (isPage ? HTMLElement : Object) {
         notice,
         session,
         server: this.server,
+        access: this.#access,
         isAlone: this.#isAlone,
         options: this.#options,
         choose: (name, value) => this.set({ [name]: value }),

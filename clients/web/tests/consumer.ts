@@ -71,8 +71,11 @@ export async function everything(file: File, pcm: ReadableStream<Uint8Array<Arra
     else show(event);
   }
   await session.close();
-  await (await openSession({ server, sessionId: session.sessionId })).close();
-  await (await createInNode({ server })).close();
+  await (await openSession({ server, sessionId: session.sessionId, token: session.token })).close();
+  const ours = await createInNode({ server, key: "mts_…" });
+  const { playerUrl, expiresAt } = await ours.createToken({ rights: ["view", "interrupt"], ttl: 600 });
+  console.log(playerUrl, new Date(expiresAt));
+  await ours.close();
 }
 
 function show(event: Exclude<SessionEvent, SessionEvent<"chunk" | "closed">>): void {
@@ -85,6 +88,8 @@ export function embed(session: Session): MuseTalkAvatar {
   avatar.session = session;
   avatar.session = "an id";
   avatar.server = server;
+  avatar.token = "another";
+  avatar.addEventListener("recording", ({ detail }) => console.log(detail.on));
   avatar.set({ volume: 0.5, muted: false, captions: true, fit: "cover", background: null });
   avatar.addEventListener("speech_ended", ({ detail }) => console.log(detail.reason, detail.played_ms));
   avatar.addEventListener("error", ({ detail }) => console.log(detail.code, detail.retryable));

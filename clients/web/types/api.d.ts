@@ -55,10 +55,36 @@ export interface SessionOptions {
   readonly prebuffer?: number;
 }
 
-export interface CreateOptions extends ServerOptions, SessionOptions {}
+export interface CreateOptions extends ServerOptions, SessionOptions {
+  /** An API key. For your own server alone: who has it may do everything in your name. */
+  readonly key?: string | null;
+}
 
 export interface OpenOptions extends ServerOptions {
   readonly sessionId: string;
+  /** Of that session, where the server asks who you are. */
+  readonly token?: string | null;
+  /** Instead of a token, on your own server. */
+  readonly key?: string | null;
+}
+
+/** See the session; interrupt it; let it speak; end it. */
+export type Right = "view" | "interrupt" | "speak" | "end";
+
+export interface TokenOptions extends Aborted {
+  readonly rights?: readonly Right[];
+  /** Seconds for which it counts. */
+  readonly ttl?: number;
+}
+
+export interface Token {
+  readonly token: string;
+  readonly rights: readonly Right[];
+  /** When it does not count any more, as RFC 3339 has it. */
+  readonly expiresAt: string;
+  /** Whole addresses, with the token in them. */
+  readonly playerUrl: string;
+  readonly eventsUrl: string;
 }
 
 export interface SessionConfig {
@@ -278,15 +304,23 @@ export interface EventOptions extends Aborted {
 
 export declare class Session {
   /** `document`: as the server gave it. `createSession` and `openSession` are the usual ways. */
-  constructor(parts: { server: string; document: object; fetch?: Fetch });
+  constructor(parts: {
+    server: string;
+    document: object;
+    token?: string | null;
+    key?: string | null;
+    fetch?: Fetch;
+  });
   /** The server's address, with a slash at its end. */
   readonly server: string;
   /** What the server said, as it said it. */
   readonly document: Readonly<Record<string, unknown>>;
   readonly sessionId: string;
   readonly userId: string | null;
-  /** The address of the player's page: for an iframe or a WebView. */
+  /** The address of the player's page: for an iframe or a WebView. It works alone, for a while. */
   readonly playerUrl: string;
+  /** Goes with all requests, unless there is a key; give it another before it expires. */
+  token: string | null;
   /** The address of the HLS view. */
   readonly hlsUrl: string;
   readonly avatar: Avatar;
@@ -294,6 +328,8 @@ export declare class Session {
   /** Of a session that was created here: s without a viewer and without a request. */
   readonly expiresInSeconds?: number | undefined;
 
+  /** Another token for this session, for who has a key: all rights, unless it says which. */
+  createToken(options?: TokenOptions): Promise<Token>;
   describe(options?: Aborted): Promise<Readonly<Record<string, unknown>>>;
   sendAudio(sound: Sound, options?: SendOptions): Promise<Spoken>;
   streamAudio(options: StreamOptions & { readonly source: AudioSource }): Promise<Spoken>;

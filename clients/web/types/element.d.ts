@@ -26,8 +26,10 @@ export interface MessageFields {
   sound: { blocked: boolean };
   volume: { volume: number; muted: boolean };
   error: { code: string; message: string; request_id: string | null; retryable: boolean };
+  /** What is said is kept, with somebody's consent; or is no longer. */
+  recording: { on: boolean };
   retry: { request_id: string };
-  closed: { reason: "deleted" | "expired" | "avatar_deleted" | "gone" | "unknown" };
+  closed: { reason: "deleted" | "expired" | "avatar_deleted" | "shutdown" | "gone" | "unknown" };
 }
 
 /** What an app may choose: attributes of the element, and fields of `set`. */
@@ -63,11 +65,14 @@ export declare class MuseTalkAvatar extends HTMLElement {
   /** The server's: of the session, of the attribute, or where this module came from; else null. */
   get server(): string | null;
   set server(address: string | null | undefined);
+  /** What lets it in where not everybody may: of the session, unless it was set. May be replaced. */
+  get token(): string | null;
+  set token(token: string | null | undefined);
   /** docs/player.md, "Debugging"; null before there is a session. */
   readonly debug: Readonly<Record<string, unknown>> | null;
   readonly options: Readonly<AvatarOptions>;
   /** Choose; null is the default. */
-  set(chosen: AvatarOptions): void;
+  set(chosen: AvatarOptions & { token?: string | null }): void;
   /** Stop everything that is said, and what waits. */
   interrupt(): Promise<void>;
 
@@ -87,6 +92,7 @@ export declare class MuseTalkAvatar extends HTMLElement {
 export interface SessionDocument {
   readonly session_id: string;
   readonly avatar: object;
+  readonly token?: string | null;
 }
 
 declare global {

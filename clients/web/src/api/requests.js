@@ -25,3 +25,13 @@ export async function askJson(url, options, fetch) {
     throw notJson();
   }
 }
+
+/** A `fetch` that says who asks: by what `credential()` is then, a key or a token; null: nobody. */
+export function fetchAs(credential, fetch = (...asked) => globalThis.fetch(...asked)) {
+  return (url, options = {}) => {
+    const secret = credential();
+    if (secret === null) return fetch(url, options);
+    const headers = { ...options.headers, Authorization: `Bearer ${secret}` };
+    return fetch(url, { ...options, headers });
+  };
+}

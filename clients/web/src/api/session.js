@@ -1,37 +1,47 @@
 // A session of a server, and everything that an app does with it.
 
 import { addressOf, fromWire, query, toWire } from "./names.js";
-import { ask, askJson } from "./requests.js";
+import { ask, askJson, fetchAs } from "./requests.js";
 
+const ALL_RIGHTS = ["view", "interrupt", "speak", "end"];
 const JSON_TYPE = { "Content-Type": "application/json" };
 
 /**
- * A new session. `server`: its address (URL), with the path that it is mounted at. `fetch`: to be
- * used instead of the global one. The other options are those of `POST /sessions/create`.
+ * A new session. `server`: its address (URL), with the path that it is mounted at. `key`: an API
+ * key, where the server wants one; it is no app's to have. `fetch`: to be used instead of the
+ * global one. The other options are those of `POST /sessions/create`.
  */
-export async function createSession({ server, fetch, signal, ...options }) {
+export async function createSession({ server, key = null, fetch, signal, ...options }) {
   const address = addressOf(server);
   const body = JSON.stringify(toWire(options));
   const request = { method: "POST", headers: JSON_TYPE, body, signal };
-  const document = await askJson(`${address}sessions/create`, request, fetch);
-  return new Session({ server: address, document, fetch });
+  const asks = fetchAs(() => key, fetch);
+  const document = await askJson(`${address}sessions/create`, request, asks);
+  return new Session({ server: address, document, key, fetch });
 }
 
-/** The session of that id, if there still is one. */
-export async function openSession({ server, sessionId, fetch, signal }) {
+/** The session of that id, if there still is one. `token`: of that session; or a `key`. */
+export async function openSession({ server, sessionId, token = null, key = null, fetch, signal }) {
   const address = addressOf(server);
   const url = `${address}sessions/${encodeURIComponent(sessionId)}`;
-  const document = await askJson(url, { cache: "no-store", signal }, fetch);
-  return new Session({ server: address, document, fetch });
+  const asks = fetchAs(() => key ?? token, fetch);
+  const document = await askJson(url, { cache: "no-store", signal }, asks);
+  return new Session({ server: address, document, token, key, fetch });
 }
 
 export class Session {
   #url;
+  #key;
+  #ownFetch; // what the app gave
   #fetch;
 
-  /** `document`: as the server gave it; `server`: an address with a slash at its end. */
-  constructor({ server, document, fetch }) {
+  /**
+   * `document`: as the server gave it; `server`: an address with a slash at its end. `token`, where
+   * the document has none, and `key`: who asks.
+   */
+  constructor({ server, document, token = null, key = null, fetch }) {
     const its = fromWire(document, server);
+    const shown = /\?.*/.exec(its.playerUrl)?.[0] ?? query({ token: token ?? undefined });
     this.document = document;
     this.server = server;
     this.sessionId = its.sessionId;
@@ -40,9 +50,22 @@ export class Session {
     this.config = its.config;
     this.hlsUrl = its.hlsUrl;
     this.expiresInSeconds = its.expiresInSeconds; // told to who created it
-    this.playerUrl = `${server}player/session/${this.sessionId}`;
+    this.playerUrl = `${server}player/session/${this.sessionId}${shown}`;
+    /** Goes with every request that no key goes with; may be replaced before it expires. */
+    this.token = its.token ?? token;
     this.#url = `${server}sessions/${this.sessionId}`;
-    this.#fetch = fetch;
+    this.#key = key;
+    this.#ownFetch = fetch;
+    this.#fetch = fetchAs(() => key ?? this.token, fetch);
+  }
+
+  /**
+   * A token for this session, for who has a key: `rights` (`["view", "interrupt"]`), and `ttl` in
+   * seconds. `{token, rights, expiresAt, playerUrl, eventsUrl}`.
+   */
+  async createToken({ rights, ttl, signal } = {}) {
+    const body = JSON.stringify({ rights, ttl }); // without what is undefined
+    return this.#send(`${this.#url}/tokens`, { method: "POST", headers: JSON_TYPE, body, signal });
   }
 
   /** What the server says of it now. */
@@ -61,10 +84,11 @@ export class Session {
     const url = `${this.#url}/stream${query(options)}`;
     const headers = idempotencyKey ? { "Idempotency-Key": idempotencyKey } : {};
     const request = { method: "POST", headers, body: form, signal };
-    const canTell = onProgress && globalThis.XMLHttpRequest && !this.#fetch;
+    const canTell = onProgress && globalThis.XMLHttpRequest && !this.#ownFetch;
     if (canTell) {
       const { uploadingFetch } = await import("./upload.js");
-      return this.#send(url, request, uploadingFetch(onProgress));
+      const upload = fetchAs(() => this.#key ?? this.token, uploadingFetch(onProgress));
+      return this.#send(url, request, upload);
     }
     const spoken = await this.#send(url, request);
     onProgress?.(1);
@@ -78,7 +102,14 @@ export class Session {
    */
   async streamAudio(options) {
     const { streamAudio } = await import("./stream-audio.js");
-    return streamAudio({ url: this.#url, fetch: this.#fetch, server: this.server }, options);
+    const its = { url: this.#url, fetch: this.#fetch, server: this.server };
+    // A WebSocket has no headers.
+    const ways = { token: () => this.token, renew: this.#key && (() => this.#renew()) };
+    return streamAudio({ ...its, ...ways, ownFetch: this.#ownFetch }, options);
+  }
+
+  async #renew() {
+    this.token = (await this.createToken({ rights: ALL_RIGHTS })).token;
   }
 
   /** Silence at once; the answer waits up to `waitMs` for how much was heard. */
@@ -136,8 +167,10 @@ export class Session {
   async *#follow({ lastEventId, onConnected }, over) {
     try {
       const { follow } = await import("./follow.js");
+      // An EventSource of the browser has no headers, and can't be told how to ask.
+      const isPlain = !this.#ownFetch && !this.#key;
       const its = { sessionUrl: this.#url, fetch: this.#fetch, signal: over.signal };
-      yield* follow({ ...its, lastEventId, onConnected });
+      yield* follow({ ...its, token: () => this.token, isPlain, lastEventId, onConnected });
     } finally {
       over.abort();
     }

@@ -15,8 +15,10 @@ const LOOK_EVERY_MS = 20; // a WebSocket doesn't say when it has sent something
 const GOING_AWAY = 1001;
 
 /** Resolves to an open writer; rejects with the server's Problem. */
-export async function openSocketWriter({ url, server, fetch }, { format, options, signal }) {
-  const address = `${url}/audio/ws${query({ ...format, ...options })}`;
+export async function openSocketWriter(session, { format, options, signal }) {
+  const { url, server, fetch, ownFetch, renew } = session;
+  const token = session.token() ?? undefined;
+  const address = `${url}/audio/ws${query({ ...format, ...options, token })}`;
   const socket = new WebSocket(address.replace(/^http/, "ws"));
   const stop = () => socket.close();
   signal?.addEventListener("abort", stop);
@@ -27,7 +29,10 @@ export async function openSocketWriter({ url, server, fetch }, { format, options
     });
   } catch {
     stopIfAborted(signal);
-    throw await whyNot(address, fetch);
+    const problem = await whyNot(address, ownFetch); // which says no more of who asks than that did
+    if (problem.code !== "token_expired" || !renew) throw problem;
+    await renew();
+    return await openSocketWriter({ ...session, renew: null }, { format, options, signal });
   } finally {
     signal?.removeEventListener("abort", stop);
   }

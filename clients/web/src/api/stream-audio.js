@@ -4,7 +4,10 @@ import { stopIfAborted } from "./aborted.js";
 import { openRequestWriter } from "./request-writer.js";
 import { openSocketWriter } from "./socket-writer.js";
 
-/** See `Session.streamAudio`. `session`: its `url`, its `server`, and a `fetch` or undefined. */
+/**
+ * See `Session.streamAudio`. `session`: its `url`, its `server`, a `fetch` that says who asks and
+ * `ownFetch` that doesn't, or undefined; `token()`, and `renew()` for another one, or null.
+ */
 export async function streamAudio(session, { source, format, contentType, signal, ...options }) {
   if (Boolean(format) === Boolean(contentType)) {
     throw new TypeError("streamAudio needs either format: {rate, channels} or contentType");

@@ -10,6 +10,7 @@ export const MESSAGES = Object.freeze({
   sound: ["blocked"],
   volume: ["volume", "muted"],
   error: ["code", "message", "request_id", "retryable"],
+  recording: ["on"],
   retry: ["request_id"],
   closed: ["reason"],
 });
@@ -23,7 +24,7 @@ export function makeBridge(sessionId) {
   return function post(type, fields) {
     if (!(type in MESSAGES)) throw new Error(`undocumented message ${type}`);
     const message = { source: "musetalk-player", type, session_id: sessionId, ...fields };
-    // Any page may embed the player, and the messages hold nothing that its address doesn't.
+    // Any page may embed the player, and the messages hold nothing that lets anybody in.
     if (window.parent !== window) window.parent.postMessage(message, "*");
     window.ReactNativeWebView?.postMessage(JSON.stringify(message));
   };

@@ -6,7 +6,7 @@ import { OPTIONS } from "./options.js";
 export const COMMANDS = Object.freeze({
   __proto__: null,
   interrupt: [],
-  set: Object.keys(OPTIONS),
+  set: [...Object.keys(OPTIONS), "token"],
 });
 
 /** `act[type](fields)` for each command of the page around us or of the app that we are in. */

@@ -1,6 +1,6 @@
 // Buttons for the viewer: sound on and off, how loud, captions.
 
-import { styled } from "./layer.js";
+import { wear } from "./sheets.js";
 
 const STYLE = `
 .player {
@@ -94,7 +94,7 @@ export class Extra {
     this.#element.setAttribute("role", "group");
     this.#element.setAttribute("aria-label", "Player");
     this.#element.innerHTML = MARKUP;
-    this.#element.append(styled(STYLE));
+    wear(root.getRootNode(), STYLE);
     this.#mute = this.#element.querySelector(".mute");
     this.#volume = this.#element.querySelector("input");
     this.#captions = this.#element.querySelector(".cc");

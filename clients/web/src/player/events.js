@@ -1,6 +1,8 @@
 // The connection to the session's events: opened, watched, reopened where it stopped, or given up
 // because the session is over. What the events mean is not known here.
 
+import { refusalIn } from "./access.js";
+
 // A comment is invisible to scripts, so the server also sends a ping event this often.
 const HEARTBEAT_MS = 15_000;
 const SILENCE_MS = 2.5 * HEARTBEAT_MS;
@@ -17,21 +19,27 @@ export class EventConnection {
   #onEvent;
   #onConnected;
   #onGone;
+  #onRefused;
+  #sign;
   #EventSource;
   #fetch;
   #source = null;
   #lastId;
   #heardAt = 0;
   #attempt = 0;
+  #failures = 0; // of connections, since something was heard
   #retryTimer = 0;
   #watchTimer = 0;
   #connected = null;
+  #isRefused = false;
 
   /**
    * `onEvent(event, id)` gets every event once, in order; `id` is "" where it has none.
    * `onConnected(boolean)` is told of changes. `onGone({reason, status})` is called once, when the
-   * session is over. `lastId`: begin after that event. Where there is no page, `EventSource` may
-   * be another class than the global one, and `fetch` another function.
+   * session is over. `onRefused({status, code, message})`: who asks is not let in, and nothing more
+   * is tried before `reopen()`. `sign(address)`: with what lets us in. `lastId`: begin after that
+   * event. Where there is no page, `EventSource` may be another class than the global one, and
+   * `fetch` another function.
    */
   constructor({ url, sessionUrl, onEvent, onConnected, onGone, lastId = null, ...ways }) {
     this.#url = url;
@@ -42,6 +50,8 @@ export class EventConnection {
     this.#onEvent = onEvent;
     this.#onConnected = onConnected;
     this.#onGone = onGone;
+    this.#onRefused = ways.onRefused ?? (() => {});
+    this.#sign = ways.sign ?? ((address) => address);
     this.reconnects = 0;
   }
 
@@ -75,18 +85,22 @@ export class EventConnection {
   }
 
   #connect() {
+    this.#isRefused = false;
     this.#source?.close();
     const url = new URL(this.#url, globalThis.location?.href);
     if (this.#lastId !== null) url.searchParams.set("last_event_id", this.#lastId);
-    const source = new this.#EventSource(url);
+    const source = new this.#EventSource(this.#sign(url));
     this.#source = source;
     this.#heardAt = Date.now();
     source.onopen = () => this.#heard();
     source.onmessage = (message) => this.#receive(message);
     source.onerror = () => {
       this.#setConnected(false);
-      // While CONNECTING the browser retries by itself; CLOSED is final and says no reason.
-      if (source.readyState === this.#EventSource.CLOSED) void this.#recover(source);
+      this.#failures += 1;
+      // While CONNECTING the browser retries by itself, and at once is best; but all viewers of a
+      // server that is away would go on at the same pace. CLOSED is final and says no reason.
+      const isFinal = source.readyState === this.#EventSource.CLOSED;
+      if (isFinal || this.#failures > 1) void this.#recover(source);
     };
   }
 
@@ -102,16 +116,23 @@ export class EventConnection {
     if (event.event === "reset") this.#lastId = null;
     else if (isReplayed(event, id, this.#lastId)) return;
     else if (!isUnlogged(event) && id !== "") this.#lastId = id;
-    if (event.event === "closed" && event.reason !== "shutdown") {
+    const isClosed = event.event === "closed";
+    if (isClosed && (event.reason !== "shutdown" || event.resumable === false)) {
       this.#giveUp({ reason: event.reason, status: 410 });
       return;
     }
     this.#onEvent(event, isUnlogged(event) ? "" : id);
+    if (!isClosed || !event.resumable) return;
+    // The server is started anew, and has the session again.
+    this.#source?.close();
+    this.#setConnected(false);
+    this.#retryLater();
   }
 
   #heard() {
     this.#heardAt = Date.now();
     this.#attempt = 0;
+    this.#failures = 0;
     this.#setConnected(true);
   }
 
@@ -124,24 +145,34 @@ export class EventConnection {
   // Any answer other than 200 ends an EventSource for good: a proxy's 502 during a restart must
   // not leave the player deaf, and a session that is over must not be asked for for ever.
   async #recover(source) {
-    const status = await this.#sessionStatus();
+    source.close();
+    const { status, refusal } = await this.#askForSession();
     if (source !== this.#source) return;
     if (status === 404 || status === 410) {
       this.#giveUp({ reason: status === 410 ? "gone" : "unknown", status });
-      return;
-    }
+    } else if (refusal !== null) {
+      this.#isRefused = true;
+      this.#onRefused(refusal);
+    } else this.#retryLater();
+  }
+
+  #retryLater() {
+    clearTimeout(this.#retryTimer);
     this.#retryTimer = setTimeout(() => this.reopen(), backoffMs(this.#attempt));
     this.#attempt += 1;
   }
 
-  async #sessionStatus() {
+  /** `{status, refusal}` of the answer; 0 and null without one. */
+  async #askForSession() {
     const limit = new AbortController();
     const fetch = this.#fetch; // a browser's wants to be called as a function
     const timer = setTimeout(() => limit.abort(), STATUS_TIMEOUT_MS);
     try {
-      return (await fetch(this.#sessionUrl, { cache: "no-store", signal: limit.signal })).status;
+      const url = this.#sign(new URL(this.#sessionUrl, globalThis.location?.href));
+      const response = await fetch(url, { cache: "no-store", signal: limit.signal });
+      return { status: response.status, refusal: await refusalIn(response) };
     } catch {
-      return 0; // unreachable
+      return { status: 0, refusal: null }; // unreachable
     } finally {
       clearTimeout(timer);
     }
@@ -153,7 +184,7 @@ export class EventConnection {
   }
 
   #checkSilence() {
-    if (this.#retryTimer !== 0) return; // about to be reopened anyway
+    if (this.#retryTimer !== 0 || this.#isRefused) return; // reopened anyway, or of no use
     if (Date.now() - this.#heardAt > SILENCE_MS) {
       this.#setConnected(false);
       this.reopen();

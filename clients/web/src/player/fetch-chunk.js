@@ -1,4 +1,4 @@
-// Fetching one chunk, with patience.
+// Fetching one chunk, with patience: longer while nobody is let in, or answers, at all.
 
 import { delay } from "./signals.js";
 
@@ -6,13 +6,16 @@ const RETRY_AFTER_MS = [200, 500, 1000];
 const TIMEOUT_MS = 15_000;
 
 /** The bytes of the chunk, or null when four attempts failed or `signal` aborted. */
-export async function fetchChunk(url, { signal, onRetry }) {
+export async function fetchChunk(url, { signal, onRetry, access }) {
   for (let attempt = 0; !signal.aborted; attempt += 1) {
-    const bytes = await attemptFetch(url, signal, attempt);
-    if (bytes !== null) return bytes;
-    if (signal.aborted || attempt === RETRY_AFTER_MS.length) return null;
+    const bytes = await attemptFetch(access.sign(url), signal, attempt);
+    if (bytes !== null || signal.aborted) return bytes;
+    if (attempt === RETRY_AFTER_MS.length) {
+      if (!(await access.isReopened(signal))) return null;
+      attempt = -1;
+    }
     onRetry();
-    await delay(RETRY_AFTER_MS[attempt], signal);
+    await delay(RETRY_AFTER_MS[attempt] ?? 0, signal);
   }
   return null;
 }

@@ -1,6 +1,8 @@
 // Where extras are shown: at the lower edge of the picture, one above the other, below whatever the
 // viewer has to be told.
 
+import { wear } from "./sheets.js";
+
 const STYLE = `
 .player {
   container-type: size;
@@ -41,19 +43,13 @@ export function place(root, name, style) {
   if (layer === null) {
     layer = document.createElement("div");
     layer.className = "extras";
-    layer.append(styled(STYLE));
+    wear(root.getRootNode(), STYLE);
     root.querySelector("#talk").after(layer);
   }
   const element = document.createElement("div");
   element.className = name;
-  element.append(styled(style));
+  wear(root.getRootNode(), style);
   const later = ORDER.slice(ORDER.indexOf(name) + 1).map((other) => `.${other}`);
   layer.insertBefore(element, later.length > 0 ? layer.querySelector(later.join()) : null);
   return element;
-}
-
-export function styled(text) {
-  const style = document.createElement("style");
-  style.textContent = text;
-  return style;
 }

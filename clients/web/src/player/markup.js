@@ -11,6 +11,7 @@ export const MARKUP = `
 
   <p id="status" class="visually-hidden" role="status">Loading</p>
   <p id="offline" class="offline" role="status" hidden>Reconnecting…</p>
+  <p id="recorded" class="recorded" role="status" hidden>Recording</p>
 
   <button id="tap" class="tap" type="button" hidden>
     <span>

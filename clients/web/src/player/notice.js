@@ -17,6 +17,7 @@ const OVER_TEXT = {
   deleted: "This session was closed.",
   expired: "This session has expired.",
   avatar_deleted: "The avatar of this session was deleted.",
+  shutdown: "This session ended with its server.",
   unknown: "This session does not exist any more.",
   gone: "This session has ended.",
 };
@@ -39,6 +40,7 @@ export class Notice {
       retry: part("error-retry"),
       dismiss: part("error-dismiss"),
       offline: part("offline"),
+      recorded: part("recorded"),
       over: part("over"),
       overText: part("over-text"),
       overReload: part("over-reload"),
@@ -72,6 +74,11 @@ export class Notice {
 
   setOffline(isOffline) {
     this.#parts.offline.hidden = !isOffline;
+  }
+
+  /** What is said is kept, and somebody has agreed to that. */
+  setRecorded(isRecorded) {
+    this.#parts.recorded.hidden = !isRecorded;
   }
 
   /** `onRetry` null: there is nothing to try again from here. */

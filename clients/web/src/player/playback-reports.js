@@ -1,27 +1,40 @@
-// What this viewer has seen, told to the server: speech began, speech ended. Each once.
+// What this viewer has seen, told to the server: speech began, stood still, ended. Each once.
 
 import { Wakeup } from "./signals.js";
 
 const RETRY_AFTER_MS = [500, 1000, 2000, 4000, 8000];
 const MAX_WAITING = 20; // reports that could not be told yet; more of them are left out
 const TOLD_KEPT = 100;
+const FIRST_FRAME_MAX_MS = 600_000; // more is no measure of anything: a page that was asleep
 
 export class PlaybackReports {
-  #url;
+  #address;
   #told = [];
   #waiting = 0;
   #isClosed = false;
   #connected = new Wakeup();
 
-  constructor(url) {
-    this.#url = url;
+  /** `address()`: where to, now. */
+  constructor(address) {
+    this.#address = address;
   }
 
-  /** Its first frame was shown at `shownAt` (ms, on the clock of `performance.now()`). */
-  started(requestId, shownAt) {
+  /**
+   * Its first frame was shown at `shownAt` (ms, on the clock of `performance.now()`), and it was
+   * announced at `announcedAt`; null if that was not heard.
+   */
+  started(requestId, shownAt, announcedAt) {
+    const firstFrameMs = announcedAt === null ? Infinity : Math.round(shownAt - announcedAt);
     this.#report(requestId, "started", () => ({
       ago_ms: Math.max(0, Math.round(performance.now() - shownAt)),
+      ...(firstFrameMs <= FIRST_FRAME_MAX_MS && { first_frame_ms: Math.max(0, firstFrameMs) }),
     }));
+  }
+
+  /** It stood still for want of more, for that long; `count`: how many times by now. */
+  stalled(requestId, stalledMs, count) {
+    const stalled = { stalled_ms: Math.round(stalledMs) };
+    this.#report(requestId, "stalled", () => stalled, count);
   }
 
   /** `playedS` of it were heard; `interrupted`: it was not let finish. */
@@ -40,8 +53,8 @@ export class PlaybackReports {
     this.#connected.notify();
   }
 
-  #report(requestId, event, fields) {
-    const key = `${event} ${requestId}`;
+  #report(requestId, event, fields, count = 1) {
+    const key = `${event} ${requestId} ${count}`;
     const isRefused = this.#isClosed || this.#waiting === MAX_WAITING;
     if (isRefused || this.#told.includes(key)) return;
     this.#told.push(key);
@@ -61,7 +74,7 @@ export class PlaybackReports {
 
   async #isSent(report) {
     try {
-      const response = await fetch(this.#url, {
+      const response = await fetch(this.#address(), {
         method: "POST",
         keepalive: true, // it survives the page
         headers: { "Content-Type": "application/json" },

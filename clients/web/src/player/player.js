@@ -16,6 +16,7 @@ import { Utterance } from "./utterance.js";
 import { warmUpSound } from "./warm-up.js";
 import { sentence } from "./words.js";
 
+const ANNOUNCED_KEPT = 50;
 const REPORT_EVERY_MS = 5000;
 const OFFLINE_AFTER_MS = 3000;
 const CUT_SHORT = ["interrupted", "cancelled", "lost"];
@@ -23,8 +24,9 @@ const RESTART_HELPS = ["playback_failed", "placeholder_failed"];
 
 export class Player {
   #server;
+  #access;
   #avatar;
-  #urls;
+  #url;
   #isAlone;
   #options;
   #post;
@@ -46,36 +48,35 @@ export class Player {
   #isOver = false;
   #isFaceShown = false;
   #isSoundBlocked = false;
+  #isRecorded = false;
+  #announcedAt = new Map(); // request id -> ms, of utterances whose first frame is to come
+  #stalledAt = null; // ms
   #offlineTimer = 0;
   #reportTimer = 0;
   #listeners = new AbortController();
 
   /**
-   * `root`: what MARKUP was put into, and its `notice`. `session`: what the server says of it, with `session_id` and
-   * `avatar`; `server`: the address (URL) that its paths are resolved against. `isAlone`: nobody
+   * `root`: what MARKUP was put into, and its `notice`. `session`: what the server says of it, with
+   * `session_id` and `avatar`; `server`: the address (URL) that its paths are resolved against;
+   * `access`: with which it is asked (access.js). `isAlone`: nobody
    * but the viewer is there to act on what is told. `options`: values of those of options.js;
    * `choose(name, value)`: the viewer wants another. `onMessage(type, fields)`: as in bridge.js.
    * `onRestart()`: the viewer wants all of it to begin anew.
    */
-  constructor({ root, notice, session, server, isAlone, options, choose, onMessage, onRestart }) {
+  constructor({ root, notice, session, server, access, isAlone, options, choose, ...told }) {
+    const { onMessage, onRestart } = told;
     const part = (id) => root.getElementById(id);
-    const base = new URL(`sessions/${session.session_id}`, server).href;
     this.#server = server;
-    this.#avatar = { ...session.avatar, video_url: new URL(session.avatar.video_url, server).href };
-    this.#urls = {
-      session: base,
-      events: `${base}/events`,
-      position: `${base}/position`,
-      playback: `${base}/playback`,
-      interrupt: `${base}/interrupt`,
-    };
+    this.#access = access;
+    this.#avatar = { ...session.avatar, video_url: this.#resolve(session.avatar.video_url) };
+    this.#url = new URL(`sessions/${session.session_id}`, server).href;
     this.#isAlone = isAlone;
     this.#options = { ...options };
     this.#post = onMessage;
     this.#restart = onRestart;
     this.#debug = makeDebugHandle(session.session_id);
     this.#notice = notice;
-    this.#reports = new PlaybackReports(this.#urls.playback);
+    this.#reports = new PlaybackReports(() => this.#address("/playback"));
     const { counters } = this.#debug;
     const changed = this.#changed;
     this.#lineup = new Lineup(
@@ -114,11 +115,13 @@ export class Player {
     for (const name of ["volume", "muted", "poster"]) this.#apply(name);
     this.#turns = this.#makeTurns();
     this.#connection = new EventConnection({
-      url: this.#urls.events,
-      sessionUrl: this.#urls.session,
+      url: `${this.#url}/events`,
+      sessionUrl: this.#url,
+      sign: access.sign,
       onEvent: (event) => this.#take(event),
       onConnected: (isConnected) => this.#setConnected(isConnected),
       onGone: (why) => this.#end(why),
+      onRefused: (refusal) => this.#report(refusal),
     });
     this.#debug.provide({
       state: () => this.#state,
@@ -133,14 +136,24 @@ export class Player {
     });
   }
 
+  #resolve(path) {
+    return this.#access.sign(new URL(path, this.#server));
+  }
+
+  /** Of what the session has, with what lets us in now. */
+  #address(path) {
+    return this.#access.sign(this.#url + path);
+  }
+
   #makeTalk() {
     return new Talk({
       stage: this.#stage,
       avatar: this.#avatar,
       counters: this.#debug.counters,
-      listUrl: (requestId) => `${this.#urls.session}/live.m3u8?request_id=${requestId}`,
+      access: this.#access,
+      listUrl: (requestId) => this.#address(`/live.m3u8?request_id=${requestId}`),
       onSound: (isBlocked) => this.#setSoundBlocked(isBlocked),
-      onBuffering: (isBuffering) => this.#setState(isBuffering ? "buffering" : "speaking"),
+      onBuffering: (isBuffering) => this.#setBuffering(isBuffering),
       onAppended: ({ utterance, ...entry }) => {
         utterance.appendedAt ??= performance.now();
         this.#debug.logAppend({ request_id: utterance.requestId, ...entry });
@@ -182,8 +195,16 @@ export class Player {
     else if (name === "fit" || name === "crop") this.#backdrop.update();
     else if ((name === "poster" || name === "background") && !this.#isFaceShown) {
       const own = this.#avatar.poster_url;
-      this.#poster.show(this.#options, own && new URL(own, this.#server).href);
+      this.#poster.show(this.#options, own && this.#resolve(own));
     }
+  }
+
+  /** There is another token. */
+  admit() {
+    if (this.#isOver) return;
+    this.#notice.clearError();
+    this.#connection.reopen();
+    if (!this.#isFaceShown) this.#restart();
   }
 
   /** What the player is doing, to be looked at: docs/player.md, "Debugging". */
@@ -237,7 +258,7 @@ export class Player {
 
   async #isInterrupted() {
     try {
-      const response = await fetch(this.#urls.interrupt, { method: "POST" });
+      const response = await fetch(this.#address("/interrupt"), { method: "POST" });
       return response.ok;
     } catch {
       return false; // unreachable for now
@@ -251,6 +272,15 @@ export class Player {
     this.#lineup.take(event);
     this.#changed.notify();
     if (event.event === "error") this.#report(event);
+    else if (event.event === "queued") this.#announce(event);
+    else if (event.event === "state") this.#setRecorded(event.recording === true);
+    else if (event.event === "recording") this.#setRecorded(event.on);
+  }
+
+  #announce({ request_id: requestId }) {
+    const announced = this.#announcedAt;
+    if (!announced.has(requestId)) announced.set(requestId, performance.now());
+    if (announced.size > ANNOUNCED_KEPT) announced.delete(announced.keys().next().value);
   }
 
   // ---- what becomes of an utterance ----
@@ -274,7 +304,8 @@ export class Player {
   async #onSpeechShown(utterance, { appendedAt, paintedAt, muted }) {
     this.#setState("speaking");
     const shownAt = await nextDisplay();
-    this.#reports.started(utterance.requestId, shownAt);
+    const announcedAt = this.#announcedAt.get(utterance.requestId) ?? null;
+    this.#reports.started(utterance.requestId, shownAt, announcedAt);
     const since = utterance.firstChunkAt;
     const requestId = utterance.requestId;
     this.#debug.logStart({
@@ -306,6 +337,25 @@ export class Player {
     this.#post("state", { state: next, request_id: this.#lineup.current?.requestId ?? null });
   }
 
+  #setBuffering(isBuffering) {
+    this.#setState(isBuffering ? "buffering" : "speaking");
+    const now = performance.now();
+    const { requestId } = this.#lineup.current ?? {};
+    if (isBuffering) this.#stalledAt = now;
+    else if (this.#stalledAt !== null) {
+      const { stalls } = this.#debug.counters;
+      if (requestId) this.#reports.stalled(requestId, now - this.#stalledAt, stalls);
+      this.#stalledAt = null;
+    }
+  }
+
+  #setRecorded(isRecorded) {
+    if (isRecorded === this.#isRecorded) return;
+    this.#isRecorded = isRecorded;
+    this.#notice.setRecorded(isRecorded);
+    this.#post("recording", { on: isRecorded });
+  }
+
   #setSoundBlocked(isBlocked) {
     if (isBlocked !== this.#isSoundBlocked) this.#post("sound", { blocked: isBlocked });
     this.#isSoundBlocked = isBlocked;
@@ -321,6 +371,7 @@ export class Player {
 
   #setConnected(isConnected) {
     clearTimeout(this.#offlineTimer);
+    this.#access.isOpen = isConnected;
     if (isConnected) {
       this.#notice.setOffline(false);
       this.#reports.retry();
@@ -350,7 +401,7 @@ export class Player {
     const stage = this.#stage;
     if (this.#isOver || stage.isSpeechShown || document.hidden || stage.idle.paused) return;
     try {
-      await fetch(this.#urls.position, {
+      await fetch(this.#address("/position"), {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ avatar_frame: stage.idleFrame }),

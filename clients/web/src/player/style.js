@@ -13,6 +13,7 @@ export const STYLE = `
   --accent: #f0a277;
   --accent-ink: #2a1509;
   --warn: #f2c063;
+  --record: #ef5b4c;
   --veil: rgb(20 17 18 / 72%);
   font: 15px/normal system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans",
     sans-serif;
@@ -261,7 +262,8 @@ export const STYLE = `
   }
 }
 
-.offline {
+.offline,
+.recorded {
   position: absolute;
   top: calc(env(safe-area-inset-top, 0px) + 14px);
   left: 50%;
@@ -278,12 +280,22 @@ export const STYLE = `
   white-space: nowrap;
 }
 
-.offline::before {
+.offline::before,
+.recorded::before {
   content: "";
   width: 7px;
   height: 7px;
   border-radius: 50%;
   background: var(--warn);
+}
+
+.recorded {
+  left: calc(env(safe-area-inset-left, 0px) + 14px);
+  transform: none;
+}
+
+.recorded::before {
+  background: var(--record);
 }
 
 /* The whole picture takes the tap, the label says so. */

@@ -18,6 +18,7 @@ export class Talk {
   #stage;
   #avatar;
   #counters;
+  #access;
   #listUrl;
   #sound;
   #beginning;
@@ -34,17 +35,18 @@ export class Talk {
   #isClosed = false;
 
   /**
-   * `listUrl(requestId)`: the address of its playlist. `onSound(blocked)`: whether the browser lets
+   * `access`: see access.js. `listUrl(requestId)`: the address of its playlist. `onSound(blocked)`: whether the browser lets
    * speech be heard. `onBuffering(boolean)`: waiting for the server in mid-speech.
    * `onAppended({utterance, index, offset, buffered})`: after each chunk. `nextOf(utterance)`: the
    * one to be played right behind it, or null; `onNext(utterance, {muted})`: that one is heard now,
    * and the one before is over.
    */
-  constructor({ stage, avatar, counters, listUrl, ...told }) {
+  constructor({ stage, avatar, counters, access, listUrl, ...told }) {
     const { onSound, onBuffering, onAppended, nextOf, onNext } = told;
     this.#stage = stage;
     this.#avatar = avatar;
     this.#counters = counters;
+    this.#access = access;
     this.#listUrl = listUrl;
     this.#sound = new Sound(stage.talk);
     this.#beginning = new Beginning({ stage, sound: this.#sound, onSound });
@@ -94,7 +96,7 @@ export class Talk {
 
   /** As fetchChunk does. */
   fetch(url, options) {
-    return this.#kind.fetch(url, options);
+    return this.#kind.fetch(url, { ...options, access: this.#access });
   }
 
   /** Open a source before there is anything to play: the first chunk is not kept waiting. */
