@@ -12,6 +12,7 @@ from .speech import Speech
 from .stats import EngineStats
 from .store import ChunkStore
 from .supervisor import Supervisor
+from .tracing import Tracing
 from .workers import Workers
 
 
@@ -27,6 +28,7 @@ class Engine:
     encoder: EncoderConfig
     max_lead_s: float
     limits: UploadConfig
+    tracing: Tracing
     unwatched_s: float = 0.0  # without anybody who fetches; 0: for ever
 
     @property

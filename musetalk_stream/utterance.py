@@ -27,6 +27,7 @@ from .timeline import (
     output_frames_ready,
     seconds,
 )
+from .tracing import Trace
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,14 @@ async def perform(
     """Run an utterance to its end and say how it ended; whether all of it was spoken."""
     engine.stats.utterances += 1
     try:
-        await run_utterance(utterance, engine, publish, delivery)
+        spans = engine.tracing.utterance(
+            utterance.request_id,
+            received_s=utterance.speech.received_s,
+            heard_s=utterance.speech.decoded_s or utterance.begun_s,
+            begun_s=utterance.begun_s,
+        )
+        with spans as trace:
+            await run_utterance(utterance, engine, publish, delivery, trace)
     except Exception as exc:
         error = _failure(utterance, exc)
         engine.stats.fail(error.code)
@@ -75,7 +83,11 @@ def _failure(utterance: Utterance, exc: Exception) -> MuseTalkStreamError:
 
 
 async def run_utterance(
-    utterance: Utterance, engine: Engine, publish: Publish, delivery: Delivery
+    utterance: Utterance,
+    engine: Engine,
+    publish: Publish,
+    delivery: Delivery,
+    trace: Trace,
 ) -> None:
     """Speak what there is, and what comes, until its end."""
     speech = utterance.speech
@@ -116,6 +128,7 @@ async def run_utterance(
             engine.stats.chunk(
                 made_in_s=now - began, laps=laps, frames=count, late_s=late_s, now_s=now
             )
+            trace.chunk(index, laps)
             speed = seconds(count, delivery.fps) / (now - began)
 
             loudness = levels(
@@ -130,6 +143,7 @@ async def run_utterance(
                     continue
                 delivery.first_announced_s = now
                 engine.stats.first_chunk(now - utterance.begun_s)
+                trace.first_chunk(utterance.begun_s, now)
             while held:
                 event, segment = held.pop(0)
                 delivery.segments.append(segment)

@@ -46,6 +46,7 @@ OWNERS = {
     "jinja2": {"web"},
     "argparse": {"cli"},
     "prometheus_client": {"web"},
+    "opentelemetry": {"tracing"},
     "numpy": {"audio", "sound", "levels", "resample", "listening", "onset", "speech", "voice",
               "avatar", "blend", "encode", "prepare", "renderers", "models"},
     "asyncio": {"registry", "cli", "web", "sessions", "conversation", "turn", "utterance", "speech",

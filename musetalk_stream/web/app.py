@@ -25,6 +25,7 @@ from ..shelf import AvatarShelf
 from ..stats import EngineStats
 from ..store import DiskChunkStore, sweep
 from ..supervisor import Supervisor
+from ..tracing import open_tracing
 from ..workers import Workers
 from .context import CONFIG, READINESS, Readiness, Services
 from .cors import allow_origins
@@ -108,6 +109,7 @@ class _Lifetime:
     async def _serve(self) -> None:
         config, readiness = self._config, self._readiness
         avatars = await asyncio.to_thread(self._prepare)
+        tracing = open_tracing(config.engine.otlp_endpoint)
         workers = Workers(config.engine.encode_threads, "encoder")
         decoders = Workers(_DECODE_THREADS, "decoder", nice=_DECODE_NICE)
         supervisor = Supervisor(
@@ -132,6 +134,7 @@ class _Lifetime:
                 encoder=config.encoder,
                 max_lead_s=config.engine.max_lead_s,
                 limits=config.upload,
+                tracing=tracing,
                 unwatched_s=config.engine.unwatched_s,
             )
             registry = SessionRegistry(
