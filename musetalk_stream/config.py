@@ -26,7 +26,8 @@ _WEBRTC_WITHOUT_EFFECT = {
     "WEBRTC_TURN_": "everything is plain HTTP on one port, so there is nothing to relay",
 }
 _LONGEST_PREBUFFER_S = 2
-_FRAME_ANCESTOR = re.compile(r"\*|https?://[A-Za-z0-9.*\[\]:-]+")
+LONGEST_TOKEN_S = 7 * 86400
+_FRAME_ANCESTOR = re.compile(r"\*|[a-z][a-z0-9+.-]*://[A-Za-z0-9.*\[\]:-]+")
 _TRUTHS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 PACKAGE = Path(__file__).parent
 
@@ -109,6 +110,13 @@ class HttpConfig(_Checked):
     tls_key: str = setting("", "file of the certificate's key (PEM)")
     max_connections: int = setting(
         4096, "connections at once; one more is answered 503, but for its health checks", minimum=16
+    )
+
+    no_auth: bool = setting(
+        False, "let everybody do everything, also from other machines; only without API keys"
+    )
+    token_ttl_s: int = setting(
+        3600, "seconds for which the tokens of a session count", minimum=1, maximum=LONGEST_TOKEN_S
     )
 
     def __post_init__(self) -> None:
@@ -223,6 +231,12 @@ class UploadConfig(_Checked):
         "seconds without any more sound after which an utterance that is still arriving ends",
         minimum=0.1,
     )
+    decode_memory_mb: int = setting(
+        256, "megabytes that decoding one sound file may take; then it is refused (422)", minimum=32
+    )
+    decode_cpu_s: int = setting(
+        60, "seconds of computing time that it may take; then it is refused (422)", minimum=1
+    )
 
     @property
     def max_upload_bytes(self) -> int:
@@ -271,6 +285,11 @@ class PrepareConfig(_Checked):
     )
     max_jobs: int = setting(
         8, "preparations that wait; one more is refused (429)", minimum=1, maximum=1000
+    )
+    prepare_memory_mb: int = setting(
+        8192,
+        "megabytes that making an avatar may take, its mapped pictures aside; then it fails",
+        minimum=512,
     )
 
     @property

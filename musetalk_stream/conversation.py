@@ -9,7 +9,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,21 +18,34 @@ from .avatar import Avatar
 from .captions import Cue
 from .delivery import PLAYER_DELAY_S, Delivery
 from .engine import Engine, Utterance
-from .errors import MuseTalkStreamError, QueueFull, StreamActive, UploadAborted
+from .errors import (
+    MuseTalkStreamError,
+    QueueFull,
+    ServerRestarted,
+    ShuttingDown,
+    StorageFull,
+    StreamActive,
+    UploadAborted,
+)
 from .events import EventLog
 from .options import OnBusy, SessionOptions, SpeechOptions
 from .request_context import about_session, about_utterance
 from .session_state import State, Trigger, TurnState
 from .speech import Speech
 from .sse import Event
+from .store import Found
 from .timeline import CyclePhase
 from .turn import Turn, mint_id
 from .turns import Turns
 from .utterance import LOOK_AGAIN_S, may_begin, perform
+from .utterance_note import begun, ended, restored
 from .viewing import Viewing, got_chunk, line_up
 
 log = logging.getLogger(__name__)
 
+_ENDING = "the server is about to end: send the sound again in a moment"
+_NEXT_SERVER_S = 5  # what whoever hears that is told to wait
+_LOST = "the server was started again while this was said: send the sound anew"
 _TRY_AGAIN_S = 1  # what whoever finds the queue full is told to wait
 # How long a first chunk takes where none has been measured yet.
 _FIRST_CHUNK_GUESS_S = 0.1
@@ -63,8 +76,9 @@ class Conversation:
         events: EventLog,
         *,
         max_queue: int,
+        epoch: int = 0,
     ) -> None:
-        self.epoch = 0
+        self.epoch = epoch
         self.subscribers = 0
         self.turns = Turns()
         self.num_spoken = 0
@@ -82,6 +96,7 @@ class Conversation:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended_s: dict[str, float] = {}  # of those whose chunks are kept
         self._moved = asyncio.Event()
+        self._is_draining = False
 
     def __repr__(self) -> str:
         return f"<Conversation {self.state.name} epoch {self.epoch}>"
@@ -97,11 +112,13 @@ class Conversation:
         """A place for speech that arrives inside the block. An error that leaves it ends the speech
         early; if nothing of it can be spoken, it has never been.
 
-        Raises StreamActive, QueueFull, RendererLost; and UtteranceEnded, DamagedAudio, EmptyAudio
+        Raises StreamActive, QueueFull, RendererLost, ShuttingDown; and UtteranceEnded, DamagedAudio, EmptyAudio
         where the end of the speech, which is the block's unless it was said before, shows that.
         Speech that gets QueueFull while it waits has never been, either.
         """
         self._engine.batcher.raise_if_lost()
+        if self._is_draining:
+            raise ShuttingDown(_ENDING, retry_after_s=_NEXT_SERVER_S)
         self._make_way(options.on_busy)
         turn = self._enqueue(options, key)
         try:
@@ -176,6 +193,24 @@ class Conversation:
     async def _take_turn(self, turn: Turn) -> None:
         about_session(self._session_id)
         about_utterance(turn.request_id)
+        try:
+            await self._note_begun(turn)
+            await self._await_turn(turn)
+            if turn.has_sound:
+                await self._speak(turn, turn.speech)
+        finally:
+            if turn.begun_s is None:
+                await self._engine.store.delete(turn.request_id)
+
+    async def _note_begun(self, turn: Turn) -> None:
+        """While its sound is being decoded: if the server is killed, the next one knows of it."""
+        try:
+            await self._engine.store.begin(turn.request_id, begun(self._session_id, turn))
+        except (StorageFull, OSError) as exc:  # its first chunk says so, if that is so still
+            log.warning("utterance %s won't outlive this server: %s", turn.request_id[:8], exc)
+
+    async def _await_turn(self, turn: Turn) -> None:
+        """Until it may speak, or is about to be dropped."""
         speech = turn.speech
         while not turn.has_sound:
             if speech.has_ended:
@@ -192,7 +227,6 @@ class Conversation:
         await asyncio.sleep(self._too_early_s(turn))
         while not may_begin(speech, self._options):
             await speech.more(LOOK_AGAIN_S)
-        await self._speak(turn, speech)
 
     def _too_early_s(self, turn: Turn) -> float:
         """Seconds until an utterance may begin. The first chunk of one that follows is made at
@@ -220,14 +254,21 @@ class Conversation:
         )
         self._notify()
         try:
-            spoken = await perform(utterance, self._engine, partial(self._publish, turn), delivery)
+            publish, seal = partial(self._publish, turn), partial(self._note_ended, turn)
+            spoken = await perform(utterance, self._engine, publish, delivery, seal)
             turn.advance(Trigger.FINISH if spoken else Trigger.FAIL)
             self._viewing.ended(delivery)
         finally:
             delivery.has_ended = True
             self._ended_s[turn.request_id] = self.last_spoken_s = time.monotonic()
-            self._engine.store.finish(turn.request_id)
             self._notify()
+            if turn.status is not TurnState.COMPLETE:
+                await self._note_ended(turn, turn.status)
+
+    async def _note_ended(self, turn: Turn, status: TurnState = TurnState.COMPLETE) -> None:
+        """Before anybody is told that it is complete: then it is, whatever becomes of the server."""
+        note = ended(self._session_id, turn, status)
+        await self._engine.store.finish(turn.request_id, note)
 
     def _begin(self, turn: Turn, speech: Speech) -> None:
         """Decide on which cycle frame speech begins: the one that will be on the screen then."""
@@ -342,6 +383,58 @@ class Conversation:
             turn.task.cancel()
         self._notify()
 
+    def resume(self, found: Sequence[Found]) -> None:
+        """Go on with what the last server noted of it, oldest first: what it came to the end of can
+        be fetched, and of what it did not viewers are told that it is lost."""
+        now_s = time.monotonic()
+        for each in found:
+            try:
+                turn = restored(
+                    each, self._viewing.phase, fps=self._options.playback_fps, epoch=self.epoch
+                )
+            except (ValueError, KeyError, TypeError) as exc:
+                log.error("utterance %s is lost, as its note is damaged: %r", each.request_id, exc)
+                self._ended_s[each.request_id] = -math.inf  # it goes with the next tidying
+                continue
+            self.turns.add(turn, now_s)
+            self._ended_s[turn.request_id] = turn.delivery.watched_until_s or now_s
+            if not each.ended:
+                self._events.publish(turn.delivery.error_event(ServerRestarted(_LOST)))
+
+    def knows(self, request_id: str) -> bool:
+        """Whether an utterance is, or was, of this conversation, and its chunks may be there."""
+        return request_id in self.turns or request_id in self._ended_s
+
+    def drain(self) -> None:
+        """Begin nothing more. What waits ends; what is being spoken goes on as fast as can be."""
+        self._is_draining = True
+        for turn in self.turns.active:
+            if turn.status is TurnState.SPEAKING:
+                turn.delivery.hurries = True
+            else:
+                self._give_up(turn)
+        self._notify()
+
+    def give_up(self) -> None:
+        """End what is still being spoken while it drains."""
+        for turn in self.turns.active:
+            self._give_up(turn)
+
+    def _give_up(self, turn: Turn) -> None:
+        """End one before its end, and say why, to those who watch and to who still sends."""
+        error = ShuttingDown(_ENDING, retry_after_s=_NEXT_SERVER_S)
+        if turn.is_arriving:
+            turn.speech.end(error)
+        if not turn.has_sound:
+            self._drop(turn)
+            return
+        self._engine.stats.failed += turn.status is TurnState.SPEAKING
+        self._publish(turn, turn.delivery.error_event(error))
+        turn.advance(Trigger.FAIL)
+        if turn.task is not None:
+            turn.task.cancel()
+        self._notify()
+
     async def close(self) -> None:
         """Stop everything, and wait for the end of what was begun."""
         for turn in self.turns.active:
@@ -360,10 +453,23 @@ class Conversation:
         """The player says which cycle frame its placeholder shows now."""
         self._viewing.placeholder_at(avatar_frame, time.monotonic())
 
-    def fetched(self, request_id: str) -> None:
-        """Somebody fetches a chunk of an utterance."""
+    def fetched(self, request_id: str, file: str | None = None) -> None:
+        """Somebody fetches a chunk of an utterance (None: its recording)."""
         if request_id in self.turns:
             got_chunk(self.turns.deliveries, request_id, time.monotonic())
+            self.looked_at(request_id, file)
+
+    def looked_at(self, request_id: str, file: str | None = None) -> None:
+        """Somebody is there who fetches it, or a list of what there is."""
+        if request_id in self.turns:
+            self.turns.get(request_id).delivery.fetched(file)
+            if self._is_draining:
+                self._notify()
+
+    @property
+    def has_unfetched(self) -> bool:
+        """Whether somebody who fetches chunk by chunk has not come to the end of something."""
+        return any(delivery.has_unfetched for delivery in self.turns.deliveries)
 
     def playback_started(
         self, request_id: str, *, ago_s: float, first_frame_s: float | None

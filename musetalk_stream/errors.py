@@ -60,6 +60,7 @@
     │   ├── NotReady               503  not_ready
     │   ├── NotYet                 503  not_yet
     │   ├── RendererLost           503  renderer_lost
+    │   ├── ServerRestarted        503  server_restarted
     │   └── ShuttingDown           503  shutting_down
     ├── NotWatched                 409  not_watched
     ├── StorageFull                507  storage_full

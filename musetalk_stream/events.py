@@ -52,13 +52,14 @@ class MemoryEventLog:
     first_id  from which on nothing has been lost
     """
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
+    def __init__(self, capacity: int = CAPACITY, *, after: int = 0) -> None:
+        """after: the id that comes before the first"""
         self._capacity = capacity
         self._events: dict[int, Event] = {}  # oldest first; ids that are not in it were withdrawn
         self._changed = asyncio.Event()
         self._closed = False
-        self.first_id = 1
-        self.last_id = 0
+        self.first_id = after + 1
+        self.last_id = after
 
     def publish(self, event: Event) -> int:
         self.last_id += 1

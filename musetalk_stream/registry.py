@@ -7,51 +7,144 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
 
+from .access import ANYBODY, Caller
 from .avatar import Avatar
 from .config import SessionConfig
 from .engine import Engine
-from .errors import AtCapacity, SessionGone, SessionNotFound, TooManySessions
-from .options import SessionOptions, number
+from .errors import (
+    AtCapacity,
+    MuseTalkStreamError,
+    SessionGone,
+    SessionNotFound,
+    StorageFull,
+    TooManySessions,
+)
+from .options import OnBusy, SessionOptions, number
+from .records import EPOCHS_AHEAD, SessionRecord, SessionRecords
 from .schedule import Rates, admits
 from .sessions import Session
+from .shelf import AvatarShelf
+from .store import Found
+from .turn import mint_id
+from .users import UserLimits
 
 log = logging.getLogger(__name__)
 
 _REMEMBERED = 10_000  # ids of closed sessions that still answer 410; the oldest then answer 404
 _WHY_GONE = {"avatar_deleted": "has ended, as its avatar was deleted"}
 _HOUSEKEEPING_S = 1.0
+_TELL_USED_S = 15.0  # how much younger than known a session may be, to the next server
 _TRY_AGAIN_S = 5  # what whoever finds the server full is told to wait
+
+
+class _Gone(NamedTuple):
+    """What is remembered of a session that has ended."""
+
+    reason: str
+    owner: str
 
 
 class SessionRegistry:
     """All sessions of a server; the only place that opens and closes them."""
 
-    def __init__(self, engine: Engine, config: SessionConfig, *, chunk_retention_s: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        config: SessionConfig,
+        records: SessionRecords,
+        *,
+        chunk_retention_s: float,
+        forget_on_stop: bool = False,
+    ) -> None:
         self._engine = engine
         self._config = config
+        self._records = records
         self._chunk_retention_s = chunk_retention_s
+        self._forget_on_stop = forget_on_stop
+        self._users = UserLimits(config.max_sessions_per_user, config.max_utterances_per_user)
         self._sessions: dict[str, Session] = {}
-        self._gone: OrderedDict[str, str] = OrderedDict()  # id -> why
+        self._gone: OrderedDict[str, _Gone] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
+        self._is_draining = False
+        self._told_used_s = time.monotonic()
 
     def __repr__(self) -> str:
         return f"<SessionRegistry {len(self._sessions)} sessions>"
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["SessionRegistry"]:
-        """Sessions expire while this block runs, and are all closed at its end."""
+        """Sessions expire while this block runs, and all stop at its end."""
         housekeeper = asyncio.create_task(self._keep_house(), name="housekeeping")
         try:
             yield self
         finally:
             housekeeper.cancel()
             await asyncio.wait([housekeeper])
-            await self._close_all("shutdown")
+            await self.stop()
+
+    async def resume(self, shelf: AvatarShelf, *, is_alone: bool) -> None:
+        """Go on with the sessions of the server before this one, but for those whose time is over
+        or whose avatar has gone.
+
+        is_alone  no other server shares the place of the chunks
+
+        Raises SetupError.
+        """
+        kept: dict[str, tuple[Avatar, SessionRecord]] = {}
+        gone = []
+        for record in await asyncio.to_thread(self._records.load):
+            avatar = self._avatar_of(record, shelf)
+            if avatar is None:
+                gone.append(record.session_id)
+            else:
+                kept[record.session_id] = avatar, record
+        await self._records.remove(gone)
+        recover = partial(
+            self._engine.store.recover, is_alone=is_alone, retention_s=self._chunk_retention_s
+        )
+        found: dict[str, list[Found]] = {}
+        for each in await asyncio.to_thread(recover, kept.keys()):
+            found.setdefault(each.note["session_id"], []).append(each)
+        for session_id, (avatar, record) in kept.items():
+            session = Session(avatar, record, self._engine, max_queue=self._config.max_queue)
+            session.resume(found.get(session_id, []), unused_s=_unused_s(record))
+            self._sessions[session_id] = session
+        if kept or gone:
+            log.info("%d sessions go on, %d were over", len(kept), len(gone))
+
+    def _avatar_of(self, record: SessionRecord, shelf: AvatarShelf) -> Avatar | None:
+        """None where the session is over."""
+        if _unused_s(record) > self._config.session_idle_s:
+            return None
+        try:
+            return shelf.get(record.avatar_id)
+        except MuseTalkStreamError as exc:
+            log.warning("session %s can't go on: %s", record.session_id[:8], exc.detail)
+            return None
+
+    async def drain(self, limit_s: float, grace_s: float, *, only_watched: bool = False) -> None:
+        """No session is opened and nothing new is said any more. What is being said may go on for
+        so long, and who fetches it has a little longer to come to its end.
+
+        only_watched  what nobody watches ends at once
+        """
+        self._is_draining = True
+        await asyncio.gather(
+            *(
+                each.drain(limit_s if each.is_watched or not only_watched else 0.0, grace_s)
+                for each in self.all()
+            )
+        )
 
     def require_room(self, options: SessionOptions) -> None:
-        """Raises TooManySessions, AtCapacity or RendererLost if `create` would."""
+        """Raises TooManySessions, AtCapacity, RendererLost or ShuttingDown if `create` would."""
         self._engine.batcher.raise_if_lost()
+        if self._is_draining:
+            raise ShuttingDown("the server is about to end: try again shortly", _TRY_AGAIN_S)
         if len(self._sessions) >= self._config.max_sessions:
             raise TooManySessions(
                 f"this server takes {self._config.max_sessions} sessions and has as many: "
@@ -74,11 +167,22 @@ class SessionRegistry:
                 retry_after_s=_TRY_AGAIN_S,
             )
 
-    def create(self, avatar: Avatar, options: SessionOptions, user_id: str | None) -> Session:
-        """Raises what `require_room` raises."""
+    async def create(
+        self, avatar: Avatar, options: SessionOptions, user_id: str | None, owner: str = ""
+    ) -> Session:
+        """`owner`: the id of the API key that asks. Raises what `require_room` raises,
+        TooManySessionsOfUser, and StorageFull where the session could not outlive the server."""
+        self._users.require_session(self.all(), owner, user_id)
         self.require_room(options)
-        session = Session(avatar, options, user_id, self._engine, max_queue=self._config.max_queue)
+        now = time.time()
+        record = SessionRecord(mint_id(), avatar.id, options, user_id, owner, now, now)
+        session = Session(avatar, record, self._engine, max_queue=self._config.max_queue)
         self._sessions[session.id] = session
+        try:
+            await self._records.write(record)
+        except BaseException:
+            await self.close(session.id, "deleted")
+            raise
         log.info("%r: created, avatar %s", session, avatar.id)
         return session
 
@@ -88,6 +192,10 @@ class SessionRegistry:
         for session in self.all():
             session.holds_share &= session.needs_share(now_s)
 
+    def require_turn(self, session: Session, on_busy: OnBusy) -> None:
+        """Raises TooManyUtterancesOfUser if something is said beyond that limit."""
+        self._users.require_utterance(self.all(), session, on_busy)
+
     def renew_share(self, session: Session) -> None:
         """For a session that is about to speak and may have lost its share since it was last used.
         Raises AtCapacity."""
@@ -95,25 +203,30 @@ class SessionRegistry:
             self._require_share(session.options)
             session.holds_share = True
 
-    def get(self, session_id: str) -> Session:
-        """Raises SessionNotFound, or SessionGone while the id is remembered."""
-        if session_id in self._gone:
-            why = _WHY_GONE.get(self._gone[session_id], f"was {self._gone[session_id]}")
+    def get(self, session_id: str, caller: Caller = ANYBODY) -> Session:
+        """Raises SessionNotFound, also if the session is another's; or SessionGone while the id is
+        remembered."""
+        gone = self._gone.get(session_id)
+        if gone and caller.sees(gone.owner, session_id):
+            why = _WHY_GONE.get(gone.reason, f"was {gone.reason}")
             raise SessionGone(f"this session {why}; create another")
-        try:
-            session = self._sessions[session_id]
-        except KeyError:
-            raise SessionNotFound("there is no such session; create one") from None
+        session = self._sessions.get(session_id)
+        if session is None or not caller.sees(session.owner, session_id):
+            raise SessionNotFound("there is no such session; create one")
         session.last_used_s = time.monotonic()
         return session
+
+    def session_of(self, request_id: str) -> Session | None:
+        """The session that said this, as long as its chunks are kept."""
+        return next((each for each in self.all() if each.knows(request_id)), None)
 
     def all(self) -> list[Session]:
         return list(self._sessions.values())
 
-    def fetched(self, request_id: str) -> None:
+    def fetched(self, request_id: str, file: str | None = None) -> None:
         """Somebody fetches a chunk of an utterance."""
         for session in self.all():
-            session.fetched(request_id)
+            session.fetched(request_id, file)
 
     def showing(self, avatar_id: str) -> list[Session]:
         return [session for session in self.all() if session.avatar.id == avatar_id]
@@ -128,23 +241,41 @@ class SessionRegistry:
         """Close a session, to the end even if the caller is cancelled. Raises what `get` raises."""
         session = self.get(session_id)
         del self._sessions[session_id]
-        self._gone[session_id] = reason
+        self._gone[session_id] = _Gone(reason, session.owner)
         if len(self._gone) > _REMEMBERED:
             self._gone.popitem(last=False)
-        closing = asyncio.create_task(session.close(reason), name=f"close-{session_id[:8]}")
+        closing = asyncio.create_task(self._close(session, reason), name=f"close-{session_id[:8]}")
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         await asyncio.shield(closing)
 
-    async def _close_all(self, reason: str) -> None:
-        await asyncio.gather(*(self.close(session_id, reason) for session_id in self._sessions))
+    async def _close(self, session: Session, reason: str) -> None:
+        await self._records.remove([session.id])  # first: what is deleted never comes back
+        await session.close(reason)
+
+    async def stop(self) -> None:
+        """All sessions rest until the next server goes on with them, or end (`forget_on_stop`)."""
+        if self._forget_on_stop:
+            await asyncio.gather(*(self.close(each, "shutdown") for each in self._sessions))
+        else:
+            await asyncio.gather(*map(self._rest, self.all()))
         if self._closing:
             await asyncio.wait(self._closing)
+
+    async def _rest(self, session: Session) -> None:
+        await session.rest()
+        unused_s = 0.0 if session.subscribers else time.monotonic() - session.last_used_s
+        record = replace(session.record, epoch=session.epoch, used_at=time.time() - unused_s)
+        try:
+            await self._records.write(record, rests=True)
+        except (StorageFull, OSError) as exc:  # what was written before does as well
+            log.warning("%r: %s", session, exc)
 
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
             await self._tidy(time.monotonic())
+            await self._write_changes(time.monotonic())
 
     async def _tidy(self, now_s: float) -> None:
         """A function of its own, so that whoever keeps house holds no session between times."""
@@ -154,6 +285,29 @@ class SessionRegistry:
                 await self.close(session.id, "expired")
             else:
                 await session.forget_chunks_before(now_s - self._chunk_retention_s)
+
+    async def _write_changes(self, now_s: float) -> None:
+        """What the next server must know of sessions, if this one is killed."""
+        for session in self.all():
+            if session.epoch - session.record.epoch > EPOCHS_AHEAD // 2:
+                await self._write(session, replace(session.record, epoch=session.epoch))
+        if now_s - self._told_used_s > _TELL_USED_S:
+            used = [each.id for each in self.all() if not each.is_idle_since(self._told_used_s)]
+            self._told_used_s = now_s
+            await self._records.used(used)
+
+    async def _write(self, session: Session, record: SessionRecord) -> None:
+        """Tried anew if it fails."""
+        try:
+            await self._records.write(record)
+            session.record = record
+        except (StorageFull, OSError) as exc:
+            log.warning("%r: what has changed can't be kept: %s", session, exc)
+
+
+def _unused_s(record: SessionRecord) -> float:
+    """Clocks of machines may be set back."""
+    return max(0.0, time.time() - record.used_at)
 
 
 def _rates(options: SessionOptions) -> Rates:

@@ -3,53 +3,61 @@
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
 from .avatar import Avatar
 from .captions import Cue
 from .conversation import Conversation, Interruption
 from .engine import Engine
-from .errors import SessionGone, UtteranceEnded
+from .errors import SessionGone, ShuttingDown, UtteranceEnded
 from .events import MemoryEventLog, Missed
-from .options import SessionOptions, SpeechOptions
+from .options import SpeechOptions
+from .records import SessionRecord
 from .session_state import State
 from .sse import Event
-from .turn import Turn, mint_id
+from .store import Found
+from .turn import Turn
 from .utterance import LOOK_AGAIN_S
 
 log = logging.getLogger(__name__)
 
 # A page that is loaded anew, or opened a little after its session was created, keeps its share.
 SHARE_GRACE_S = 30.0
+# Event ids go on above all that the servers before this one can have given.
+_EVENTS_PER_RUN = 1 << 32
 
 
 class Session:
     """One viewer's connection to one avatar. Outlives many utterances."""
 
     def __init__(
-        self,
-        avatar: Avatar,
-        options: SessionOptions,
-        user_id: str | None,
-        engine: Engine,
-        *,
-        max_queue: int,
+        self, avatar: Avatar, record: SessionRecord, engine: Engine, *, max_queue: int
     ) -> None:
-        self.id = mint_id()
+        self.id = record.session_id
         self.avatar = avatar
-        self.options = options
-        self.user_id = user_id
+        self.record = record  # as it was written last
+        self.options = options = record.options
+        self.user_id = record.user_id
+        self.owner = record.owner  # id of the API key that made it; empty on a server without keys
         self.connections = 0  # over which somebody may speak at any time
         self.holds_share = True  # of what the server can make; the registry takes it and gives it
         self.last_used_s = time.monotonic()
-        self.events = MemoryEventLog()
+        self._began_after = (record.runs - 1) * _EVENTS_PER_RUN
+        self.events = MemoryEventLog(after=self._began_after)
         self._conversation = Conversation(
-            self.id, avatar, options, engine, self.events, max_queue=max_queue
+            self.id,
+            avatar,
+            options,
+            engine,
+            self.events,
+            max_queue=max_queue,
+            epoch=record.epoch,
         )
         self._is_closed = False
-        self._close_reason = ""
+        self._closed_event: Event = {}
+        self._lost_until = 0  # id of the last event that only says what a restart has lost
 
     def __repr__(self) -> str:
         return f"<Session {self.id[:8]} {self.state.name}>"
@@ -67,6 +75,11 @@ class Session:
     def num_waiting(self) -> int:
         """Utterances that wait for their turn."""
         return self._conversation.turns.num_waiting
+
+    @property
+    def num_active(self) -> int:
+        """Utterances that are spoken, or wait."""
+        return len(self._conversation.turns.active)
 
     @property
     def epoch(self) -> int:
@@ -99,6 +112,10 @@ class Session:
     def turn(self, request_id: str) -> Turn:
         """Raises UtteranceNotFound."""
         return self._conversation.turns.get(request_id)
+
+    def knows(self, request_id: str) -> bool:
+        """Whether an utterance is, or was, of this session, and its chunks may be there."""
+        return self._conversation.knows(request_id)
 
     def is_next(self, turn: Turn) -> bool:
         """Whether nothing is to be spoken before it."""
@@ -175,20 +192,25 @@ class Session:
             self.connections -= 1
             self.last_used_s = time.monotonic()
 
-    def fetched(self, request_id: str) -> None:
-        """Somebody fetches a chunk: if it is of this session, that has a viewer."""
-        self._conversation.fetched(request_id)
+    def fetched(self, request_id: str, file: str | None = None) -> None:
+        """Somebody fetches a chunk (None: a recording): if it is of this session, that has a
+        viewer."""
+        self._conversation.fetched(request_id, file)
+
+    def looked_at(self, request_id: str) -> None:
+        """Somebody who fetches an utterance, or lists of it, is still there."""
+        self._conversation.looked_at(request_id)
 
     async def subscribe(
         self, last_event_id: int | None
     ) -> AsyncGenerator[tuple[int | None, Event], None]:
         """Events with their ids (None: not in the log), until the session is closed."""
         self._conversation.subscribers += 1
-        after = last_event_id
+        after, has_missed = last_event_id, False
         try:
             while True:
                 if after is None:
-                    after, state = self._join()
+                    after, state = self._join(knows_last_run=has_missed)
                     yield None, state
                 try:
                     async with aclosing(self.events.follow(after)) as entries:
@@ -198,18 +220,21 @@ class Session:
                             yield entry.id, entry.event
                 except Missed:
                     yield None, {"event": "reset"}
-                    after = None
+                    has_missed, after = after <= self._began_after, None
                     continue
-                yield None, {"event": "closed", "reason": self._close_reason}
+                yield None, self._closed_event
                 return
         finally:
             self._conversation.subscribers -= 1
             self.last_used_s = time.monotonic()
 
-    def _join(self) -> tuple[int, Event]:
-        """Where a new subscriber begins: with the utterance that viewers see now, if any."""
+    def _join(self, *, knows_last_run: bool) -> tuple[int, Event]:
+        """Where a new subscriber begins: with the utterance that viewers see now, if any; after the
+        server was started again, with what was lost by that, if it may have waited for it."""
         now_s = time.monotonic()
         after, request_id, position = self.events.last_id, None, None
+        if knows_last_run or after == self._lost_until:
+            after = max(self._began_after, self.events.first_id - 1)
         for delivery in self._conversation.turns.deliveries:
             seen_s = delivery.position_s(now_s)
             if seen_s is None:
@@ -218,7 +243,7 @@ class Session:
             if delivery.first_event_id is not None:
                 request_id, position = delivery.request_id, seen_s
                 # A very long utterance may have outgrown the log: then from where the log begins.
-                after = max(delivery.first_event_id, self.events.first_id) - 1
+                after = min(after, max(delivery.first_event_id, self.events.first_id) - 1)
             break
         state = {
             "event": "state",
@@ -231,9 +256,28 @@ class Session:
 
     # --- ending
 
+    async def drain(self, limit_s: float, grace_s: float) -> None:
+        """Begin nothing more and speak to the end, within that time; then leave those who fetch
+        some time to come to the last chunk."""
+        its = self._conversation
+        its.drain()
+        with suppress(SessionGone):
+            await self.until(lambda: self.state is not State.SPEAKING, limit_s)
+            its.give_up()
+            if self.is_watched:
+                await self.until(lambda: not its.has_unfetched, grace_s)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody has its events, or a recording that grows, open."""
+        return bool(self.subscribers or self.connections)
+
     def _check_open(self) -> None:
-        if self._is_closed:
-            raise SessionGone("this session has ended; create another")
+        if not self._is_closed:
+            return
+        if self._closed_event.get("resumable"):
+            raise ShuttingDown("the server is shutting down; this session goes on with the next")
+        raise SessionGone("this session has ended; create another")
 
     def is_idle_since(self, instant_s: float) -> bool:
         busy = self.subscribers or self.connections or self.state is not State.IDLE
@@ -251,16 +295,31 @@ class Session:
         """Delete the chunks of utterances that ended before an instant."""
         await self._conversation.forget_chunks_before(instant_s)
 
+    def resume(self, found: Sequence[Found], *, unused_s: float) -> None:
+        """Go on with what the last server left of it. It holds no share until it speaks."""
+        self._conversation.resume(found)
+        self._lost_until = self.events.last_id
+        self.holds_share = False
+        self.last_used_s = self._conversation.last_spoken_s = time.monotonic() - unused_s
+
     async def close(self, reason: str) -> None:
         """Stop what is being said, end the event streams, delete the chunks."""
+        if await self._end({"event": "closed", "reason": reason}):
+            await self._conversation.forget_all_chunks()
+
+    async def rest(self) -> None:
+        """Likewise, but the next server goes on with it: what was said can still be fetched."""
+        await self._end({"event": "closed", "reason": "shutdown", "resumable": True})
+
+    async def _end(self, closed: Event) -> bool:
+        """Whether it was open."""
         if self._is_closed:
-            return
-        self._is_closed = True
-        self._close_reason = reason
+            return False
+        self._is_closed, self._closed_event = True, closed
         await self._conversation.close()
         self.events.close()
-        await self._conversation.forget_all_chunks()
-        log.info("%r: %s", self, reason)
+        log.info("%r: %s", self, closed["reason"])
+        return True
 
     # --- describing
 
@@ -285,6 +344,6 @@ class Session:
             },
             "counters": {
                 "utterances": self._conversation.num_spoken,
-                "events": self.events.last_id,
+                "events": self.events.last_id - self._began_after,
             },
         }

@@ -1,27 +1,34 @@
 """Where finished chunks are kept and read from, and how much room they may take."""
 
-import asyncio
 import contextlib
-import errno
+import fcntl
+import json
 import logging
+import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol
 
+from .disk import PART, full_disk_told, require_free, write_whole
 from .errors import ChunkNotFound, StorageFull
+from .fmp4 import mime_type, split
+from .threads import to_its_end
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{22}\Z")  # secrets.token_urlsafe(16)
 # Playback is over this long after generation: the greatest lead, and some patience.
 _WATCHED_FOR_S = 60.0
 _CHUNK_NAME = re.compile(r"chunk_\d{4,}\.mp4\Z")
+_NOTE = "utterance.json"
+# Of another server that shares the place and may be there still: what nobody has written to for so
+# long is left behind.
+_ABANDONED_AFTER_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +41,32 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """An utterance of a server that has ended, whose chunks are served again.
+
+    note   what was said last by `begin` or `finish`
+    ended  whether that was `finish`
+    at     seconds since 1970: when it was last written to
+    """
+
+    request_id: str
+    note: Mapping[str, Any]
+    ended: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStatistics:
     chunks: int
     bytes: int
 
 
 class ChunkStore(Protocol):
+    async def begin(self, request_id: str, note: Mapping[str, Any]) -> None:
+        """An utterance may come: the note is what the next server knows of it if this one is
+        killed. Raises StorageFull, OSError."""
+        ...
+
     async def put(self, request_id: str, index: int, body: bytes, mime: str) -> str:
         """Keep a chunk; its file name once it is complete. StorageFull when there is no room."""
         ...
@@ -48,15 +75,34 @@ class ChunkStore(Protocol):
         """Raises ChunkNotFound."""
         ...
 
-    def finish(self, request_id: str) -> None:
-        """No more chunks of this utterance come: when room is short, it may go before its time."""
+    async def finish(self, request_id: str, note: Mapping[str, Any]) -> None:
+        """No more chunks of this utterance come: when room is short, it may go before its time. The
+        note is what the next server knows of it; where that can't be written, it knows nothing."""
         ...
 
     async def delete(self, request_id: str) -> None:
         """Forget an utterance's chunks at once; deleting what is not there is no error."""
         ...
 
+    def recover(
+        self, session_ids: Collection[str], *, is_alone: bool, retention_s: float
+    ) -> list[Found]:
+        """Serve again what the last server left of these sessions, oldest first, and remove all
+        else that is ours and whose time is over. Others' files stay. Blocking; before anything is
+        put.
+
+        is_alone     no other server shares the place: what is of no session is of nobody
+        retention_s  since its end, after which an utterance goes
+        """
+        ...
+
     def statistics(self) -> StoreStatistics: ...
+
+
+def no_such_chunk() -> ChunkNotFound:
+    return ChunkNotFound(
+        "there is no such chunk (chunks go with their session, or when their time is up)"
+    )
 
 
 def chunk_name(index: int) -> str:
@@ -70,17 +116,34 @@ class DiskChunkStore:
     """
 
     def __init__(
-        self, folder: Path, *, max_bytes: int, clock: Callable[[], float] = time.monotonic
+        self,
+        folder: Path,
+        *,
+        max_bytes: int,
+        min_free_bytes: int = 0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """min_free_bytes: of the disk, which chunks leave free"""
         self._folder = folder
         self._clock = clock
         self._max_bytes = max_bytes
+        self._min_free_bytes = min_free_bytes
         self._chunks: dict[str, dict[str, Chunk]] = {}
         self._bytes = 0
         self._finished: dict[str, float] = {}  # request id -> when, oldest first
 
     def __repr__(self) -> str:
         return f"<DiskChunkStore {self._folder} {self._bytes} bytes>"
+
+    async def begin(self, request_id: str, note: Mapping[str, Any]) -> None:
+        await to_its_end(self._write_note, request_id, note, ended=False)
+
+    def _write_note(self, request_id: str, note: Mapping[str, Any], *, ended: bool) -> None:
+        body = json.dumps({"ended": ended, "note": note}).encode()
+        if not ended:
+            require_free(self._folder, self._min_free_bytes)
+        with full_disk_told("make room and send the audio again"):
+            write_whole(self._folder / request_id / _NOTE, body)
 
     async def put(self, request_id: str, index: int, body: bytes, mime: str) -> str:
         await self._make_room(len(body))
@@ -94,21 +157,26 @@ class DiskChunkStore:
         self._bytes += len(body)
         kept = False
         try:
-            await _to_its_end(asyncio.to_thread(_write, path, body))
+            await to_its_end(self._write, path, body)
             kept = True
-        except OSError as exc:
-            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StorageFull("the disk is full: make room and send the audio again") from exc
-            raise
         finally:
             if not kept:
                 self._bytes -= len(body)
-                await _to_its_end(asyncio.to_thread(_remove, path))
+                await to_its_end(_remove, path)
         self._chunks.setdefault(request_id, {})[name] = Chunk(path, mime, len(body))
         return name
 
-    def finish(self, request_id: str) -> None:
+    def _write(self, path: Path, body: bytes) -> None:
+        require_free(self._folder, self._min_free_bytes)
+        with full_disk_told("make room and send the audio again"):
+            write_whole(path, body)
+
+    async def finish(self, request_id: str, note: Mapping[str, Any]) -> None:
         self._finished[request_id] = self._clock()
+        try:
+            await to_its_end(self._write_note, request_id, note, ended=True)
+        except (OSError, StorageFull) as exc:
+            log.warning("utterance %s won't outlive this server: %s", request_id[:8], exc)
 
     async def _make_room(self, num_bytes: int) -> None:
         """Delete the oldest finished utterances that nobody can still be watching."""
@@ -129,51 +197,94 @@ class DiskChunkStore:
     async def delete(self, request_id: str) -> None:
         self._finished.pop(request_id, None)
         self._bytes -= sum(chunk.size for chunk in self._chunks.pop(request_id, {}).values())
-        folder = self._folder / request_id
-        await _to_its_end(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+        await to_its_end(shutil.rmtree, self._folder / request_id, ignore_errors=True)
 
     def statistics(self) -> StoreStatistics:
         return StoreStatistics(sum(map(len, self._chunks.values())), self._bytes)
 
+    def recover(
+        self, session_ids: Collection[str], *, is_alone: bool, retention_s: float
+    ) -> list[Found]:
+        found: list[Found] = []
+        for folder in _ours(self._folder):
+            age_s = time.time() - folder.stat().st_mtime
+            known = _read(folder)
+            if known is None or known.note.get("session_id") not in session_ids:
+                if is_alone or age_s > retention_s + _ABANDONED_AFTER_S:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    log.info("removed chunks of nobody in %s", folder)
+            elif age_s > retention_s:
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                found.append(known)
+        found.sort(key=lambda each: each.at)
+        for each in found:
+            self._serve_again(each)
+        return found
 
-def sweep(store: Path, older_than_s: float) -> None:
-    """Remove what a server that was killed left in a store: folders that can only be ours and that
-    nobody has written to for `older_than_s` seconds (another server may share the place).
+    def _serve_again(self, known: Found) -> None:
+        folder = self._folder / known.request_id
+        chunks, mime = {}, str(known.note.get("mime") or "")
+        for path in sorted(folder.iterdir()):
+            if path.name.endswith(PART):  # its server was killed while it wrote it
+                path.unlink()
+            elif _CHUNK_NAME.match(path.name):
+                mime = mime or mime_type(split(path.read_bytes())[0])
+                chunks[path.name] = Chunk(path, mime, path.stat().st_size)
+        self._chunks[known.request_id] = chunks
+        self._bytes += sum(chunk.size for chunk in chunks.values())
+        self._finished[known.request_id] = self._clock() - max(0.0, time.time() - known.at)
 
-    Makes the store if it is not there. Raises OSError.
-    """
+
+@contextmanager
+def shared(store: Path) -> Iterator[bool]:
+    """A place of chunks is in use while this block runs; whether no other server used it when it
+    began. Makes it if it is not there. Raises OSError."""
     store.mkdir(parents=True, exist_ok=True)
-    for folder in store.iterdir():
-        if not (_REQUEST_ID.match(folder.name) and folder.is_dir()):
-            continue
-        ours = all(_CHUNK_NAME.match(f.name.removesuffix(".part")) for f in folder.iterdir())
-        if ours and time.time() - folder.stat().st_mtime > older_than_s:
-            shutil.rmtree(folder, ignore_errors=True)
-            log.info("removed abandoned chunks in %s", folder)
-
-
-def _write(path: Path, body: bytes) -> None:
-    """All of the file or none of it: a reader never meets half a chunk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
+    descriptor = os.open(store, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        partial.write_bytes(body)
-        partial.replace(path)
+        yield _is_alone(descriptor)
     finally:
-        _remove(partial)
+        os.close(descriptor)
+
+
+def _is_alone(descriptor: int) -> bool:
+    """The kernel lets go of what a killed server held. Between the two calls another may come: it
+    finds nothing that is older than its own start, and removes nothing of a session of ours."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_alone = True
+    except BlockingIOError:
+        is_alone = False
+    except OSError as exc:  # file systems of a network may not lock folders
+        log.warning("what is left in the chunk store goes by its age: %s", exc)
+        return False
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return is_alone
+
+
+def _ours(store: Path) -> Iterator[Path]:
+    """Folders that can only be ours."""
+    for folder in store.iterdir():
+        if _REQUEST_ID.match(folder.name) and folder.is_dir() and not folder.is_symlink():
+            names = [path.name.removesuffix(PART) for path in folder.iterdir()]
+            if all(name == _NOTE or _CHUNK_NAME.match(name) for name in names):
+                yield folder
+
+
+def _read(folder: Path) -> Found | None:
+    """None where there is no note, or none that can be read."""
+    try:
+        path = folder / _NOTE
+        kept = json.loads(path.read_bytes())
+        note, ended = kept["note"], kept["ended"]
+        if not isinstance(note, dict) or not isinstance(ended, bool):
+            return None
+        return Found(folder.name, note, ended, folder.stat().st_mtime)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _remove(path: Path) -> None:
     with contextlib.suppress(OSError):  # the first error is the one to tell
         path.unlink(missing_ok=True)
-
-
-async def _to_its_end(work: Coroutine[None, None, T]) -> T:
-    """Await work on a thread to its end even when cancelled meanwhile: a thread can't be stopped,
-    and what it writes after its owner has cleaned up would stay for ever."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise

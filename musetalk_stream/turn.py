@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from typing import Any
 
 from .captions import Cue
@@ -39,8 +40,9 @@ class Turn:
     """
 
     def __init__(
-        self, speech: Speech, delivery: Delivery, options: SpeechOptions, key: str | None
+        self, speech: Speech | None, delivery: Delivery, options: SpeechOptions, key: str | None
     ) -> None:
+        """speech: None of one that another server spoke"""
         self.request_id = delivery.request_id
         self.epoch = delivery.epoch
         self.key = key
@@ -57,8 +59,8 @@ class Turn:
         self.was_cut = False
         self.has_report = False
         self.was_finished = asyncio.Event()
-        self._speech: Speech | None = speech
-        self._received_s = speech.received_s
+        self._speech = speech
+        self._received_s = speech.received_s if speech else time.monotonic()
         self._decoded_s: float | None = None
         self._ended_early: MuseTalkStreamError | None = None
         self._waited_s = 0.0

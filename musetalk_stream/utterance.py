@@ -4,14 +4,14 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
 from .delivery import Delivery
 from .encode import UtteranceEncoder
 from .engine import Engine, Utterance
-from .errors import MuseTalkStreamError, RenderFailed
+from .errors import MuseTalkStreamError, NotWatched, RenderFailed
 from .frames import make_frames
 from .hls import Segment
 from .laps import Laps
@@ -32,6 +32,7 @@ from .tracing import Trace
 log = logging.getLogger(__name__)
 
 Publish = Callable[[Event], object]
+Seal = Callable[[], Awaitable[None]]
 
 # Whoever waits for sound looks again after this long, though nothing has told it to.
 LOOK_AGAIN_S = 10.0
@@ -40,7 +41,7 @@ _LEAD_MAY_CHANGE_S = 0.25
 
 
 async def perform(
-    utterance: Utterance, engine: Engine, publish: Publish, delivery: Delivery
+    utterance: Utterance, engine: Engine, publish: Publish, delivery: Delivery, seal: Seal
 ) -> bool:
     """Run an utterance to its end and say how it ended; whether all of it was spoken."""
     engine.stats.utterances += 1
@@ -52,7 +53,7 @@ async def perform(
             begun_s=utterance.begun_s,
         )
         with spans as trace:
-            await run_utterance(utterance, engine, publish, delivery, trace)
+            await run_utterance(utterance, engine, publish, delivery, seal, trace)
     except Exception as exc:
         error = _failure(utterance, exc)
         engine.stats.fail(error.code)
@@ -87,9 +88,11 @@ async def run_utterance(
     engine: Engine,
     publish: Publish,
     delivery: Delivery,
+    seal: Seal,
     trace: Trace,
 ) -> None:
-    """Speak what there is, and what comes, until its end."""
+    """Speak what there is, and what comes, until its end. `seal` is awaited when all of it is there
+    and before that is told."""
     speech = utterance.speech
     async with _open_encoder(utterance, engine) as encoder:
         delivery.num_frames = speech.total_frames(delivery.fps)
@@ -99,8 +102,11 @@ async def run_utterance(
         speed, held = 0.0, list[tuple[Event, Segment]]()
         while not _is_whole(utterance, delivery):
             began = time.monotonic()
+            if _is_unwatched(delivery, engine, began):
+                await asyncio.sleep(_LEAD_MAY_CHANGE_S)
+                continue
             lead_s = (delivery.runs_dry_s or began) - began
-            if lead_s > engine.max_lead_s:
+            if lead_s > engine.max_lead_s and not delivery.hurries:
                 await asyncio.sleep(min(lead_s - engine.max_lead_s, _LEAD_MAY_CHANGE_S))
                 continue
             wait_s = _patience_s(delivery, speed)
@@ -146,14 +152,29 @@ async def run_utterance(
                 trace.first_chunk(utterance.begun_s, now)
             while held:
                 event, segment = held.pop(0)
-                delivery.segments.append(segment)
+                delivery.announced(segment, now)
                 publish(event)
+        await seal()
         early = speech.ended_early.code if speech.ended_early else None
         publish(
             delivery.complete_event(
                 sound_s=utterance.sound.duration_s, ended_early=early, waited_s=speech.waited_s
             )
         )
+
+
+def _is_unwatched(delivery: Delivery, engine: Engine, now_s: float) -> bool:
+    """Whether no more is to be made until somebody comes for what there is. Raises NotWatched when
+    nobody did for too long."""
+    limit_s, unwatched_s = engine.unwatched_s, delivery.unwatched_s(now_s)
+    if not limit_s or delivery.hurries or unwatched_s < limit_s:
+        return False
+    if unwatched_s >= 2 * limit_s:
+        engine.stats.unwatched += 1
+        raise NotWatched(
+            f"nobody fetched any of its chunks for {unwatched_s:.0f} s, and there was more to make"
+        )
+    return True
 
 
 def _is_whole(utterance: Utterance, delivery: Delivery) -> bool:

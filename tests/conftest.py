@@ -1,5 +1,6 @@
 """Servers to test against: in this process with a fake renderer, and as a user starts one."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from servers import Begin, Command, ProcessServer, Result, Serve, Server, Starti
 from musetalk_stream.avatar import shipped_avatars
 from musetalk_stream.cli import main
 from musetalk_stream.config import EncoderConfig, load
+from musetalk_stream.decoding import DecodeProcesses
 from musetalk_stream.prepare import prepare_store
 from musetalk_stream.renderers import Renderer
 from musetalk_stream.web.app import build_app
@@ -43,20 +45,32 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_models(tmp_path_factory.mktemp("models"))
 
 
+@pytest.fixture(scope="session")
+def decoding() -> Iterator[DecodeProcesses]:
+    """Processes that decode, for all servers in this one: loading them takes longer than a test."""
+    with DecodeProcesses(memory_mb=256, cpu_s=60).running() as processes:
+        processes.wait_until_ready()
+        yield processes
+
+
 @pytest.fixture
-async def begin(avatar_store: Path, tmp_path: Path) -> AsyncIterator[Begin]:
+async def begin(
+    avatar_store: Path, tmp_path: Path, decoding: DecodeProcesses
+) -> AsyncIterator[Begin]:
     async with AsyncExitStack() as stack:
+        numbers = itertools.count()
 
         async def start(renderer: Renderer, /, **settings: object) -> Starting:
             flags = {
                 "avatars_dir": str(avatar_store),
                 "chunks_dir": str(tmp_path / "chunks"),
-                "state_dir": str(tmp_path / "state"),
+                "state_dir": str(tmp_path / f"state{next(numbers) or ''}"),
+                "min_free_mb": "0",  # some tests have small disks
                 "avatar": "tiny",
                 "capacity_fps": "100000",  # not measured, unless a test is about that
                 **{name: str(value) for name, value in settings.items()},
             }
-            app = build_app(load(flags, environ={}), renderer)
+            app = build_app(load(flags, environ={}), renderer, decoding=decoding)
             runner = web.AppRunner(
                 app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0
             )

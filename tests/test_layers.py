@@ -17,7 +17,8 @@ LAYERS = [
      "avatars_command"},
     {"web"},
     {"registry", "users", "sessions", "conversation", "jobs"},
-    {"utterance", "turn", "turns", "frames", "engine", "supervisor", "speech", "readying"},
+    {"utterance", "utterance_note", "turn", "turns", "frames", "engine", "supervisor", "speech",
+     "decoding", "readying"},
     {"batcher", "store", "records", "recordings", "events", "stats", "workers",
      "loop_watch"},
     {"renderers", "prepare"},
@@ -26,13 +27,13 @@ LAYERS = [
      "avatar", "shelf", "models", "weights", "download", "disk", "threads", "state_folder"},
     {"timeline", "session_state", "schedule", "sse", "fmp4", "hls", "captions", "config", "errors",
      "options", "delivery", "viewing", "mp3", "wav", "rates", "consent", "access",
-     "distribution", "laps", "request_context", "logs"},
+     "sandbox", "distribution", "laps", "request_context", "logs"},
 ]  # fmt: skip
 # Rows in which modules may lean on each other, as long as they do not do so in a circle.
 SIDEWAYS = {0, 2, 3, 5, 6, 7, 8}
 # Who may import what is heavy or tied to one place.
 OWNERS = {
-    "av": {"resample", "listening", "encode", "prepare", "doctor"},
+    "av": {"resample", "listening", "decoding", "encode", "prepare", "doctor"},
     "cv2": {"renderers", "prepare"},
     "PIL": {"prepare"},
     "ffmpeg": {"prepare"},
@@ -48,12 +49,14 @@ OWNERS = {
     "prometheus_client": {"web"},
     "opentelemetry": {"tracing"},
     "numpy": {"audio", "sound", "levels", "resample", "listening", "onset", "speech", "voice",
+              "decoding",
               "avatar", "blend", "encode", "prepare", "renderers", "models"},
     "asyncio": {"registry", "cli", "web", "sessions", "conversation", "turn", "utterance", "speech",
-                "growing_file", "readying", "supervisor", "loop_watch", "batcher", "store", "events", "workers", "jobs", "threads", "records"},
+                "growing_file", "readying", "supervisor", "loop_watch", "batcher", "store", "events", "workers", "jobs",
+                "threads", "records"},
     "threading": {"sound", "growing_file", "speech", "batcher", "workers", "loop_watch", "prepare",
                   "renderers"},
-    "subprocess": {"prepare"},
+    "subprocess": {"prepare", "decoding"},
 }  # fmt: skip
 RANK = {module: row for row, modules in enumerate(LAYERS) for module in modules}
 FILES = sorted(PACKAGE.rglob("*.py"))

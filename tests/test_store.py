@@ -1,14 +1,16 @@
 """Chunks on disk: whole or not at all, and gone when they are deleted."""
 
 import asyncio
+import json
 import os
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 
 from musetalk_stream.errors import ChunkNotFound, StorageFull
-from musetalk_stream.store import DiskChunkStore, chunk_name, sweep
+from musetalk_stream.store import DiskChunkStore, StoreStatistics, chunk_name, shared
 
 REQUEST, OTHER = "A" * 22, "b-_" + "C" * 19
 
@@ -97,36 +99,94 @@ async def test_cancelled_puts_leave_nothing(store: DiskChunkStore, tmp_path: Pat
         assert store.statistics().bytes == 0
 
 
-def test_sweep_takes_only_what_is_old_and_ours(tmp_path: Path) -> None:
-    long_ago = time.time() - 10_000
+SESSION = "s" * 22
 
-    def folder(name: str, *contents: str, old: bool = True) -> Path:
-        place = tmp_path / name
-        place.mkdir()
-        for each in contents:
-            (place / each).write_text("x")
-        if old:
-            os.utime(place, (long_ago, long_ago))
-        return place
 
-    abandoned = folder(REQUEST, "chunk_0000.mp4", "chunk_0001.mp4.part")
-    empty = folder("E" * 22)
+def folder(store: Path, name: str, *contents: str, session_id: str = "", old: bool = False) -> Path:
+    """As a dead server left it; with a note if it is of a session."""
+    place = store / name
+    place.mkdir(parents=True)
+    for each in contents:
+        (place / each).write_text("x")
+    if session_id:
+        note = {"session_id": session_id, "mime": "video/mp4"}
+        (place / "utterance.json").write_text(json.dumps({"ended": True, "note": note}))
+    if old:
+        long_ago = time.time() - 10_000
+        os.utime(place, (long_ago, long_ago))
+    return place
+
+
+def recover(store: DiskChunkStore, *, is_alone: bool) -> list[str]:
+    found = store.recover({SESSION}, is_alone=is_alone, retention_s=5000)
+    return [each.request_id for each in found]
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_what_a_dead_server_left_is_served_again_or_removed(tmp_path: Path, is_alone: bool) -> None:
     kept = [
-        folder(OTHER, "chunk_0000.mp4", old=False),
-        folder("holiday-pictures", "chunk_0000.mp4"),
-        folder("F" * 22, "chunk_0000.mp4", "thesis.doc"),
+        folder(tmp_path, REQUEST, "chunk_0000.mp4", "chunk_0001.mp4.part", session_id=SESSION),
+        folder(tmp_path, "holiday-pictures", "chunk_0000.mp4"),
+        folder(tmp_path, "F" * 22, "chunk_0000.mp4", "thesis.doc"),
+    ]
+    gone = [
+        folder(tmp_path, "D" * 22, "chunk_0000.mp4", session_id=SESSION, old=True),
+        folder(tmp_path, "E" * 22, "chunk_0000.mp4", old=True),
+    ]
+    of_others = [
+        folder(tmp_path, OTHER, "chunk_0000.mp4", session_id="t" * 22),
+        folder(tmp_path, "H" * 22),
+        folder(tmp_path, "I" * 22, "utterance.json.part"),
     ]
     (tmp_path / ("G" * 22)).write_text("a file")
-    sweep(tmp_path, older_than_s=5000)
-    assert not abandoned.exists()
-    assert not empty.exists()
+    store = DiskChunkStore(tmp_path, max_bytes=1000)
+    assert recover(store, is_alone=is_alone) == [REQUEST]
     assert all(place.exists() for place in kept)
+    assert not any(place.exists() for place in gone)
+    assert [place.exists() for place in of_others] == [not is_alone] * 3
     assert (tmp_path / ("G" * 22)).exists()
+    assert store.get(REQUEST, "chunk_0000.mp4").mime == "video/mp4"
+    assert store.statistics() == StoreStatistics(chunks=1, bytes=1), "the budget counts it"
+    assert not (tmp_path / REQUEST / "chunk_0001.mp4.part").exists()
 
 
-def test_sweep_makes_the_store(tmp_path: Path) -> None:
-    sweep(tmp_path / "a" / "b", older_than_s=1)
-    assert (tmp_path / "a" / "b").is_dir()
+@pytest.mark.parametrize(
+    "note",
+    ["", "{", "[]", '{"ended": 1, "note": {}}', '{"ended": true, "note": []}', '{"note":{}}'],
+)
+def test_a_note_that_is_damaged_is_of_nobody(tmp_path: Path, note: str) -> None:
+    (folder(tmp_path, REQUEST, "chunk_0000.mp4") / "utterance.json").write_text(note)
+    assert recover(DiskChunkStore(tmp_path, max_bytes=1000), is_alone=True) == []
+    assert files(tmp_path) == []
+
+
+async def test_what_was_begun_and_what_was_finished(tmp_path: Path) -> None:
+    store = DiskChunkStore(tmp_path, max_bytes=1000)
+    for request_id in (REQUEST, OTHER):
+        await store.begin(request_id, {"session_id": SESSION})
+    await store.finish(OTHER, {"session_id": SESSION, "more": 1})
+    again = DiskChunkStore(tmp_path, max_bytes=1000)
+    found = again.recover({SESSION}, is_alone=True, retention_s=60)
+    assert [(each.request_id, each.ended) for each in found] == [(REQUEST, False), (OTHER, True)]
+    assert found[1].note == {"session_id": SESSION, "more": 1}
+
+
+async def test_room_on_the_disk_stays_free(tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    store = DiskChunkStore(tmp_path, max_bytes=1000, min_free_bytes=free + 10**9)
+    with pytest.raises(StorageFull, match=r"min_free_mb"):
+        await store.put(REQUEST, 0, b"body", "video/mp4")
+    with pytest.raises(StorageFull, match=r"min_free_mb"):
+        await store.begin(REQUEST, {})
+    assert files(tmp_path) == []
+    assert store.statistics().bytes == 0
+
+
+def test_who_is_alone_with_a_store(tmp_path: Path) -> None:
+    with shared(tmp_path / "a" / "b") as first, shared(tmp_path / "a" / "b") as second:
+        assert (first, second) == (True, False)
+    with shared(tmp_path / "a" / "b") as third:
+        assert third, "the others have gone"
 
 
 async def test_what_has_been_watched_makes_room_oldest_first(tmp_path: Path) -> None:
@@ -134,9 +194,9 @@ async def test_what_has_been_watched_makes_room_oldest_first(tmp_path: Path) -> 
     store = DiskChunkStore(tmp_path, max_bytes=3_000_000, clock=lambda: now_s[0])
     for request_id in ("old", "newer", "running"):
         await store.put(request_id, 0, bytes(1_000_000), "video/mp4")
-    store.finish("old")
+    await store.finish("old", {})
     now_s[0] = 50.0
-    store.finish("newer")
+    await store.finish("newer", {})
     with pytest.raises(StorageFull, match=r"\(3 MB\)"):  # both may still be watched
         await store.put("running", 1, bytes(1_000_000), "video/mp4")
     now_s[0] = 70.0
@@ -145,6 +205,7 @@ async def test_what_has_been_watched_makes_room_oldest_first(tmp_path: Path) -> 
         store.get("old", "chunk_0000.mp4")
     assert files(tmp_path) == [
         "newer/chunk_0000.mp4",
+        "newer/utterance.json",
         "running/chunk_0000.mp4",
         "running/chunk_0001.mp4",
     ]

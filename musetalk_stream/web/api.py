@@ -12,7 +12,8 @@ from ..sessions import Session
 from ..supervisor import RendererState
 from . import avatars
 from .context import CONFIG, READINESS, Readiness, services, session
-from .links import full_url
+from .access import Granted, caller, granted, in_rfc3339, with_token
+from .links import full_url, in_document
 from .parameters import parameters, text
 
 
@@ -32,27 +33,37 @@ async def new_session(request: web.Request) -> dict[str, Any]:
     avatar = services(request).avatars.get(avatar_id)
     services(request).registry.require_room(options)  # before work is begun that is for nobody
     services(request).readying.require(avatar)
-    created = services(request).registry.create(avatar, options, user_id)
+    owner = caller(request).key_id
+    created = await services(request).registry.create(avatar, options, user_id, owner)
+    tokens = granted(request, created.id)
     base = f"/sessions/{created.id}"
-    player_url = f"/player/session/{created.id}"
+    player_url = with_token(f"/player/session/{created.id}", tokens.watching)
     return {
         "session_id": created.id,
         "player_url": player_url,
         "player_full_url": full_url(request, player_url),
-        "events_url": f"{base}/events",
-        "stream_url": f"{base}/stream",
-        "audio_url": f"{base}/audio",
-        "hls_url": _hls_url(created),
-        "audio_socket_url": f"{base}/audio/ws",
-        "interrupt_url": f"{base}/interrupt",
-        "utterances_url": f"{base}/utterances",
-        "playback_url": f"{base}/playback",
+        "events_url": with_token(f"{base}/events", tokens.viewing),
+        "stream_url": with_token(f"{base}/stream", tokens.full),
+        "audio_url": with_token(f"{base}/audio", tokens.full),
+        "hls_url": with_token(_hls_url(created), tokens.viewing),
+        "audio_socket_url": with_token(f"{base}/audio/ws", tokens.full),
+        "interrupt_url": with_token(f"{base}/interrupt", tokens.full),
+        "utterances_url": with_token(f"{base}/utterances", tokens.full),
+        "playback_url": with_token(f"{base}/playback", tokens.full),
         "avatar_id": avatar.id,
-        "avatar": avatars.document(request, avatar),
+        "avatar": in_document(avatars.document(request, avatar), "", tokens.viewing),
         "user_id": user_id,
         "config": options.to_json(),
         "expires_in_seconds": round(config.session.session_idle_s),
+        **_told(tokens),
     }
+
+
+def _told(tokens: Granted) -> dict[str, str]:
+    """To who asked with an API key; a server without keys has no tokens."""
+    if not tokens.full:
+        return {}
+    return {"token": tokens.full, "token_expires_at": in_rfc3339(tokens.expires_s)}
 
 
 async def placeholder_position(request: web.Request) -> web.Response:
@@ -129,4 +140,6 @@ def _why_not_ready(readiness: Readiness) -> tuple[str, str] | None:
         return "draining", "the server was told to stop"
     if its.supervisor.state is not RendererState.UP:
         return "restarting", its.supervisor.describe()
+    if lost := its.decoders.processes.lost:
+        return "restarting", lost
     return None

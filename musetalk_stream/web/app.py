@@ -4,29 +4,41 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from functools import partial
+from pathlib import Path
 
 from aiohttp import web
 
 from ..avatar import Avatar, shipped_avatars
 from ..batcher import Batcher
 from ..config import Config
+from ..decoding import DecodeProcesses, Decoders
 from ..engine import Engine
-from ..errors import AvatarNotFound, MuseTalkStreamError, SetupError
+from ..errors import AvatarNotFound, AvatarNotPrepared, MuseTalkStreamError, SetupError
 from ..jobs import Jobs
 from ..options import session_options
 from ..prepare import prepare_store
 from ..readying import Readying
+from ..records import SessionRecords
 from ..registry import SessionRegistry
 from ..renderers import Renderer
 from ..shelf import AvatarShelf
 from ..stats import EngineStats
-from ..store import DiskChunkStore, sweep
+from ..state_folder import held
+from ..store import DiskChunkStore, shared
 from ..supervisor import Supervisor
 from ..tracing import open_tracing
 from ..workers import Workers
+from .access import Gate, guard
 from .context import CONFIG, READINESS, Readiness, Services
 from .cors import allow_origins
 from .links import links
@@ -36,8 +48,6 @@ from .telemetry import observe_requests
 
 log = logging.getLogger(__name__)
 
-# Chunks that nobody has touched for this long past their retention belong to a dead server.
-_ABANDONED_AFTER_S = 3600.0
 # Uploads are decoded beside the encoding of running utterances, and not all at once.
 _DECODE_THREADS = 2
 _DECODE_NICE = 5
@@ -47,11 +57,16 @@ _MAX_BODY_BYTES = 64 << 10
 
 
 def build_app(
-    config: Config, renderer: Renderer, another: Callable[[], Renderer] | None = None
+    config: Config,
+    renderer: Renderer,
+    another: Callable[[], Renderer] | None = None,
+    *,
+    decoding: DecodeProcesses | None = None,
 ) -> web.Application:
     """The server for a configuration. It answers at once and is ready when `/readyz` says so.
 
-    another  makes the renderer that takes the place of a lost one; None: that is loaded again
+    another   makes the renderer that takes the place of a lost one; None: that is loaded again
+    decoding  processes that run already and outlive the server; None: it has its own
     """
     app = web.Application(client_max_size=_MAX_BODY_BYTES)
     app[CONFIG] = config
@@ -59,9 +74,9 @@ def build_app(
     observe_requests(app)
     allow_origins(app, config.http.cors_origins)
     app.middlewares.extend([problems, links])
-    add_routes(app)
+    guard(app, Gate(config), add_routes(app))
     logging.getLogger("aiohttp.server").addFilter(without_bad_bytes)
-    lifetime = _Lifetime(config, renderer, another or (lambda: renderer), app[READINESS])
+    lifetime = _Lifetime(config, renderer, another or (lambda: renderer), decoding, app[READINESS])
     app.on_startup.append(lifetime.start)
     # On shutdown, not on cleanup: event streams must end before the server waits for handlers.
     app.on_shutdown.append(lifetime.stop)
@@ -76,11 +91,13 @@ class _Lifetime:
         config: Config,
         renderer: Renderer,
         another: Callable[[], Renderer],
+        decoding: DecodeProcesses | None,
         readiness: Readiness,
     ) -> None:
         self._config = config
         self._renderer = renderer
         self._another = another
+        self._decoding = decoding
         self._readiness = readiness
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -107,11 +124,17 @@ class _Lifetime:
             self._readiness.fail(f"the server can't go on: {exc!r}; its log says more")
 
     async def _serve(self) -> None:
+        storage = self._config.storage
+        with held(storage.state_dir), _in_use(storage.chunks_dir) as is_alone:
+            await self._serve_alone(is_alone)
+
+    async def _serve_alone(self, is_alone_with_chunks: bool) -> None:
         config, readiness = self._config, self._readiness
         avatars = await asyncio.to_thread(self._prepare)
         tracing = open_tracing(config.engine.otlp_endpoint)
         workers = Workers(config.engine.encode_threads, "encoder")
-        decoders = Workers(_DECODE_THREADS, "decoder", nice=_DECODE_NICE)
+        processes, running = self._decode_processes()
+        decoders = Decoders(Workers(_DECODE_THREADS, "decoder", nice=_DECODE_NICE), processes)
         supervisor = Supervisor(
             self._renderer,
             self._another,
@@ -120,11 +143,18 @@ class _Lifetime:
             stall_s=config.engine.render_stall_s,
         )
         readying = Readying(supervisor.batcher)
-        async with _threads(decoders.running(), workers.running(), supervisor.running()):
+        async with _threads(
+            running, decoders.workers.running(), workers.running(), supervisor.running()
+        ):
             avatar = avatars.get(config.session.avatar)
             await self._get_ready(supervisor.batcher, readying, avatar)
+            await asyncio.to_thread(processes.wait_until_ready)
             storage, stats = config.storage, EngineStats()
-            store = DiskChunkStore(storage.chunks_dir, max_bytes=storage.chunk_store_mb * 10**6)
+            store = DiskChunkStore(
+                storage.chunks_dir,
+                max_bytes=storage.chunk_store_mb * 10**6,
+                min_free_bytes=storage.min_free_mb * 10**6,
+            )
             engine = Engine(
                 supervisor=supervisor,
                 store=store,
@@ -138,16 +168,34 @@ class _Lifetime:
                 unwatched_s=config.engine.unwatched_s,
             )
             registry = SessionRegistry(
-                engine, config.session, chunk_retention_s=storage.chunk_retention_s
+                engine,
+                config.session,
+                SessionRecords(storage.state_dir, min_free_bytes=storage.min_free_mb * 10**6),
+                chunk_retention_s=storage.chunk_retention_s,
+                forget_on_stop=storage.forget_on_stop,
             )
             jobs = Jobs(config, avatars, readying)
             again = partial(self._get_ready_again, readying, avatar)
             watching = supervisor.watching(again, readiness.give_up)
             async with readying.running(), registry.running(), jobs.running(), watching:
-                its = Services(avatars, readying, jobs, registry, store, supervisor, stats)
+                its = Services(
+                    avatars, readying, jobs, registry, store, supervisor, stats, decoders
+                )
+                await registry.resume(avatars, is_alone=is_alone_with_chunks)
+                for session in registry.all():
+                    with suppress(AvatarNotPrepared):  # asked for, it is being prepared
+                        readying.require(session.avatar)
                 readiness.succeed(its)
                 await self._stopping.wait()
                 readiness.end()
+
+    def _decode_processes(self) -> tuple[DecodeProcesses, AbstractContextManager[object]]:
+        """And the block in which they run."""
+        if self._decoding:
+            return self._decoding, nullcontext()
+        limits = self._config.upload
+        own = DecodeProcesses(memory_mb=limits.decode_memory_mb, cpu_s=limits.decode_cpu_s)
+        return own, own.running()
 
     async def _get_ready(self, batcher: Batcher, readying: Readying, avatar: Avatar) -> None:
         """Load the renderer, prepare the default avatar and, unless it is configured, find out how
@@ -203,14 +251,20 @@ class _Lifetime:
             avatars.get(config.session.avatar)
         except AvatarNotFound as exc:
             raise SetupError(f"{exc}; choose the default avatar by --avatar") from exc
+        return avatars
+
+
+@contextmanager
+def _in_use(chunks_dir: Path) -> Iterator[bool]:
+    """Whether no other server has its chunks there. Raises SetupError."""
+    with ExitStack() as stack:
         try:
-            sweep(storage.chunks_dir, storage.chunk_retention_s + _ABANDONED_AFTER_S)
+            is_alone = stack.enter_context(shared(chunks_dir))
         except OSError as exc:
             raise SetupError(
-                f"chunks can't be kept in {storage.chunks_dir}: {exc}; "
-                "choose another place by --chunks-dir"
+                f"chunks can't be kept in {chunks_dir}: {exc}; choose another place by --chunks-dir"
             ) from exc
-        return avatars
+        yield is_alone
 
 
 @asynccontextmanager

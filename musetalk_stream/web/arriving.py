@@ -49,9 +49,13 @@ def admitted(
     """A place in the queue, held while sound arrives inside the block. An error that leaves it ends
     the utterance early, and so does a client that goes away.
 
-    Raises SessionGone, StreamActive, QueueFull, RendererLost, AtCapacity, and what the block does.
+    Raises SessionGone, StreamActive, QueueFull, RendererLost, AtCapacity, TooManyUtterancesOfUser,
+    and what the block does.
     """
-    services(request).registry.renew_share(its)  # first: what it refuses must interrupt nothing
+    registry = services(request).registry
+    registry.require_turn(its, options.on_busy)  # first: what is refused must interrupt nothing
+    services(request).readying.require(its.avatar)  # the server may have been started again
+    registry.renew_share(its)
     turn: Turn | None = None
     try:
         with its.admit(options, key=key) as turn:
@@ -65,6 +69,7 @@ def as_told(error: MuseTalkStreamError, turn: Turn) -> MuseTalkStreamError:
     part, to send all of it again would say the beginning twice."""
     told = anew(error)
     was_begun = turn.has_sound and turn.status is not TurnState.DROPPED
+    was_begun &= turn.begun_s is not None or turn.status is not TurnState.FAILED
     if turn.ended_early and turn.ended_early.code == error.code and was_begun:
         told.args = (f"{error}; what came before is spoken",)
         told.retryable = False
