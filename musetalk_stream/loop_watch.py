@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from .distribution import Distribution
+
 log = logging.getLogger(__name__)
 
 _ASK_EVERY_S = 0.25
+_LAGS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _STALL_S = 0.5  # without a turn: by then a chunk is late that was in time
 
 
@@ -27,7 +30,10 @@ class LoopStatistics:
 
 class LoopWatch:
     """Asks four times per second how long the loop takes to answer. Of each stall it logs once
-    where the loop is: lines of code, never what is in variables."""
+    where the loop is: lines of code, never what is in variables.
+
+    lags  all answers, in seconds
+    """
 
     def __init__(self, *, stall_s: float = _STALL_S) -> None:
         self._stall_s = stall_s
@@ -35,6 +41,7 @@ class LoopWatch:
         self._lag_s = 0.0
         self._max_lag_s = 0.0
         self._stalls = 0
+        self.lags = Distribution(_LAGS_S)
 
     def __repr__(self) -> str:
         return f"<LoopWatch {self._stalls} stalls, {self._max_lag_s:.3f} s at most>"
@@ -72,6 +79,7 @@ class LoopWatch:
                         return
             self._lag_s = time.monotonic() - asked_s
             self._max_lag_s = max(self._max_lag_s, self._lag_s)
+            self.lags.observe(self._lag_s)
 
 
 def _tell_where(thread_id: int, stalled_s: float) -> None:

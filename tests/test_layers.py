@@ -51,7 +51,7 @@ OWNERS = {
     "numpy": {"audio", "sound", "levels", "resample", "listening", "onset", "speech", "voice",
               "decoding",
               "avatar", "blend", "encode", "prepare", "renderers", "models"},
-    "asyncio": {"registry", "cli", "web", "sessions", "conversation", "turn", "utterance", "speech",
+    "asyncio": {"tracing", "registry", "cli", "web", "sessions", "conversation", "turn", "utterance", "speech",
                 "growing_file", "readying", "supervisor", "loop_watch", "batcher", "store", "events", "workers", "jobs",
                 "threads", "records"},
     "threading": {"sound", "growing_file", "speech", "batcher", "workers", "loop_watch", "prepare",

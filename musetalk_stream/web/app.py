@@ -144,7 +144,7 @@ class _Lifetime:
         )
         readying = Readying(supervisor.batcher)
         async with _threads(
-            running, decoders.workers.running(), workers.running(), supervisor.running()
+            running, decoders.workers.running(), workers.running(), supervisor.running(), closing(tracing)
         ):
             avatar = avatars.get(config.session.avatar)
             await self._get_ready(supervisor.batcher, readying, avatar)
