@@ -9,6 +9,7 @@ from contextlib import (
     AbstractContextManager,
     ExitStack,
     asynccontextmanager,
+    closing,
     contextmanager,
     nullcontext,
     suppress,
@@ -144,7 +145,11 @@ class _Lifetime:
         )
         readying = Readying(supervisor.batcher)
         async with _threads(
-            running, decoders.workers.running(), workers.running(), supervisor.running(), closing(tracing)
+            running,
+            decoders.workers.running(),
+            workers.running(),
+            supervisor.running(),
+            closing(tracing),
         ):
             avatar = avatars.get(config.session.avatar)
             await self._get_ready(supervisor.batcher, readying, avatar)
