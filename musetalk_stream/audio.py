@@ -1,7 +1,8 @@
 """Sound files, whole: from whatever container to mono at the two rates that we use."""
 
+from collections.abc import Generator
 from contextlib import closing
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, TypeAlias
 
 import numpy as np
 
@@ -15,21 +16,37 @@ from .timeline import EAR_RATE, MODEL_RATE
 _FIRST_CAPACITY = 1 << 18  # audio samples; 1 MB, which malloc gives back when it is freed
 
 
+Pieces: TypeAlias = Generator[tuple[Samples, Samples], None, None]
+
+
+class PiecesOf(Protocol):
+    def __call__(self, file: BinaryIO, /, *, max_duration_s: float) -> Pieces:
+        """The sound of a file, piece by piece: ear, model. Raises what `decode` raises."""
+        ...
+
+
+def decoded_here(file: BinaryIO, *, max_duration_s: float) -> Pieces:
+    """In this process."""
+    return decoded(file, max_duration_s=max_duration_s, mp3_frames=counted_frames(file))
+
+
 def decode(
     file: BinaryIO,
     *,
     max_duration_s: float,
     trailing_silence_s: float = 0,
     trim_leading_silence: bool = False,
+    pieces_of: PiecesOf = decoded_here,
 ) -> Sound:
     """Decode the first audio track of a file (in memory or on disk, at its beginning).
+
+    pieces_of  what decodes it: here, or, if nobody knows where it comes from, in another process
 
     Raises UnsupportedAudio (not audio, or not a plain audio container), DamagedAudio (cut off or
     corrupt), EmptyAudio (no samples), AudioTooLong.
     """
     collected = _Collected(LeadingSilence() if trim_leading_silence else None)
-    mp3_frames = counted_frames(file)
-    with closing(decoded(file, max_duration_s=max_duration_s, mp3_frames=mp3_frames)) as pieces:
+    with closing(pieces_of(file, max_duration_s=max_duration_s)) as pieces:
         for ear, model in pieces:
             collected.add(ear, model)
             if collected.received > max_duration_s * EAR_RATE:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from .avatar import Avatar
 from .batcher import Batcher
 from .config import EncoderConfig, UploadConfig
+from .decoding import Decoders
 from .options import SessionOptions
 from .renderers import Mouth
 from .sound import Sound
@@ -24,7 +25,7 @@ class Engine:
     store: ChunkStore
     stats: EngineStats
     workers: Workers  # compose and encode
-    decoders: Workers
+    decoders: Decoders
     encoder: EncoderConfig
     max_lead_s: float
     limits: UploadConfig

@@ -16,7 +16,7 @@ from .mp3 import counted_frames
 from .resample import BothRates
 from .sound import Samples
 from .timeline import EAR_RATE
-from .wav import WavHeader, wav_header
+from .wav import Seekable, WavHeader, wav_header
 
 # Plain audio containers and nothing that can refer to another file or address (playlists, concat
 # scripts, images sequences, network demuxers).
@@ -181,9 +181,6 @@ def decoded_while_arriving(
     FFmpeg leaves it out only where it knows how large the file is.
     """
     header = wav_header(Beginning(file))
-    if header is not None and header.is_pcm16 and _is_as_pcm(header):
-        yield from _decoded_wav(file, header, max_duration_s)
-        return
     mp3_frames = counted_frames(Beginning(file))
     with _opened(file, _OPEN_OPTIONS | _SOON) as container:
         stream = _audio_track(container)
@@ -197,14 +194,19 @@ def decoded_while_arriving(
     promise.check()
 
 
-def _is_as_pcm(header: WavHeader) -> bool:
-    """Whether it is heard as raw samples are: of more channels it says which are which."""
-    return header.channels <= 2 and _is_pcm_format(header.rate, header.channels)
+def plain_wav(file: Seekable) -> WavHeader | None:
+    """The header of a wav file that is heard as raw audio samples are; None of any other: of more
+    channels it says which are which. Leaves the file somewhere."""
+    header = wav_header(file)
+    if header is None or not header.is_pcm16 or header.channels > 2:
+        return None
+    return header if _is_pcm_format(header.rate, header.channels) else None
 
 
-def _decoded_wav(
-    file: Growing, header: WavHeader, max_duration_s: float
+def decoded_pcm(
+    file: Reader, header: WavHeader, *, max_duration_s: float
 ) -> Generator[tuple[Samples, Samples], None, None]:
+    """Likewise, of a `plain_wav`, at its beginning: without FFmpeg's readers of containers."""
     listener = PcmListener(PcmFormat(header.rate, header.channels))
     promised_s = header.size / listener.form.bytes_per_second if header.size is not None else None
     promise = _Promise(promised_s, max_duration_s)

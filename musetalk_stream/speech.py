@@ -16,6 +16,7 @@ import numpy as np
 
 from .audio import decode
 from .config import UploadConfig
+from .decoding import Decoders, FileDecoding
 from .errors import (
     AudioTooLong,
     DamagedAudio,
@@ -26,13 +27,12 @@ from .errors import (
     UtteranceEnded,
 )
 from .growing_file import GrowingFile, anew
-from .listening import BEGINNING, PcmFormat, PcmListener, decoded_while_arriving, may_stream
+from .listening import BEGINNING, PcmFormat, PcmListener, may_stream
 from .onset import LeadingSilence
 from .options import SpeechOptions
 from .resample import joined
 from .sound import Samples, Sound
 from .timeline import EAR_RATE, MODEL_RATE, frames_covering
-from .workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Speech:
     room_s       seconds of sound that it may still take in, beside what waits with it
     """
 
-    def __init__(self, options: SpeechOptions, limits: UploadConfig, decoders: Workers) -> None:
+    def __init__(self, options: SpeechOptions, limits: UploadConfig, decoders: Decoders) -> None:
         self.sound: Sound | None = None
         self.ended_early: MuseTalkStreamError | None = None
         self.received_s = time.monotonic()
@@ -82,6 +82,7 @@ class Speech:
         self._leading = LeadingSilence() if options.trim_leading_silence else None
         self._pcm: PcmListener | None = None
         self._file: GrowingFile | None = None
+        self._decoding: FileDecoding | None = None
         self._num_received = 0  # audio samples at 48 kHz, with those that are left out
         self._num_listened = 0  # likewise at 16 kHz
         self._spoken_s = 0.0
@@ -134,14 +135,24 @@ class Speech:
         Raises what `audio.decode` raises, and UtteranceEnded.
         """
         self._check_arriving()
+        decoding = self._decoders.processes.file()
         decode_it = partial(
             decode,
             file,
             max_duration_s=self._limits.max_audio_s,
             trailing_silence_s=self._options.trailing_silence_s,
             trim_leading_silence=self._options.trim_leading_silence,
+            pieces_of=decoding.whole,
         )
-        sound = await self._decoders.run(decode_it, deadline_s=time.monotonic())
+        self._decoding = decoding
+        try:
+            sound = await self._decoders.workers.run(
+                decode_it,
+                deadline_s=time.monotonic(),
+                stop=lambda: decoding.stop(UtteranceEnded(_NOBODY)),
+            )
+        finally:
+            self._decoding = None
         self._check_arriving()
         self._require_room(sound.num_ear)
         self.sound, self.has_ended = sound, True
@@ -220,7 +231,8 @@ class Speech:
             asyncio.run_coroutine_threadsafe(self._take_from(file, ear, model), loop).result()
 
         outcome: Future[None] = Future()
-        listen = partial(_listen, file, self._limits.max_audio_s, hand_on)
+        decoding = self._decoding = self._decoders.processes.file()
+        listen = partial(_listen, file, decoding, self._limits.max_audio_s, hand_on)
         thread = threading.Thread(target=_run, args=(listen, outcome), name="listener")
         thread.start()
         listened = asyncio.wrap_future(outcome)
@@ -240,6 +252,8 @@ class Speech:
                 del error  # which refers to this frame
         finally:
             file.refuse(UtteranceEnded(_NOBODY))
+            decoding.stop(UtteranceEnded(_NOBODY))
+            self._decoding = None
             self._tell()
             await asyncio.wait([listened])
             listened.exception()  # told already, or nobody is there to be told
@@ -320,6 +334,8 @@ class Speech:
         """Nobody wants what its sender still has: who waits for it does so no longer."""
         if self._file is not None:
             self._file.refuse(anew(error))
+        if self._decoding is not None:
+            self._decoding.stop(anew(error))
         if self._awaiting is not None and not self._awaiting.expired():
             self._awaiting.reschedule(asyncio.get_running_loop().time())
 
@@ -409,7 +425,10 @@ def _run(function: Callable[[], None], outcome: Future[None]) -> None:
 
 
 def _listen(
-    file: GrowingFile, max_duration_s: float, hand_on: Callable[[Samples, Samples], None]
+    file: GrowingFile,
+    decoding: FileDecoding,
+    max_duration_s: float,
+    hand_on: Callable[[Samples, Samples], None],
 ) -> None:
     """On a thread: decode a file while it arrives, and hand on what can be said."""
     ears: list[Samples] = []
@@ -423,7 +442,7 @@ def _listen(
             hand_on(ear, model)
 
     try:
-        with closing(decoded_while_arriving(file, max_duration_s=max_duration_s)) as pieces:
+        with closing(decoding.arriving(file, max_duration_s=max_duration_s)) as pieces:
             for ear, model in pieces:
                 ears.append(ear)
                 models.append(model)

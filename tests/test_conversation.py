@@ -15,6 +15,7 @@ from servers import Events, Json, Serve, Server, needed
 from talking import RATE, Held, pcm, send, until_arriving, until_status, utterances
 
 from musetalk_stream.config import UploadConfig
+from musetalk_stream.decoding import DecodeProcesses, Decoders
 from musetalk_stream.listening import PcmFormat
 from musetalk_stream.options import SpeechOptions
 from musetalk_stream.speech import Speech
@@ -170,13 +171,13 @@ async def test_what_stands_behind_a_cancelled_one_follows_the_one_before(slow: S
     assert (started["request_id"], started["follows"]) == (third, first)
 
 
-async def test_sound_that_arrives_does_not_wait_for_decoders() -> None:
+async def test_sound_that_arrives_does_not_wait_for_decoders(decoding: DecodeProcesses) -> None:
     """The files of others may take long."""
-    decoders, is_free = Workers(1, "decoder"), threading.Event()
-    with decoders.running():
-        others = asyncio.create_task(decoders.run(is_free.wait, deadline_s=0))
+    workers, is_free = Workers(1, "decoder"), threading.Event()
+    with workers.running():
+        others = asyncio.create_task(workers.run(is_free.wait, deadline_s=0))
         try:
-            speech = Speech(SpeechOptions(), UploadConfig(), decoders)
+            speech = Speech(SpeechOptions(), UploadConfig(), Decoders(workers, decoding))
             async with asyncio.timeout(10):
                 await speech.hear_pcm(pcm(0.5), PcmFormat(RATE, 1, big_endian=False))
             assert speech.sound is not None

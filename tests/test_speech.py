@@ -17,6 +17,7 @@ from fakes import CONTAINERS, EAR_RATE, Samples, silence, sound_file, speech_lik
 
 from musetalk_stream.audio import decode
 from musetalk_stream.config import UploadConfig
+from musetalk_stream.decoding import DecodeProcesses, Decoders
 from musetalk_stream.errors import (
     AudioTooLong,
     DamagedAudio,
@@ -43,16 +44,26 @@ SHAPES = [(8000, 1), (11_025, 3), (16_000, 1), (22_050, 2), (24_000, 1), (32_000
           (44_100, 2), (44_100, 7), (48_000, 6), (96_000, 8), (192_000, 1)]  # fmt: skip
 
 
+_processes: DecodeProcesses
+
+
+@pytest.fixture(scope="module", autouse=True)
+def processes(decoding: DecodeProcesses) -> None:
+    """For `decoders`, which tests open as often as they like."""
+    global _processes  # noqa: PLW0603
+    _processes = decoding
+
+
 @contextmanager
-def decoders() -> Iterator[Workers]:
+def decoders() -> Iterator[Decoders]:
     with Workers(1, "decoder").running() as workers:
-        yield workers
+        yield Decoders(workers, _processes)
 
 
 @asynccontextmanager
 async def speech(*, max_audio_s: float = 600, **options: Any) -> AsyncIterator[Speech]:
-    with decoders() as workers:
-        yield Speech(SpeechOptions(**options), UploadConfig(max_audio_s=max_audio_s), workers)
+    with decoders() as each:
+        yield Speech(SpeechOptions(**options), UploadConfig(max_audio_s=max_audio_s), each)
 
 
 def both(sound: Sound | None) -> tuple[Samples, Samples]:
@@ -212,7 +223,7 @@ async def test_more_wakes_for_sound_and_for_the_end() -> None:
             await asyncio.wait_for(waiting, 5)
         assert its.has_ended
         await its.more(30)  # at once
-        its = Speech(SpeechOptions(), UploadConfig(), Workers(1, "decoder"))
+    async with speech() as its:
         await its.more(0.01)  # nothing came
         assert its.sound is None
 

@@ -5,6 +5,7 @@ from fractions import Fraction
 import pytest
 
 from musetalk_stream.config import UploadConfig
+from musetalk_stream.decoding import DecodeProcesses, Decoders
 from musetalk_stream.delivery import Delivery
 from musetalk_stream.errors import UtteranceNotFound
 from musetalk_stream.options import SpeechOptions
@@ -20,7 +21,8 @@ FPS = Fraction(25)
 
 def turn(name: str, *triggers: Trigger) -> Turn:
     """One that is queued, or what became of it."""
-    speech = Speech(SpeechOptions(), UploadConfig(), Workers(1, "decoder"))
+    decoders = Decoders(Workers(1, "decoder"), DecodeProcesses(memory_mb=256, cpu_s=60))
+    speech = Speech(SpeechOptions(), UploadConfig(), decoders)  # which nobody sends anything
     its = Turn(speech, Delivery(name, 0, FPS, CyclePhase(0, 0.0, FPS, 100)), SpeechOptions(), name)
     for trigger in triggers:
         its.advance(trigger)

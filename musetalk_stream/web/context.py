@@ -7,8 +7,10 @@ from aiohttp import web
 
 from ..batcher import Batcher
 from ..config import Config
+from ..decoding import Decoders
 from ..errors import NotReady, SessionNotFound
 from ..jobs import Jobs
+from ..loop_watch import LoopWatch
 from ..readying import Readying
 from ..registry import SessionRegistry
 from ..sessions import Session
@@ -30,6 +32,7 @@ class Services:
     store: ChunkStore
     supervisor: Supervisor
     stats: EngineStats
+    decoders: Decoders
 
     @property
     def batcher(self) -> Batcher:
@@ -80,6 +83,7 @@ class Readiness:
 
 CONFIG: web.AppKey[Config] = web.AppKey("config", Config)
 READINESS: web.AppKey[Readiness] = web.AppKey("readiness", Readiness)
+LOOP_WATCH: web.AppKey[LoopWatch] = web.AppKey("loop_watch", LoopWatch)
 
 
 def services(request: web.Request) -> Services:
@@ -91,7 +95,7 @@ def services(request: web.Request) -> Services:
 
 
 def session(request: web.Request) -> Session:
-    """The session that the path names, for who may see it. Raises SessionNotFound or SessionGone."""
+    """The one that the path names, for who may see it. Raises SessionNotFound or SessionGone."""
     session_id = request.match_info["session_id"]
     if not session_id.isascii():
         raise SessionNotFound("there is no such session; create one")
