@@ -1,6 +1,6 @@
-"""Is anything that is installed known to be vulnerable? Python packages are asked for at PyPI, those
-of npm at its registry. Exit status 1 if so. Where advisories can't be reached, that is said, and is
-no failure: a build must not depend on it."""
+"""Is anything that is installed known to be vulnerable? Python packages are asked for at PyPI,
+those of npm at its registry. Exit status 1 if so. Where advisories can't be reached, that is said,
+and is no failure: a build must not depend on it."""
 
 import json
 import shutil
