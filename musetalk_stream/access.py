@@ -1,5 +1,6 @@
 """Who asks, and what may they do: scopes of API keys, rights of tokens, and what a request needs."""
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -33,12 +34,14 @@ class Caller:
     scopes      of that key; none for who has a token
     session_id  that its token is for; None for who has none
     rights      of that token
+    expires_s   at which it ends, in seconds since 1970; a key does not
     """
 
     key_id: str = ""
     scopes: frozenset[Scope] = frozenset()
     session_id: str | None = None
     rights: frozenset[Right] = frozenset()
+    expires_s: float = math.inf
 
     @property
     def is_operator(self) -> bool:

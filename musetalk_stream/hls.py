@@ -42,10 +42,13 @@ def target_duration_s(chunk_duration_s: float, fps: Fraction) -> int:
     return max(1, round(longest_s))
 
 
-def media_list(segments: Sequence[Segment], *, folder: str, target_s: int, is_whole: bool) -> str:
+def media_list(
+    segments: Sequence[Segment], *, folder: str, target_s: int, is_whole: bool, query: str = ""
+) -> str:
     """The list of one utterance; it grows at its end until it `is_whole`.
 
     folder  where the chunks are, as seen from the list, with a slash at its end
+    query   of their addresses, with its question mark
     """
     lines = [
         "#EXTM3U",
@@ -63,7 +66,7 @@ def media_list(segments: Sequence[Segment], *, folder: str, target_s: int, is_wh
     ]
     if segments:
         first = segments[0]
-        lines.append(f'#EXT-X-MAP:URI="{folder}{first.name}",BYTERANGE="{first.init_size}@0"')
+        lines.append(f'#EXT-X-MAP:URI="{folder}{first.name}{query}",BYTERANGE="{first.init_size}@0"')
     end = Fraction(0)
     for segment in segments:
         start, end = end, end + segment.duration
@@ -72,7 +75,7 @@ def media_list(segments: Sequence[Segment], *, folder: str, target_s: int, is_wh
         lines += [
             f"#EXTINF:{lasts // _MICROSECOND}.{lasts % _MICROSECOND:06d},",
             f"#EXT-X-BYTERANGE:{segment.media_size}@{segment.init_size}",
-            folder + segment.name,
+            folder + segment.name + query,
         ]
     if is_whole:
         lines.append("#EXT-X-ENDLIST")

@@ -6,6 +6,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
+from .config import LONGEST_TOKEN_S
 from .errors import InvalidParameter
 
 
@@ -67,6 +68,9 @@ INTERRUPT_WAIT = Option(
     "wait", "Wait (s)", "How long to wait for what the player has played", 1, 0, 10, 0.001
 )
 PLAYED_MS = Option("played_ms", "Played (ms)", "What viewers have heard", 0, 0, 1e8, 1)
+TOKEN_TTL = Option(
+    "ttl", "Lifetime (s)", "Seconds for which a token counts", None, 1, LONGEST_TOKEN_S, 1
+)
 AGO_MS = Option("ago_ms", "Ago (ms)", "How long ago that was", 0, 0, 60_000, 1)
 STALLED_MS = Option("stalled_ms", "Stalled (ms)", "How long it stood still", 0, 0, 600_000, 1)
 FIRST_FRAME_MS = Option(

@@ -66,6 +66,11 @@ class Job:
         return self.work.request.avatar_id
 
     @property
+    def owner(self) -> str:
+        """Id of the API key that sent the upload; empty on a server without keys."""
+        return self.work.request.owner
+
+    @property
     def is_over(self) -> bool:
         return self.state in _OVER
 

@@ -9,6 +9,7 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePath
 
+from ..access import ANYBODY, Caller
 from ..config import Config, process_environment
 from ..errors import (
     AvatarExists,
@@ -94,12 +95,11 @@ class Jobs:
 
     # --- asking
 
-    def get(self, job_id: str) -> Job:
-        """For somebody who follows it. Raises JobNotFound."""
-        try:
-            job = self._jobs[job_id]
-        except KeyError:
-            raise JobNotFound("there is no such job, or no longer: see GET /jobs") from None
+    def get(self, job_id: str, caller: Caller = ANYBODY) -> Job:
+        """For somebody who follows it. Raises JobNotFound, also if the job is another's."""
+        job = self._jobs.get(job_id)
+        if job is None or not caller.owns(job.owner):
+            raise JobNotFound("there is no such job, or no longer: see GET /jobs")
         job.asked_s = time.monotonic()
         return job
 
@@ -207,6 +207,7 @@ class Jobs:
             loop=wanted.loop,
             hint=wanted.hint,
             approve=wanted.approve,
+            owner=wanted.owner,
         )
         first_id = request.avatar_id
         number = 1

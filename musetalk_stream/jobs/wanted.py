@@ -10,7 +10,10 @@ _LEAST_BOX = 8  # pixels of each side, of the original
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """avatar_id: None for one like the name of the file."""
+    """
+    avatar_id  None for one like the name of the file
+    owner      id of the API key that asks
+    """
 
     file_name: str
     avatar_id: str | None = None
@@ -18,6 +21,7 @@ class Wanted:
     loop: Loop = Loop.AUTO
     hint: FaceHint = field(default_factory=FaceHint)
     approve: bool = False
+    owner: str = ""
 
 
 def require_inside(hint: FaceHint, width: int, height: int) -> None:

@@ -58,6 +58,7 @@ class Request:
 
     approve  stop when the face has been found, until somebody has looked at it
     job_id   by which clients follow it; of no matter to what is made
+    owner    id of the API key that asked; empty on a server without keys
     """
 
     avatar_id: str
@@ -67,6 +68,7 @@ class Request:
     loop: Loop = Loop.AUTO
     hint: FaceHint = FaceHint()
     approve: bool = False
+    owner: str = ""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

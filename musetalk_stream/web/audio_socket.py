@@ -17,6 +17,7 @@ from ..errors import (
     EmptyAudio,
     InvalidCaptions,
     MuseTalkStreamError,
+    TokenExpired,
     UploadTooLarge,
     UtteranceNotFound,
 )
@@ -26,6 +27,7 @@ from ..options import SpeechOptions, speech_options
 from ..sessions import Session
 from ..sse import PING_S
 from ..turn import Turn
+from .access import seconds_left
 from .arriving import admitted, status
 from .context import session
 from .event_stream import give_up_on_silence
@@ -252,7 +254,7 @@ class _AudioSocket:
         and then whether it is there. Raises _Mistake."""
         while True:
             try:
-                message = await self._socket.receive(PING_S)
+                message = await self._socket.receive(self._patience_s())
             except TimeoutError:
                 await self._socket.ping()
                 continue
@@ -268,6 +270,19 @@ class _AudioSocket:
                 await self._caption(said.cues)
             else:
                 return None
+
+    def _patience_s(self) -> float:
+        """Who has begun to speak may finish. Raises _Mistake when another utterance is not for who
+        asked any more."""
+        if self._is_arriving:
+            return PING_S
+        left_s = seconds_left(self._request)
+        if not left_s:
+            raise _Mistake(
+                WSCloseCode.POLICY_VIOLATION,
+                TokenExpired("the token of this connection has ended: open another with a new one"),
+            )
+        return min(PING_S, left_s)
 
     async def _tell(self, error: MuseTalkStreamError, request_id: str | None) -> None:
         about = {} if request_id is None else {"request_id": request_id}

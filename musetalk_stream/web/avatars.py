@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..errors import AvatarInUse, AvatarNotFound, NotFound
 from ..jobs import Wanted
 from ..options import flag
 from ..prepare.work import PREPARING, throw_away
+from .access import caller, wants_page
 from .context import CONFIG, Services, services
 from .pages import avatar_document, avatars_page
 from .parameters import wanted
@@ -21,7 +23,7 @@ from .uploads import received_media, storage_errors
 
 async def list_avatars(request: web.Request) -> web.Response:
     """As JSON; the page, for who asks for one."""
-    if "text/html" in request.headers.get(hdrs.ACCEPT, ""):
+    if wants_page(request):
         return await avatars_page(request)
     documents = [document(request, avatar) for avatar in services(request).avatars.all()]
     return web.json_response({"avatars": documents}, headers={hdrs.VARY: hdrs.ACCEPT})
@@ -47,7 +49,9 @@ async def create_avatar(request: web.Request) -> web.Response:
     store = config.storage.avatars_dir
 
     def asked(fields: Mapping[str, str], file_name: str) -> Wanted:
-        found = wanted({**request.query, **fields}, file_name)
+        found = replace(
+            wanted({**request.query, **fields}, file_name), owner=caller(request).key_id
+        )
         if found.avatar_id:
             jobs.require_free(found.avatar_id)
         return found

@@ -9,18 +9,19 @@ from contextlib import aclosing
 from aiohttp import web
 
 from ..sse import PING, PING_S, RETRY, Event, encode_event, parse_event_id
+from .access import seconds_left, token_of_addresses
 from .context import session
 from .links import in_document, mounted_at
+from .sending import send
 
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",  # nginx and others would hold events back
 }
-# A phone that vanished never says so: the kernel gives up on unacknowledged bytes, and we on a
+# A phone that vanished never says so: the kernel gives up on unacknowledged bytes, and `send` on a
 # full socket.
 _TCP_USER_TIMEOUT_MS = 30_000
-_WRITE_TIMEOUT_S = 10.0
 
 
 async def event_stream(request: web.Request) -> web.StreamResponse:
@@ -38,19 +39,22 @@ async def stream_events(
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
         give_up_on_silence(request)
-        await response.write(RETRY)
+        await send(request, response, RETRY)
         waiting = asyncio.ensure_future(anext(events))
         try:
             while True:
-                await asyncio.wait([waiting], timeout=PING_S)
+                await asyncio.wait([waiting], timeout=min(PING_S, seconds_left(request)))
+                if not seconds_left(request):
+                    break  # who may still read it comes back with another token
                 if not waiting.done():
-                    await _write(response, PING)
+                    await send(request, response, PING)
                     continue
                 try:
                     event_id, event = waiting.result()
                 except StopAsyncIteration:
                     break
-                await _write(response, encode_event(in_document(event, prefix), event_id))
+                linked = in_document(event, prefix, token_of_addresses(request))
+                await send(request, response, encode_event(linked, event_id))
                 waiting = asyncio.ensure_future(anext(events))
         except (ConnectionError, TimeoutError):
             pass  # the subscriber has left; that is its right, and what it watched goes on
@@ -59,11 +63,6 @@ async def stream_events(
             with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
                 await waiting
     return response
-
-
-async def _write(response: web.StreamResponse, message: bytes) -> None:
-    async with asyncio.timeout(_WRITE_TIMEOUT_S):
-        await response.write(message)
 
 
 def give_up_on_silence(request: web.Request) -> None:

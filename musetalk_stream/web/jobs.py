@@ -4,6 +4,7 @@ from aiohttp import web
 
 from ..errors import NotFound
 from ..jobs import Job
+from .access import caller
 from .context import services
 from .event_stream import stream_events
 from .parameters import hint, parameters
@@ -12,12 +13,13 @@ from .uploads import storage_errors
 
 
 def _job(request: web.Request) -> Job:
-    """The job that the path names. Raises JobNotFound."""
-    return services(request).jobs.get(request.match_info["job_id"])
+    """The job that the path names, for who may see it. Raises JobNotFound."""
+    return services(request).jobs.get(request.match_info["job_id"], caller(request))
 
 
 async def list_jobs(request: web.Request) -> web.Response:
-    documents = [job.document() for job in services(request).jobs.all()]
+    its = caller(request)
+    documents = [job.document() for job in services(request).jobs.all() if its.owns(job.owner)]
     return web.json_response({"jobs": documents})
 
 

@@ -14,6 +14,7 @@ from aiohttp import hdrs, web
 from yarl import URL
 
 from ..errors import BadRequest, InvalidParameter
+from .access import token_of_addresses, with_token
 from .context import CONFIG
 from .peers import forwarded
 
@@ -40,8 +41,9 @@ async def links(request: web.Request, handler: Handler) -> web.StreamResponse:
         return response  # a file, or one that has begun
     if response.content_type == "application/json":
         response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
-        if prefix:
-            _rewrite(response, prefix)
+        token = token_of_addresses(request)
+        if prefix or token:
+            _rewrite(response, prefix, token)
     if prefix and (location := response.headers.get(hdrs.LOCATION)):
         response.headers[hdrs.LOCATION] = with_prefix(location, prefix)
     return response
@@ -58,34 +60,43 @@ def full_url(request: web.Request, path: str) -> str:
     public = request.app[CONFIG].http.public_url.rstrip("/")
     if public and URL(public).path != "/":
         return public + path
-    return (public or _origin(request)) + mounted_at(request) + path
+    return (public or origin(request)) + mounted_at(request) + path
 
 
 def with_prefix(address: str, prefix: str) -> str:
     """Of our own addresses, which are paths; others stay as they are."""
-    is_ours = address.startswith("/") and not address.startswith("//")
-    return prefix + address if is_ours else address
+    return prefix + address if _is_ours(address) else address
 
 
-def in_document(document: Any, prefix: str) -> Any:
-    """JSON whose addresses begin with the prefix. They are in members named `url` or `…_url`."""
-    if not prefix:
+def _is_ours(address: str) -> bool:
+    return address.startswith("/") and not address.startswith("//")
+
+
+def in_document(document: Any, prefix: str, token: str = "") -> Any:
+    """JSON whose addresses begin with the prefix, and have the token in their query. They are in
+    members named `url` or `…_url`."""
+    if not (prefix or token):
         return document
     if isinstance(document, list | tuple):
-        return [in_document(each, prefix) for each in document]
+        return [in_document(each, prefix, token) for each in document]
     if not isinstance(document, dict):
         return document
     return {
-        name: with_prefix(value, prefix)
+        name: _linked(value, prefix, token)
         if isinstance(value, str) and (name == "url" or name.endswith("_url"))
-        else in_document(value, prefix)
+        else in_document(value, prefix, token)
         for name, value in document.items()
     }
 
 
-def _rewrite(response: web.Response, prefix: str) -> None:
+def _linked(address: str, prefix: str, token: str) -> str:
+    ours = with_prefix(address, prefix) if prefix else address
+    return with_token(ours, token) if _is_ours(address) else ours
+
+
+def _rewrite(response: web.Response, prefix: str, token: str) -> None:
     document = json.loads(response.text or "null")
-    prefixed = in_document(document, prefix)
+    prefixed = in_document(document, prefix, token)
     for name in response.get(APPENDED, ()):
         prefixed[name] = document[name]
     response.text = json.dumps(prefixed)
@@ -121,8 +132,8 @@ def _is_host(said: str) -> bool:
     return match is not None and int(match["port"] or 0) < 65536
 
 
-def _origin(request: web.Request) -> str:
-    """Scheme and host. What can't be one is left aside: some proxies call it wss."""
+def origin(request: web.Request) -> str:
+    """Scheme and host, as clients see them. What can't be one is left aside: some proxies call it wss."""
     scheme = _first(forwarded(request, "X-Forwarded-Proto"))
     host = _first(forwarded(request, "X-Forwarded-Host"))
     return "{}://{}".format(

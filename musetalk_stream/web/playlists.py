@@ -3,9 +3,11 @@
 from aiohttp import hdrs, web
 
 from .. import hls
+from ..access import ANYBODY
 from ..errors import NothingToPlay, NotYet, UtteranceNotFound
 from ..sessions import Session
 from ..turn import Turn
+from .access import caller, token_of_addresses, with_token
 from .context import CONFIG, services, session
 from .media import IMMUTABLE
 
@@ -31,13 +33,15 @@ async def live_list(request: web.Request) -> web.Response:
         request.query.get(hls.MEDIA_SEQUENCE), len(turn.delivery.segments)
     )
     await until_there(request, its, turn, num_wanted)
+    its.looked_at(turn.request_id)
     text = hls.media_list(
         turn.delivery.segments,
         folder=f"../../chunks/{turn.request_id}/",
+        query=with_token("", token_of_addresses(request)),
         target_s=_target_s(its),
         is_whole=not turn.status.is_active,
     )
-    return _answer(text, turn)
+    return _answer(request, text, turn)
 
 
 async def master_list(request: web.Request) -> web.Response:
@@ -49,14 +53,16 @@ async def master_list(request: web.Request) -> web.Response:
     manifest = its.avatar.manifest
     text = hls.master_list(
         turn.delivery.segments,
-        media_url=f"live.m3u8?request_id={turn.request_id}",
+        media_url=with_token(
+            f"live.m3u8?request_id={turn.request_id}", token_of_addresses(request)
+        ),
         mime=turn.delivery.mime,
         size=(manifest.width, manifest.height),
         fps=its.options.playback_fps,
         target_s=_target_s(its),
         most_bits_per_s=None if not turn.status.is_active else _most_bits_per_s(request, its),
     )
-    answer = _answer(text, turn)
+    answer = _answer(request, text, turn)
     if request_id is None:  # of another one soon
         answer.headers.update(_GROWING)
     return answer
@@ -103,8 +109,11 @@ async def until_there(request: web.Request, its: Session, turn: Turn, num_segmen
     services(request).store.get(turn.request_id, made[0].name)
 
 
-def _answer(text: str, turn: Turn) -> web.Response:
-    headers = _GROWING if turn.status.is_active else _WHOLE
+def _answer(request: web.Request, text: str, turn: Turn) -> web.Response:
+    """Tokens that were made for it end before what is kept does."""
+    its = caller(request)
+    is_kept = its is ANYBODY or its.session_id is not None
+    headers = _WHOLE if is_kept and not turn.status.is_active else _GROWING
     answer = web.Response(text=text, headers=headers)
     answer.headers[hdrs.CONTENT_TYPE] = hls.CONTENT_TYPE
     return answer

@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from ..errors import Busy, MuseTalkStreamError
+from ..errors import Busy, MuseTalkStreamError, Unauthorized
+from .access import authorize
+from .context import session
 from .links import mounted_at
 from .pages import problem_page
 from .telemetry import CODE, route_of
@@ -71,16 +73,27 @@ def problem(request: web.Request, exc: MuseTalkStreamError) -> web.Response:
     if is_ours and not isinstance(exc, Busy):  # whose reason is logged once, if any
         log.error("%s %s: %s", request.method, route_of(request), exc)
     retry_after_s = exc.retry_after_s if isinstance(exc, Busy) and exc.retryable else None
-    return _answer(
+    answer = _answer(
         request, exc.status, exc.title, exc.detail, exc.code, exc.retryable, retry_after_s
     )
+    if isinstance(exc, Unauthorized):
+        answer.headers[hdrs.WWW_AUTHENTICATE] = exc.challenge
+    return answer
 
 
 async def expectations(request: web.Request) -> web.Response | None:
     """What an `Expect` header asks for: to go on, or what is refused. The framework answers it
-    before any middleware."""
+    before any middleware. Who may not send a body, or to no such session, need not begin."""
     expected = request.headers[hdrs.EXPECT]
     if expected.lower() == "100-continue":
+        try:
+            authorize(request)
+            if "session_id" in request.match_info:
+                session(request)
+        except MuseTalkStreamError as exc:
+            answer = problem(request, exc)
+            answer.force_close()
+            return answer
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # the answer itself has not begun
         return None

@@ -1,8 +1,15 @@
-"""The table of routes; `docs/protocol.md` describes each, and a test compares the two."""
+"""The table of routes, and who may ask for each; `docs/protocol.md` describes them, and a test
+compares the two."""
 
-from aiohttp import web
+from dataclasses import dataclass
+from functools import partial
 
-from . import api, avatars, captions, jobs, media, pages, playlists, speech, webrtc
+from aiohttp import hdrs, web
+
+from .. import access
+from ..access import Need
+from . import api, avatars, captions, granting, jobs, media, pages, playlists, speech, webrtc
+from .access import Handler, Needs
 from .audio_socket import audio_socket
 from .cors import from_allowed_origins, not_for_strangers
 from .event_stream import event_stream
@@ -17,59 +24,88 @@ _UTTERANCE = f"{_SESSION}/utterances/{{request_id}}"
 _JOB = "/jobs/{job_id}"
 
 
-def add_routes(app: web.Application) -> None:
-    table: list[web.RouteDef] = [
-        web.get("/", pages.start_page),
-        web.get("/player/session/{session_id}", pages.player_page),
-        web.get("/player/selftest", pages.selftest_page),
-        web.post("/sessions/create", api.create_session),
-        web.get("/sessions/stats", api.session_stats),
-        web.get(_SESSION, api.get_session),
-        web.delete(_SESSION, api.delete_session),
-        web.post(f"{_SESSION}/stream", speech.upload),
-        web.post(f"{_SESSION}/audio", speech.stream_audio),
-        web.get(f"{_SESSION}/audio/ws", from_allowed_origins(audio_socket), allow_head=False),
-        web.post(f"{_SESSION}/interrupt", speech.interrupt),
-        web.get(f"{_SESSION}/utterances", speech.list_utterances),
-        web.get(f"{_SESSION}/live.m3u8", playlists.live_list),
-        web.get(f"{_SESSION}/master.m3u8", playlists.master_list),
-        web.get(f"{_UTTERANCE}.mp4", recording),
-        web.get(f"{_UTTERANCE}/captions", captions.get_captions),
-        web.put(f"{_UTTERANCE}/captions", captions.put_captions),
-        web.get(_UTTERANCE, speech.get_utterance),
-        web.delete(_UTTERANCE, speech.cancel_utterance),
-        web.post(f"{_SESSION}/playback", speech.playback),
-        web.post(f"{_SESSION}/position", api.placeholder_position),
-        web.get(f"{_SESSION}/events", event_stream, allow_head=False),
-        web.get(r"/chunks/{request_id}/{name:chunk_\d{4,}\.mp4}", media.chunk),
-        web.get("/avatars", avatars.list_avatars),
-        web.post("/avatars", not_for_strangers(avatars.create_avatar)),
-        web.get("/avatars/{avatar_id}", avatars.get_avatar),
-        web.delete("/avatars/{avatar_id}", not_for_strangers(avatars.delete_avatar)),
-        web.get("/avatars/{avatar_id}/video", media.placeholder),
-        web.get("/avatars/{avatar_id}/poster", media.poster),
-        web.get("/jobs", jobs.list_jobs),
-        web.get(_JOB, jobs.get_job),
-        web.delete(_JOB, not_for_strangers(jobs.delete_job)),
-        web.get(f"{_JOB}/picture", jobs.job_picture),
-        web.get(f"{_JOB}/events", jobs.job_events, allow_head=False),
-        web.post(f"{_JOB}/approve", not_for_strangers(jobs.approve_job)),
-        web.post(f"{webrtc.ROOT}/sessions/create", webrtc.create_session),
-        web.get(f"{webrtc.ROOT}{_SESSION}", api.get_session),
-        web.delete(f"{webrtc.ROOT}{_SESSION}", api.delete_session),
-        web.post(f"{webrtc.ROOT}{_SESSION}/stream", speech.upload),
-        web.post(f"{webrtc.ROOT}{_SESSION}/offer", webrtc.negotiation),
-        web.post(f"{webrtc.ROOT}{_SESSION}/ice", webrtc.negotiation),
-        web.get("/metrics", metrics),
-        web.get("/healthz", api.alive),
-        web.get("/readyz", api.ready),
-        web.get("/client/{filename:.+}", files_of(pages.CLIENT)),
-        web.get("/static/{filename:.+}", files_of(pages.TEMPLATES / "static")),
-    ]
-    for route in table:
-        route.kwargs["expect_handler"] = expectations
-    app.add_routes(table)
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One path and method. Without a `need` there is no route.
+
+    allow_head  GET answers HEAD, too
+    """
+
+    method: str
+    path: str
+    need: Need
+    handler: Handler
+    allow_head: bool = True
+
+
+_get = partial(Route, "GET")
+_post = partial(Route, "POST")
+_put = partial(Route, "PUT")
+_delete = partial(Route, "DELETE")
+
+ROUTES: tuple[Route, ...] = (
+    _get("/", access.PUBLIC, pages.start_page),
+    _get("/player/session/{session_id}", access.VIEW, pages.player_page),
+    _get("/player/selftest", access.PUBLIC, pages.selftest_page),
+    _post("/sessions/create", access.SESSIONS, api.create_session),
+    _get("/sessions/stats", access.OPS, api.session_stats),
+    _get(_SESSION, access.VIEW, api.get_session),
+    _delete(_SESSION, access.END, api.delete_session),
+    _post(f"{_SESSION}/tokens", access.SESSIONS, granting.create_token),
+    _post(f"{_SESSION}/stream", access.SPEAK, speech.upload),
+    _post(f"{_SESSION}/audio", access.SPEAK, speech.stream_audio),
+    _get(
+        f"{_SESSION}/audio/ws", access.SPEAK, from_allowed_origins(audio_socket), allow_head=False
+    ),
+    _post(f"{_SESSION}/interrupt", access.INTERRUPT, speech.interrupt),
+    _get(f"{_SESSION}/utterances", access.VIEW, speech.list_utterances),
+    _get(f"{_SESSION}/live.m3u8", access.VIEW, playlists.live_list),
+    _get(f"{_SESSION}/master.m3u8", access.VIEW, playlists.master_list),
+    _get(f"{_UTTERANCE}.mp4", access.VIEW, recording),
+    _get(f"{_UTTERANCE}/captions", access.VIEW, captions.get_captions),
+    _put(f"{_UTTERANCE}/captions", access.SPEAK, captions.put_captions),
+    _get(_UTTERANCE, access.VIEW, speech.get_utterance),
+    _delete(_UTTERANCE, access.SPEAK, speech.cancel_utterance),
+    _post(f"{_SESSION}/playback", access.VIEW, speech.playback),
+    _post(f"{_SESSION}/position", access.VIEW, api.placeholder_position),
+    _get(f"{_SESSION}/events", access.VIEW, event_stream, allow_head=False),
+    _get(r"/chunks/{request_id}/{name:chunk_\d{4,}\.mp4}", access.CHUNKS, media.chunk),
+    _get("/avatars", access.LOOKING_AT_AVATARS, avatars.list_avatars),
+    _post("/avatars", access.AVATARS, not_for_strangers(avatars.create_avatar)),
+    _get("/avatars/{avatar_id}", access.ANY_KEY, avatars.get_avatar),
+    _delete("/avatars/{avatar_id}", access.AVATARS, not_for_strangers(avatars.delete_avatar)),
+    _get("/avatars/{avatar_id}/video", access.PICTURES, media.placeholder),
+    _get("/avatars/{avatar_id}/poster", access.PICTURES, media.poster),
+    _get("/jobs", access.JOBS, jobs.list_jobs),
+    _get(_JOB, access.JOBS, jobs.get_job),
+    _delete(_JOB, access.AVATARS, not_for_strangers(jobs.delete_job)),
+    _get(f"{_JOB}/picture", access.JOBS, jobs.job_picture),
+    _get(f"{_JOB}/events", access.JOBS, jobs.job_events, allow_head=False),
+    _post(f"{_JOB}/approve", access.AVATARS, not_for_strangers(jobs.approve_job)),
+    _post(f"{webrtc.ROOT}/sessions/create", access.SESSIONS, webrtc.create_session),
+    _get(f"{webrtc.ROOT}{_SESSION}", access.VIEW, api.get_session),
+    _delete(f"{webrtc.ROOT}{_SESSION}", access.END, api.delete_session),
+    _post(f"{webrtc.ROOT}{_SESSION}/stream", access.SPEAK, speech.upload),
+    _post(f"{webrtc.ROOT}{_SESSION}/offer", access.VIEW, webrtc.negotiation),
+    _post(f"{webrtc.ROOT}{_SESSION}/ice", access.VIEW, webrtc.negotiation),
+    _get("/metrics", access.OPS, metrics),
+    _get("/healthz", access.PUBLIC, api.alive),
+    _get("/readyz", access.PUBLIC, api.ready),
+    _get("/client/{filename:.+}", access.PUBLIC, files_of(pages.CLIENT)),
+    _get("/static/{filename:.+}", access.PUBLIC, files_of(pages.TEMPLATES / "static")),
+)
+
+
+def add_routes(app: web.Application) -> Needs:
+    """What each of them needs, by its path and method."""
+    needs = {}
+    for route in ROUTES:
+        options = {"allow_head": route.allow_head} if route.method == hdrs.METH_GET else {}
+        add = getattr(app.router, f"add_{route.method.lower()}")
+        added = add(route.path, route.handler, expect_handler=expectations, **options)
+        needs[added.resource.canonical, route.method] = route.need
     app.on_response_prepare.append(_keep_no_refusal)
+    return needs
 
 
 async def _keep_no_refusal(request: web.Request, response: web.StreamResponse) -> None:
