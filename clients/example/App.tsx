@@ -2,7 +2,8 @@ import { deleteSession, type Session } from "@musetalk-stream/react-native";
 import { useState, type ReactElement } from "react";
 import { Platform, StatusBar, StyleSheet, View } from "react-native";
 
-import { StartScreen, type Choice } from "./src/StartScreen";
+import type { Choice } from "./src/backend";
+import { StartScreen } from "./src/StartScreen";
 import { TalkScreen } from "./src/TalkScreen";
 import { colors } from "./src/theme";
 
@@ -10,6 +11,7 @@ const FIRST_CHOICE: Choice = {
   // The machine that an emulator runs on. A phone needs its address in the network.
   server: Platform.select({ android: "http://10.0.2.2:8000", default: "http://localhost:8000" }),
   avatarId: "",
+  apiKey: "",
 };
 
 export default function App(): ReactElement {
@@ -28,7 +30,7 @@ export default function App(): ReactElement {
     <View style={styles.app}>
       <StatusBar barStyle="light-content" />
       {session ? (
-        <TalkScreen server={choice.server} session={session} onEnd={end} />
+        <TalkScreen choice={choice} session={session} onEnd={end} />
       ) : (
         <StartScreen
           choice={choice}

@@ -13,6 +13,7 @@ from ..avatar import Manifest
 from ..config import bundled
 from ..options import SESSION_OPTIONS, TRAILING_SILENCE, number
 from ..shelf import AvatarShelf
+from .access import is_closed
 from .context import CONFIG, services, session
 from .links import in_document, mounted_at
 
@@ -61,8 +62,10 @@ async def start_page(request: web.Request) -> web.Response:
         }
         for option in (*SESSION_OPTIONS, TRAILING_SILENCE)
     ]
+    is_for_all = not is_closed(request)  # else who has a key asks for them
     config = {
-        "avatars": avatar_documents(services(request).avatars),
+        "is_closed": not is_for_all,
+        "avatars": avatar_documents(services(request).avatars) if is_for_all else None,
         "default_avatar": request.app[CONFIG].session.avatar,
         "options": options,
         "version": __version__,
@@ -78,6 +81,7 @@ async def avatars_page(request: web.Request) -> web.Response:
     """Where avatars are made of photos and videos, and looked at; the rest is asked for as JSON."""
     limits = request.app[CONFIG].prepare
     config = {
+        "is_closed": is_closed(request),
         "version": __version__,
         "limits": {
             "max_avatar_bytes": limits.max_avatar_bytes,
@@ -98,7 +102,7 @@ async def player_page(request: web.Request) -> web.Response:
 
 async def selftest_page(request: web.Request) -> web.Response:
     """What the browser that asks can do, and whether an avatar plays there."""
-    return _page(request, "selftest.html")
+    return _page(request, "selftest.html", config={"is_closed": is_closed(request)})
 
 
 @functools.cache

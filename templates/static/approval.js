@@ -3,6 +3,7 @@
 import { fromTemplate } from "./elements.js";
 import { askForBox } from "./face-box.js";
 import { drawCloseUp, drawFinding, faceButtons } from "./face-overlay.js";
+import { pictureAddress } from "./key.js";
 
 const EXPLANATION = "The lips will move within the shaded area.";
 const SEVERAL = "Tap another face to take that one.";
@@ -35,18 +36,26 @@ export class Approval {
     this.#job = job;
     this.#looks += 1;
     // The same address may be another frame after another look.
-    const url = `${preview.picture_url}?look=${this.#looks}`;
-    this.#parts.picture.src = url;
+    void this.#showPicture(preview, `${preview.picture_url}?look=${this.#looks}`);
     const [count, isMarked] = [preview.faces.length, preview.landmarks?.length > 0];
     this.#parts.question.textContent = isMarked ? "Is this the face?" : "Which face is it?";
     this.#parts.explanation.textContent = count > 1 ? `${EXPLANATION} ${SEVERAL}` : EXPLANATION;
     this.#parts.notes.replaceChildren(
       ...job.notes.map((note) => Object.assign(document.createElement("li"), { textContent: note })),
     );
-    this.#parts.close.replaceChildren(...drawCloseUp(preview, url));
     this.#tell(null);
     this.#showFinding();
     this.setBusy(false);
+  }
+
+  async #showPicture(preview, url) {
+    const look = this.#looks;
+    const shown = await pictureAddress(url).catch(() => url);
+    const isOld = look !== this.#looks;
+    URL.revokeObjectURL(isOld ? shown : this.#parts.picture.src); // if it is one
+    if (isOld) return;
+    this.#parts.picture.src = shown;
+    this.#parts.close.replaceChildren(...drawCloseUp(preview, shown));
   }
 
   /** Nothing can be pressed while an answer is under way. */

@@ -4,9 +4,11 @@ import { Deletion } from "./deletion.js";
 import { acceptChosen, acceptDropped } from "./file-input.js";
 import { Gallery } from "./gallery.js";
 import { JobBoard } from "./job-board.js";
+import { enter } from "./key.js";
 
 const config = JSON.parse(document.getElementById("config").textContent);
 const part = (id) => document.getElementById(id);
+if (config.is_closed) await enter();
 
 const deletion = new Deletion({
   dialog: part("delete"),

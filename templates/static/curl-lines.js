@@ -2,21 +2,21 @@
 
 /**
  * `[what it does, the command]`, in the order in which one would use them. `server`: its address,
- * with the slash at the end.
+ * with the slash at the end; `says`: what tells it who asks, or nothing.
  */
-export function curlLines(server, session, settings, upload) {
+export function curlLines(server, session, settings, upload, says = "") {
   const query = new URLSearchParams(settings);
   const base = `${server}sessions/${session.sessionId}`;
   const live = `-T - -H "Content-Type: audio/L16;rate=24000"`;
   return [
-    ["Speak", `curl -X POST "${base}/stream?${upload}" -F "audio_file=@speech.mp3"`],
-    ["Speak what arrives", `your-tts | curl -X POST ${live} "${base}/audio?${upload}"`],
-    ["Interrupt", `curl -X POST "${base}/interrupt"`],
-    ["Watch the events", `curl -N "${base}/events"`],
-    ["Look at the session", `curl "${base}"`],
-    ["Look at all of them", `curl "${server}sessions/stats"`],
-    ["Create another", `curl -X POST "${server}sessions/create?${query}"`],
-    ["Delete it", `curl -X DELETE "${base}"`],
+    ["Speak", `curl${says} -X POST "${base}/stream?${upload}" -F "audio_file=@speech.mp3"`],
+    ["Speak what arrives", `your-tts | curl${says} -X POST ${live} "${base}/audio?${upload}"`],
+    ["Interrupt", `curl${says} -X POST "${base}/interrupt"`],
+    ["Watch the events", `curl${says} -N "${base}/events"`],
+    ["Look at the session", `curl${says} "${base}"`],
+    ["Look at all of them", `curl${says} "${server}sessions/stats"`],
+    ["Create another", `curl${says} -X POST "${server}sessions/create?${query}"`],
+    ["Delete it", `curl${says} -X DELETE "${base}"`],
   ];
 }
 

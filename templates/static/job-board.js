@@ -6,6 +6,7 @@
 import { address } from "./address.js";
 import { listJobs } from "./avatars-api.js";
 import { EventConnection } from "../client/player/events.js";
+import { listening } from "./key.js";
 import { Making } from "./making.js";
 
 const POLL_MS = 3000;
@@ -121,6 +122,7 @@ export class JobBoard {
     const { jobId } = card;
     const followed = { jobId, events: null, isConnected: false };
     followed.events = new EventConnection({
+      ...listening(),
       url: address(`jobs/${jobId}/events`),
       sessionUrl: address(`jobs/${jobId}`),
       onEvent: (event) => {

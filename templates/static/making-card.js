@@ -2,6 +2,7 @@
 // is not known here.
 
 import { fromTemplate } from "./elements.js";
+import { pictureAddress } from "./key.js";
 import { localPicture } from "./local-picture.js";
 
 export class MakingCard {
@@ -60,7 +61,9 @@ export class MakingCard {
   /** The server's picture, where there is no file. */
   showPicture(url) {
     if (this.#parts.thumbnail.firstChild) return;
-    this.#parts.thumbnail.append(Object.assign(new Image(), { src: url, alt: "" }));
+    const image = Object.assign(new Image(), { alt: "" });
+    this.#parts.thumbnail.append(image);
+    void showPicture(image, url);
   }
 
   /** Where the keyboard is while the buttons under it go. */
@@ -83,4 +86,9 @@ export class MakingCard {
     this.#picture?.release();
     this.root.remove();
   }
+}
+
+async function showPicture(image, url) {
+  image.src = await pictureAddress(url).catch(() => url);
+  image.onload = () => URL.revokeObjectURL(image.src); // if it is one
 }

@@ -18,15 +18,24 @@ takeCommands({
   set(chosen) {
     avatar.set(chosen);
     showBehind();
+    if (chosen.token) keepToken(chosen.token);
   },
 });
 for (const [name, value] of new URLSearchParams(location.search)) {
   if (name in OPTIONS) avatar.setAttribute(name, value);
 }
+avatar.token = new URLSearchParams(location.search).get("token");
 showBehind();
 Object.defineProperty(window, "musetalkPlayer", { get: () => avatar.debug });
 avatar.toggleAttribute("standalone", !isEmbedded());
 avatar.session = session;
+
+// The page can be loaded again for as long as the token counts.
+function keepToken(token) {
+  const url = new URL(location.href);
+  url.searchParams.set("token", token);
+  history.replaceState(null, "", url);
+}
 
 // With another background, what the app has behind the page is seen.
 function showBehind() {

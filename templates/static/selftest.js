@@ -2,6 +2,7 @@
 
 import "../client/element.js";
 import { readFacts } from "./device-facts.js";
+import { enter } from "./key.js";
 import { speakOnce } from "./trial.js";
 
 const SERVER = new URL("..", import.meta.url).href;
@@ -80,6 +81,8 @@ async function copy() {
 
 byId("start").addEventListener("click", () => void test());
 byId("copy").addEventListener("click", () => void copy());
-report.facts = await readFacts(SERVER);
+report.facts = await readFacts(SERVER); // before there is a tap
 show("facts", report.facts);
+const config = JSON.parse(byId("config").textContent);
+if (config.is_closed) await enter();
 byId("start").disabled = false;

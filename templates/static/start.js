@@ -3,6 +3,7 @@
 import { address } from "./address.js";
 import { curlLines, showCurlLines } from "./curl-lines.js";
 import { EventLog } from "./event-log.js";
+import { currentKey, enter } from "./key.js";
 import { Problem, createSession } from "../client/api.js";
 import { toWire } from "../client/api/names.js";
 import { LiveInput } from "./live-input.js";
@@ -21,6 +22,7 @@ const OVER_TEXT = {
 
 const config = JSON.parse(document.getElementById("config").textContent);
 const part = (id) => document.getElementById(id);
+if (config.is_closed) config.avatars = await enter();
 const frame = part("player");
 const log = new EventLog(part("log"), part("log-count"));
 // The page of avatars links to `/?avatar=…`.
@@ -54,7 +56,7 @@ async function replaceSession() {
   showNoSession(null);
   try {
     settings = form.values;
-    session = await createSession({ server: address(""), ...settings });
+    session = await createSession({ server: address(""), key: currentKey(), ...settings });
   } catch (problem) {
     endSession("No session could be opened.");
     showProblem(problem, openSession);
@@ -67,6 +69,20 @@ async function replaceSession() {
   showCurl();
   void follow(session);
   void pollStats();
+}
+
+/** The player's token is used up; who has a key makes another. */
+async function admitPlayer() {
+  const its = session;
+  try {
+    const { token, playerUrl } = await its.createToken({ rights: ["view", "interrupt"] });
+    if (its !== session) return;
+    part("open-player").href = playerUrl;
+    const command = { target: "musetalk-player", type: "set", token };
+    frame.contentWindow.postMessage(command, location.origin);
+  } catch (problem) {
+    showProblem(problem, admitPlayer);
+  }
 }
 
 async function closeSession() {
@@ -191,6 +207,7 @@ window.addEventListener("message", ({ data, source }) => {
   if (data.type === "state") setState(data.state);
   if (data.type === "closed" && data.session_id === session?.sessionId) onSessionOver(data.reason);
   if (data.type === "retry") sayAgain(data.request_id);
+  if (data.type === "error" && data.code === "token_expired") void admitPlayer();
 });
 
 // ---- what is shown ----
@@ -208,7 +225,8 @@ async function pollStats() {
 
 function showCurl() {
   if (session === null) return;
-  const lines = curlLines(address(""), session, settings, form.uploadQuery);
+  const says = config.is_closed ? ` -H "Authorization: Bearer $KEY"` : "";
+  const lines = curlLines(address(""), session, settings, form.uploadQuery, says);
   showCurlLines(part("curl"), lines);
 }
 

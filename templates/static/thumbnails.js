@@ -3,6 +3,8 @@
 // Each is fetched whole, two at a time: a video that streams keeps a connection, a browser has six
 // for a server, and the page needs some for itself.
 
+import { fetchWithKey } from "./key.js";
+
 const AT_ONCE = 2;
 
 export class Thumbnails {
@@ -50,7 +52,7 @@ export class Thumbnails {
   async #fetch(video, url) {
     this.#running += 1;
     try {
-      const answer = await fetch(url);
+      const answer = await fetchWithKey(url);
       if (!answer.ok) return; // deleted meanwhile, or soon: its initial stays
       const source = URL.createObjectURL(await answer.blob());
       if (!video.isConnected) URL.revokeObjectURL(source);

@@ -1,6 +1,7 @@
 // An avatar that really speaks here, and what was seen and heard of it.
 
 import { createSession } from "../client/api.js";
+import { currentKey } from "./key.js";
 import { listen } from "./listen.js";
 
 const READY_MS = 20_000;
@@ -20,7 +21,7 @@ export async function speakOnce(server, stage) {
   const leave = () => session?.close().catch(() => {}); // the server ends it soon by itself
   addEventListener("pagehide", leave);
   try {
-    session = await createSession({ server });
+    session = await createSession({ server, key: currentKey() });
     await watch(session, stage, trial);
   } catch (error) {
     trial.problems.push(`${error.message}${error.detail ? ` (${error.detail})` : ""}`);

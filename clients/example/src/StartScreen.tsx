@@ -1,6 +1,6 @@
 // Where is the server, and who should speak?
 
-import { createSession, type Session } from "@musetalk-stream/react-native";
+import type { Session } from "@musetalk-stream/react-native";
 import { useState, type ReactElement } from "react";
 import {
   KeyboardAvoidingView,
@@ -13,13 +13,9 @@ import {
 } from "react-native";
 
 import { Button } from "./Button";
+import { beginTalk, type Choice } from "./backend";
 import { BOTTOM, TOP, colors } from "./theme";
 import { wordsOf } from "./words";
-
-export interface Choice {
-  readonly server: string;
-  readonly avatarId: string;
-}
 
 interface StartScreenProps {
   readonly choice: Choice;
@@ -38,8 +34,7 @@ export function StartScreen(props: StartScreenProps): ReactElement {
     setIsAsking(true);
     setFailure(null);
     try {
-      const avatarId = choice.avatarId.trim();
-      onSession(await createSession(choice.server, avatarId ? { avatar_id: avatarId } : {}));
+      onSession(await beginTalk(choice));
     } catch (error) {
       setFailure(wordsOf(error));
       setIsAsking(false);
@@ -68,6 +63,13 @@ export function StartScreen(props: StartScreenProps): ReactElement {
           value={choice.avatarId}
           onChangeText={(avatarId) => onChoice({ ...choice, avatarId })}
           placeholder="the server's own"
+        />
+        <Field
+          label="API key"
+          value={choice.apiKey}
+          onChangeText={(apiKey) => onChoice({ ...choice, apiKey })}
+          secureTextEntry
+          placeholder="if it asks for one"
         />
         {(failure ?? notice) && (
           <Text style={failure ? styles.failure : styles.notice} role="alert">

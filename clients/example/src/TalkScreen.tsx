@@ -13,24 +13,27 @@ import { useRef, useState, type ReactElement } from "react";
 import { ScrollView, StyleSheet, Text, View } from "react-native";
 
 import { Button } from "./Button";
+import { renewToken, type Choice } from "./backend";
 import { SENTENCES, chooseSound, type Sound } from "./sounds";
 import { BOTTOM, TOP, colors } from "./theme";
 import { CLOSED_WORDS, STATE_WORDS, wordsOf, wordsOfAvatar } from "./words";
 
 interface TalkScreenProps {
-  readonly server: string;
+  readonly choice: Choice;
   readonly session: Session;
   /** The conversation is over; `notice` says why, where the user does not know. */
   readonly onEnd: (notice: string | null) => void;
 }
 
-export function TalkScreen({ server, session, onEnd }: TalkScreenProps): ReactElement {
+export function TalkScreen({ choice, session, onEnd }: TalkScreenProps): ReactElement {
+  const { server } = choice;
   const avatar = useRef<AvatarHandle>(null);
   const said = useRef<Sound | null>(null);
   const [state, setState] = useState<PlayerState>("loading");
   const [options, setOptions] = useState<AvatarOptions>({ muted: false, captions: true });
   const [isSending, setIsSending] = useState(false);
   const [failure, setFailure] = useState<string | null>(null);
+  const [token, setToken] = useState<string | null>(null); // after that of the session
 
   async function say(sound: Sound): Promise<void> {
     said.current = sound;
@@ -52,8 +55,18 @@ export function TalkScreen({ server, session, onEnd }: TalkScreenProps): ReactEl
     if (sound) await say(sound);
   }
 
+  async function renew(): Promise<void> {
+    try {
+      setToken(await renewToken(choice, session));
+      setFailure(null);
+    } catch (error) {
+      setFailure(wordsOf(error));
+    }
+  }
+
   function fail(error: AvatarError): void {
     setFailure(wordsOfAvatar(error));
+    if (error.code === "token_expired" || error.code === "not_allowed") void renew();
     if (error.type === "view_error" && error.will_retry) setState("loading");
   }
 
@@ -65,6 +78,7 @@ export function TalkScreen({ server, session, onEnd }: TalkScreenProps): ReactEl
         style={styles.avatar}
         server={server}
         session={session}
+        {...(token !== null && { token })}
         options={options}
         onReady={() => setFailure(null)}
         onStateChange={(message) => setState(message.state)}

@@ -16,6 +16,7 @@ export const CLOSED_WORDS: Readonly<Record<ClosedReason, string>> = {
   deleted: "The conversation was ended.",
   expired: "The conversation was ended, as nobody was there for a while.",
   avatar_deleted: "This avatar is not there any more.",
+  shutdown: "The conversation ended with its server.",
   gone: "The conversation is over.",
   unknown: "The server does not know this conversation any more.",
 };

@@ -14,7 +14,7 @@ import {
 import { StyleSheet, View, type StyleProp, type ViewStyle } from "react-native";
 import { WebView, type WebViewMessageEvent, type WebViewProps } from "react-native-webview";
 
-import { idOf, isOfServer, playerAddress, type SessionRef } from "./addresses.js";
+import { idOf, isOfServer, pageTokenOf, playerAddress, type SessionRef } from "./addresses.js";
 import { Choices } from "./choices.js";
 import { commandText } from "./commands.js";
 import { Loader, type LoadError } from "./loader.js";
@@ -41,6 +41,7 @@ export interface AvatarHandlers {
   readonly onConnection?: (message: PlayerMessage<"connection">) => void;
   readonly onSound?: (message: PlayerMessage<"sound">) => void;
   readonly onVolume?: (message: PlayerMessage<"volume">) => void;
+  readonly onRecording?: (message: PlayerMessage<"recording">) => void;
   readonly onRetry?: (message: PlayerMessage<"retry">) => void;
   readonly onError?: (error: AvatarError) => void;
   readonly onClosed?: (message: PlayerMessage<"closed">) => void;
@@ -52,6 +53,11 @@ export interface AvatarViewProps extends AvatarHandlers {
   /** The server's address, with the path that it is mounted at: `https://example.com/avatar`. */
   readonly server: string;
   readonly session: SessionRef;
+  /**
+   * What lets the page in, where that is not the session's own. Another one takes its place without
+   * the page being loaded again: give it before the last one expires.
+   */
+  readonly token?: string;
   readonly options?: AvatarOptions;
   /** Whether speech goes on unheard while the app is in the background. By default it does. */
   readonly muteInBackground?: boolean;
@@ -95,6 +101,7 @@ export const AvatarView = forwardRef(function AvatarView(
   const { server, session, options = {}, muteInBackground = true } = props;
   const sessionId = idOf(session);
   const address = playerAddress(server, session);
+  const token = props.token ?? pageTokenOf(session);
   const webView = useRef<WebView>(null);
   const [page, setPage] = useState<Page | null>(null);
   const numPages = useRef(0);
@@ -103,7 +110,7 @@ export const AvatarView = forwardRef(function AvatarView(
 
   const given = JSON.stringify(options);
   const wanted = extra?.over === given ? { ...options, ...extra.options } : options;
-  const latest = useLatest({ ...props, given });
+  const latest = useLatest({ ...props, given, pageToken: token });
 
   // One of each for each session: what happened to the page of another one does not count.
   const choices = useMemo(() => new Choices(), [address]);
@@ -111,7 +118,9 @@ export const AvatarView = forwardRef(function AvatarView(
     () =>
       new Loader({
         onLoad: () => {
-          const query = choices.load();
+          const { pageToken } = latest.current;
+          const admits = pageToken === null ? "" : `token=${encodeURIComponent(pageToken)}`;
+          const query = [choices.load(), admits].filter(Boolean).join("&");
           numPages.current += 1;
           setPage({ number: numPages.current, address: query ? `${address}?${query}` : address });
         },
@@ -138,6 +147,10 @@ export const AvatarView = forwardRef(function AvatarView(
     loader.reload();
     return () => loader.stop();
   }, [loader]);
+  useEffect(() => {
+    if (token === null || loader.admitted() || !choices.isListening) return;
+    webView.current?.postMessage(commandText("set", { token }));
+  }, [choices, loader, token]);
 
   const take = useCallback(
     ({ nativeEvent }: WebViewMessageEvent): void => {
@@ -157,13 +170,15 @@ export const AvatarView = forwardRef(function AvatarView(
 
   const interruptByServer = useCallback(async (): Promise<void> => {
     try {
-      await interrupt(server, sessionId);
+      const { session: its, pageToken } = latest.current;
+      const authorization = pageToken === null ? {} : { authorization: `Bearer ${pageToken}` };
+      await interrupt(server, its, authorization);
     } catch (error) {
       const { message } = error as Error;
       const words = { code: "interrupt_failed", message, status: null, will_retry: false } as const;
       latest.current.onError?.({ type: "view_error", ...words });
     }
-  }, [latest, server, sessionId]);
+  }, [latest, server]);
 
   useImperativeHandle(
     ref,
@@ -229,6 +244,8 @@ function tell(handlers: AvatarHandlers, message: PlayerMessage): void {
       return handlers.onSound?.(message);
     case "volume":
       return handlers.onVolume?.(message);
+    case "recording":
+      return handlers.onRecording?.(message);
     case "retry":
       return handlers.onRetry?.(message);
     case "error":

@@ -1,7 +1,15 @@
 // Where the pages of a server are. React Native's own `URL` does not know the parts of an address.
 
-/** What `createSession` answered, or a session's id. */
-export type SessionRef = string | { readonly session_id: string };
+/** What `createSession` answered, as your server passes it on, or a session's id. */
+export type SessionRef =
+  | string
+  | {
+      readonly session_id: string;
+      /** Where not everybody may do everything: for all that the session is asked for. */
+      readonly token?: string | undefined;
+      /** Whose token, if it has one, is the page's: to see, and to interrupt. */
+      readonly player_url?: string | undefined;
+    };
 
 const ADDRESS = /^(https?:\/\/(?:[\w.-]+|\[[\da-f:.]+\])(?::\d+)?)(\/[\w.~!$&'()*+,;=:@%/-]*)?$/i;
 
@@ -25,6 +33,18 @@ function plainOrigin(origin: string): string {
 
 export function idOf(session: SessionRef): string {
   return typeof session === "string" ? session : session.session_id;
+}
+
+/** What lets an app do something with a session; null where it has only the id. */
+export function tokenOf(session: SessionRef): string | null {
+  return (typeof session === "object" && session.token) || null;
+}
+
+/** What lets the page of a session in. */
+export function pageTokenOf(session: SessionRef): string | null {
+  const address = typeof session === "object" ? session.player_url : undefined;
+  const [, inAddress] = /[?&]token=([^&#]+)/.exec(address ?? "") ?? [];
+  return inAddress ? decodeURIComponent(inAddress) : tokenOf(session);
 }
 
 /** The address of one of the server's own paths, as `/sessions/create`. */

@@ -5,7 +5,7 @@ import type { OptionName, OptionValue } from "./options.js";
 /** Every command with the fields of its own. */
 export interface CommandFields {
   interrupt: object;
-  set: Partial<Record<OptionName, OptionValue>>;
+  set: Partial<Record<OptionName | "token", OptionValue>>;
 }
 
 /** A command as the player's page takes it. */

@@ -31,6 +31,7 @@ export class Loader {
   private isWanted = false;
   private isForeground = true;
   private isOver = false;
+  private isRefused = false;
 
   constructor(private readonly events: LoaderEvents) {}
 
@@ -38,6 +39,7 @@ export class Loader {
   reload(): void {
     this.stop();
     this.isOver = false;
+    this.isRefused = false;
     this.recovery.forget();
     this.events.onUnload();
     if (this.isForeground) this.load();
@@ -69,8 +71,16 @@ export class Loader {
   /** The server answered the page's request with an error. */
   refused(status: number): void {
     const code = codeOf(status);
+    this.isRefused = code === "not_allowed";
     const delayMs = this.recovery.failed(code, status);
     this.fail({ code, status }, WORDS[code] ?? `The server answered with ${status}.`, delayMs);
+  }
+
+  /** The page's address has another token: true if it is loaded anew, as it had not been let in. */
+  admitted(): boolean {
+    const wasRefused = this.isRefused;
+    if (wasRefused) this.reload();
+    return wasRefused;
   }
 
   /** The page's request was not answered. */
@@ -133,4 +143,5 @@ export class Loader {
 const WORDS: { readonly [code in LoadErrorCode]?: string } = {
   session_not_found: "This session does not exist any more.",
   session_gone: "This session is over.",
+  not_allowed: "The server does not let this app see the avatar, or no longer.",
 };

@@ -9,7 +9,13 @@ export type PlayerState =
   | "closed"
   | "unsupported";
 export type EndReason = "complete" | "interrupted" | "cancelled" | "error" | "empty" | "lost";
-export type ClosedReason = "deleted" | "expired" | "avatar_deleted" | "gone" | "unknown";
+export type ClosedReason =
+  | "deleted"
+  | "expired"
+  | "avatar_deleted"
+  | "shutdown"
+  | "gone"
+  | "unknown";
 
 /** Every type of message with the fields of its own. */
 export interface MessageFields {
@@ -21,6 +27,7 @@ export interface MessageFields {
   sound: { blocked: boolean };
   volume: { volume: number; muted: boolean };
   error: { code: string; message: string; request_id: string | null; retryable: boolean };
+  recording: { on: boolean };
   retry: { request_id: string };
   closed: { reason: ClosedReason };
 }
@@ -66,6 +73,7 @@ export const MESSAGE_FIELDS: {
     request_id: "string or null",
     retryable: "boolean",
   },
+  recording: { on: "boolean" },
   retry: { request_id: "string" },
   closed: { reason: "string" },
 };

@@ -11,6 +11,7 @@ export const STEADY_AFTER_MS = 30_000;
 export type LoadErrorCode =
   | "unreachable"
   | "http_error"
+  | "not_allowed"
   | "session_not_found"
   | "session_gone"
   | "no_player"
@@ -54,6 +55,7 @@ export class Recovery {
 
 /** What an answer's status says about the page. */
 export function codeOf(status: number): LoadErrorCode {
+  if (status === 401 || status === 403) return "not_allowed";
   if (status === 404) return "session_not_found";
   if (status === 410) return "session_gone";
   return "http_error";

@@ -2,7 +2,7 @@
 // @musetalk-stream/web/api; these few spare an app with a view a second package, and have the
 // wire's names, as the view's messages do.
 
-import { addressOf, sessionAddress, type SessionRef } from "./addresses.js";
+import { addressOf, sessionAddress, tokenOf, type SessionRef } from "./addresses.js";
 import { Problem, notJson, parseProblem, unreachable } from "./problem.js";
 
 const TIMEOUT_MS = 20_000;
@@ -28,6 +28,8 @@ export interface Session {
   readonly session_id: string;
   readonly player_url: string;
   readonly player_full_url: string;
+  /** Where the server has API keys: for this session alone, and for a while. */
+  readonly token?: string;
   /** For players that are no WebView, as those of the system. */
   readonly hls_url: string;
   readonly avatar_id: string;
@@ -84,6 +86,8 @@ export interface SendOptions extends SpeechSettings, RequestOptions {
 
 export interface RequestOptions {
   readonly signal?: AbortSignal;
+  /** The header of that name, instead of the token of the session: `Bearer …`. */
+  readonly authorization?: string;
 }
 
 export interface Spoken {
@@ -105,6 +109,7 @@ export interface Interruption {
   readonly played_ms: number | null;
 }
 
+/** On a server that has API keys, your own server does this, as no app may have a key. */
 export async function createSession(
   server: string,
   settings: SessionSettings = {},
@@ -122,7 +127,7 @@ export async function sendAudio(
   server: string,
   session: SessionRef,
   file: string | SoundFile,
-  { captions, idempotencyKey, signal, ...settings }: SendOptions = {},
+  { captions, idempotencyKey, signal, authorization, ...settings }: SendOptions = {},
 ): Promise<Spoken> {
   const form = new FormData();
   if (captions) form.append("captions", JSON.stringify(captions));
@@ -130,7 +135,8 @@ export async function sendAudio(
   form.append("audio_file", part as unknown as Blob); // which a browser's types would ask for
   const address = sessionAddress(server, session, `/stream${queryOf(settings)}`);
   // Uploads take as long as they take; the server ends those that stall.
-  return ask(address, null, signal ? { signal } : {}, {
+  const options = { ...(signal && { signal }), ...(authorization && { authorization }) };
+  return ask(address, null, by(session, options), {
     method: "POST",
     headers: idempotencyKey ? { "Idempotency-Key": idempotencyKey } : {},
     body: form,
@@ -144,7 +150,7 @@ export async function interrupt(
   options: RequestOptions = {},
 ): Promise<Interruption> {
   const address = sessionAddress(server, session, "/interrupt");
-  return ask(address, TIMEOUT_MS, options, { method: "POST" });
+  return ask(address, TIMEOUT_MS, by(session, options), { method: "POST" });
 }
 
 /** The session ends. One that is over already is no failure. */
@@ -155,7 +161,7 @@ export async function deleteSession(
 ): Promise<void> {
   const address = sessionAddress(server, session);
   try {
-    await ask(address, TIMEOUT_MS, options, { method: "DELETE" });
+    await ask(address, TIMEOUT_MS, by(session, options), { method: "DELETE" });
   } catch (error) {
     if (![404, 410].includes((error as Problem).status)) throw error; // over already is as good
   }
@@ -186,6 +192,12 @@ function partOf({ uri, name, type }: SoundFile): { uri: string; name: string; ty
   return { uri, name: fileName, type: type || TYPES[ending] || "application/octet-stream" };
 }
 
+/** Who asks, unless the app says it. */
+function by(session: SessionRef, options: RequestOptions): RequestOptions {
+  const token = tokenOf(session);
+  return token === null ? options : { authorization: `Bearer ${token}`, ...options };
+}
+
 function queryOf(settings: SpeechSettings): string {
   const given = Object.entries(settings).filter(([, value]) => value !== undefined);
   const words = given.map(([name, value]) => `${name}=${encodeURIComponent(String(value))}`);
@@ -196,8 +208,8 @@ function queryOf(settings: SpeechSettings): string {
 async function ask<Answer>(
   address: string,
   timeoutMs: number | null,
-  { signal }: RequestOptions,
-  request: RequestInit,
+  { signal, authorization }: RequestOptions,
+  request: RequestInit & { readonly headers?: Readonly<Record<string, string>> },
 ): Promise<Answer> {
   const server = address.split("/").slice(0, 3).join("/");
   const ending = new AbortController();
@@ -206,7 +218,8 @@ async function ask<Answer>(
   signal?.addEventListener("abort", end);
   if (signal?.aborted) end();
   try {
-    const answer = await fetch(address, { ...request, signal: ending.signal });
+    const headers = { ...request.headers, ...(authorization && { Authorization: authorization }) };
+    const answer = await fetch(address, { ...request, headers, signal: ending.signal });
     const text = await answer.text();
     if (!answer.ok) throw parseProblem(answer.status, text, answer.headers.get("Retry-After"));
     return (answer.status === 204 ? undefined : parse(text)) as Answer;

@@ -5,10 +5,11 @@ import type { WebViewProps } from "react-native-webview";
 
 /** On the page as it is anywhere, but in an app: it is a face, not a text. */
 const NO_SELECTION = `(() => {
-  const style = document.createElement("style");
-  style.textContent = ":root { -webkit-touch-callout: none; -webkit-user-select: none;" +
-    " user-select: none; -webkit-tap-highlight-color: transparent; }";
-  document.head.append(style);
+  const { style } = document.documentElement; // which a content security policy lets pass
+  style.setProperty("-webkit-touch-callout", "none");
+  style.setProperty("-webkit-user-select", "none");
+  style.setProperty("user-select", "none");
+  style.setProperty("-webkit-tap-highlight-color", "transparent");
 })();
 true;`;
 

@@ -94,7 +94,7 @@ for (const status of [429, 500, 502, 503, 504]) {
 
 for (const [status, code] of [
   [400, "http_error"],
-  [403, "http_error"],
+  [403, "not_allowed"],
   [404, "session_not_found"],
   [410, "session_gone"],
 ]) {
@@ -162,5 +162,17 @@ test("a view that is gone loads nothing", () => {
   happened();
   mock.timers.tick(60_000);
   loader.setForeground(true);
+  assert.deepEqual(happened(), []);
+});
+
+test("one that is not let in waits for another token", () => {
+  assert.equal(loader.admitted(), false);
+  loader.refused(401);
+  assert.deepEqual(happened(), ["not_allowed 401 false"]);
+  assert.equal(msUntilLoad(), null);
+  assert.equal(loader.admitted(), true);
+  assert.deepEqual(happened(), ["unload", "load"]);
+  show();
+  assert.equal(loader.admitted(), false); // the page is told instead
   assert.deepEqual(happened(), []);
 });

@@ -20,7 +20,7 @@ test("the messages are those of the player", () => {
 test("the commands and options are those of the player", () => {
   assert.deepEqual(Object.keys(COMMANDS).sort(), ["interrupt", "set"]);
   assert.deepEqual(COMMANDS.interrupt, []);
-  assert.deepEqual([...COMMANDS.set].sort(), [...OPTION_NAMES].sort());
+  assert.deepEqual([...COMMANDS.set].sort(), [...OPTION_NAMES, "token"].sort());
 });
 
 test("a message is read", () => {

@@ -18,7 +18,8 @@ before(async () => {
   http = createServer(async (request, response) => {
     let body = "";
     for await (const piece of request) body += piece;
-    requests.push({ method: request.method, path: request.url, body });
+    const { authorization } = request.headers;
+    requests.push({ method: request.method, path: request.url, authorization, body });
     const next = answers.shift();
     http.emit("taken");
     if (!next) return; // never answered
@@ -51,6 +52,22 @@ test("a session is asked for with what is wanted of it", async () => {
   const { method, path, body } = requests.pop();
   assert.equal(`${method} ${path}`, "POST /avatar/sessions/create");
   assert.deepEqual(JSON.parse(body), { avatar_id: "anna", fps: 15 });
+});
+
+test("who asks is said by the token of the session, or as the app says", async () => {
+  const session = { session_id: "3f2a", token: "its own" };
+  for (const [ref, options, said] of [
+    ["3f2a", {}, undefined],
+    [session, {}, "Bearer its own"],
+    [session, { authorization: "Bearer another" }, "Bearer another"],
+  ]) {
+    answer(200, { interrupted: false });
+    await interrupt(server, ref, options);
+    assert.equal(requests.pop().authorization, said);
+  }
+  answer(201, session);
+  await createSession(server, {}, { authorization: "Bearer mts_key" });
+  assert.equal(requests.pop().authorization, "Bearer mts_key");
 });
 
 test("a refusal is told in the server's words", async () => {

@@ -12,7 +12,9 @@ import {
 
 export const props: AvatarViewProps = {
   server: "https://avatar.example.com",
-  session: "3f2a",
+  session: { session_id: "3f2a", token: "of your server", player_url: "/player/session/3f2a?token=x" },
+  token: "another one",
+  onRecording: ({ on }) => on === true,
   options: { volume: 0.5, crop: [0, 0, 1, 0.5], fit: "cover", background: null },
   onStateChange: ({ state, request_id }) => [state === "speaking", request_id?.length],
   onSpeechEnded: ({ reason, played_ms }) => [reason === "interrupted", played_ms.toFixed()],
