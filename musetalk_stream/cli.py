@@ -1,4 +1,4 @@
-"""The command line: `musetalk-stream serve`, `prepare`, `avatars`, `bench`, `weights`, `doctor`."""
+"""The command line: `musetalk-stream serve`, `keys`, `prepare`, `avatars`, `bench`, `doctor`, …"""
 
 import argparse
 import asyncio
@@ -10,11 +10,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import MISSING
 from pathlib import Path
+from typing import Any
 
 from . import __version__
-from .config import ENV_PREFIX, Config, default_of, load, settings, webrtc_remarks
+from .config import ENV_PREFIX, Config, HttpConfig, default_of, load, settings, webrtc_remarks
 from .doctor import Verdict, examine
 from .errors import InvalidParameter, MuseTalkStreamError, SetupError
+from .exposure import require_closed_or_local
 from .logs import set_up_logging
 from .weights import HUB, files_for
 
@@ -60,6 +62,8 @@ def _run(config: Config, args: argparse.Namespace) -> int:
         return _prepare(config, args)
     if args.command == "avatars":
         return _avatars(config, args)
+    if args.command == "keys":
+        return _keys(config, args)
     if args.check:
         return _check(config)
     return asyncio.run(_serve(config))
@@ -79,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_prepare_options(prepare)
     avatars = commands.add_parser("avatars", help="list the avatars, or delete one")
     avatars.add_argument("--delete", metavar="ID", help="the avatar that goes")
+    _add_keys_commands(commands.add_parser("keys", help="make, list and revoke API keys"))
     doctor = commands.add_parser("doctor", help="say what is installed and what is missing")
     bench = commands.add_parser("bench", help="measure the renderer, and say what it holds")
     for command in (serve, prepare, avatars, doctor, bench):
@@ -98,6 +103,24 @@ def _parser() -> argparse.ArgumentParser:
         help="the hub or a mirror of it (default %(default)s)",
     )
     return parser
+
+
+def _add_keys_commands(keys: argparse.ArgumentParser) -> None:
+    commands = keys.add_subparsers(dest="keys_command", required=True)
+    add = commands.add_parser("add", help="make one; the first closes the server to all others")
+    add.add_argument("--name", required=True, help="whose it is, as the list shows it")
+    add.add_argument(
+        "--scopes",
+        required=True,
+        metavar="sessions,avatars,ops",
+        help="what it is for: sessions of its own; avatars, made and deleted; all that operators "
+        "look at",
+    )
+    listed = commands.add_parser("list", help="all of them, without their secrets")
+    revoke = commands.add_parser("revoke", help="one counts no more, nor do its tokens")
+    revoke.add_argument("id", metavar="ID", help="as the list shows it")
+    for command in (add, listed, revoke):
+        command.add_argument("--state-dir", metavar="DIR", help="that of the server")
 
 
 def _add_prepare_options(prepare: argparse.ArgumentParser) -> None:
@@ -166,10 +189,21 @@ def _check(config: Config) -> int:
         print(f"{section}.{spec.name} = {value}{mark}")
     for sentence in webrtc_remarks():
         print(f"musetalk-stream: {sentence}", file=sys.stderr)
+    exposed = _exposed(config)
     missing = [finding for finding in examine(config) if finding.verdict is Verdict.MISSING]
     for finding in missing:
         print(f"musetalk-stream: {finding.what}: {finding.advice}", file=sys.stderr)
-    return int(bool(missing))
+    return int(bool(missing) or exposed)
+
+
+def _exposed(config: Config) -> bool:
+    """Whether `serve` would refuse to be reached from elsewhere; told, if so."""
+    try:
+        require_closed_or_local(config)
+    except SetupError as exc:
+        print(f"musetalk-stream: {exc}", file=sys.stderr)
+        return True
+    return False
 
 
 def _doctor(config: Config) -> int:
@@ -248,59 +282,91 @@ def _avatars(config: Config, args: argparse.Namespace) -> int:
     return 0
 
 
+def _keys(config: Config, args: argparse.Namespace) -> int:
+    from . import keys_command
+
+    if args.keys_command == "add":
+        lines = keys_command.add(config, args.name, args.scopes)
+    elif args.keys_command == "revoke":
+        lines = iter([keys_command.revoke(config, args.id)])
+    else:
+        lines = keys_command.listed(config)
+    for line in lines:
+        print(line)
+    return 0
+
+
 async def _serve(config: Config) -> int:
     # Imported here: `doctor` must be able to say that one of these can't be imported.
-    from aiohttp import web
-
     from .renderers.make import make_renderer
-    from .web.app import build_app
+    from .web.app import build_app, drain
     from .web.context import READINESS
+    from .web.listen import Listener, make_runner
+    from .web.tls import certificate
 
     set_up_logging(config.engine.log_level, config.engine.log_format)
+    require_closed_or_local(config)
     for sentence in webrtc_remarks():
         log.warning("%s", sentence)
-    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    stopping: asyncio.Future[signal.Signals] = loop.create_future()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _stop, stop, number)
-    app = build_app(config, make_renderer(config))
-    # Event streams must learn at once that their client has gone. Requests that still run when
-    # the server stops get a second to end.
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
+        loop.add_signal_handler(number, _stop, stopping, number)
+    http, tls = config.http, certificate(config.http)
+    if tls:
+        loop.add_signal_handler(signal.SIGHUP, tls.reload)
+    app = build_app(config, make_renderer(config), lambda: make_renderer(config))
+    runner = make_runner(app)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, config.http.host, config.http.port)
         try:
-            await site.start()
+            await Listener(runner, http, tls).start()
         except OSError as exc:
-            address = _address(config.http.host, config.http.port)
+            address = _address(http, http.host, http.port)
             taken = exc.errno == errno.EADDRINUSE
             advice = "try --port 0" if taken else "choose another --host or --port"
             why = "it is taken" if taken else os.strerror(exc.errno or 0)
             raise SetupError(f"can't listen on {address}: {why}; {advice}") from exc
-        stopping = asyncio.ensure_future(stop.wait())
         settled = asyncio.ensure_future(app[READINESS].settled())
-        await asyncio.wait([stopping, settled], return_when=asyncio.FIRST_COMPLETED)
+        await _first_of(stopping, settled)
         if app[READINESS].failed:
             raise SetupError(app[READINESS].failed)
         if settled.done():
-            address = config.http.public_url or _address(*runner.addresses[0][:2])
+            address = http.public_url or _address(http, *runner.addresses[0][:2])
             print(f"musetalk-stream {__version__} is ready: {address.rstrip('/')}/", flush=True)
-        await stopping
+        given_up = asyncio.ensure_future(app[READINESS].given_up())
+        await _first_of(stopping, given_up)
+        # Who types Ctrl-C and watches nothing does not want to wait.
+        by_hand = stopping.done() and stopping.result() is signal.SIGINT
+        await drain(app, only_watched=by_hand)
     finally:
         await runner.cleanup()
+    if given_up.done():
+        _end_at_once(os.EX_SOFTWARE)
     return 0
 
 
-def _stop(stop: asyncio.Event, number: signal.Signals) -> None:
+async def _first_of(*futures: "asyncio.Future[Any]") -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _stop(stopping: "asyncio.Future[signal.Signals]", number: signal.Signals) -> None:
     """The first signal stops in good order; the second does not wait for a slow device."""
-    if stop.is_set():
+    if stopping.done():
         os._exit(128 + number)
     log.info("stopping; once more to stop at once")
-    stop.set()
+    stopping.set_result(number)
 
 
-def _address(host: str, port: int) -> str:
+def _end_at_once(status: int) -> None:
+    """Without the last words of libraries, which may wait for a device that hangs."""
+    logging.shutdown()
+    print(end="", flush=True)
+    os._exit(status)
+
+
+def _address(http: HttpConfig, host: str, port: int) -> str:
     """An address to open on this machine: 0.0.0.0 and :: are places to listen, not to go to."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if http.tls_cert else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -51,6 +51,9 @@ _TRY_AGAIN_S = 1  # what whoever finds the queue full is told to wait
 _FIRST_CHUNK_GUESS_S = 0.1
 
 
+Keep = Callable[[Delivery], Awaitable[None]]
+
+
 @dataclass(frozen=True, slots=True)
 class Interruption:
     """epoch: which ended, if anything did; request_ids: what was said in it and not yet seen;
@@ -65,6 +68,7 @@ class Conversation:
     """The turns of one session. `epoch` grows by one with every interruption.
 
     subscribers  who read events now; players do
+    keep_it      records what has been spoken; None without consent
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class Conversation:
         self.subscribers = 0
         self.turns = Turns()
         self.num_spoken = 0
+        self.keep_it: Keep | None = None
         self.last_spoken_s = time.monotonic()
         self._session_id = session_id
         self._avatar = avatar
@@ -238,6 +243,7 @@ class Conversation:
         return max(0.0, left_s - 2 * self._engine.max_lead_s)
 
     async def _speak(self, turn: Turn, speech: Speech) -> None:
+        keep_it = self.keep_it  # consent that is given later is not for this one
         turn.advance(Trigger.SPEAK)
         turn.begun_s = time.monotonic()
         self.num_spoken += 1
@@ -264,9 +270,11 @@ class Conversation:
             self._notify()
             if turn.status is not TurnState.COMPLETE:
                 await self._note_ended(turn, turn.status)
+        if spoken and keep_it is not None and keep_it is self.keep_it:
+            await keep_it(delivery)
 
     async def _note_ended(self, turn: Turn, status: TurnState = TurnState.COMPLETE) -> None:
-        """Before anybody is told that it is complete: then it is, whatever becomes of the server."""
+        """Before anybody is told that it is complete: it is, whatever becomes of the server."""
         note = ended(self._session_id, turn, status)
         await self._engine.store.finish(turn.request_id, note)
 

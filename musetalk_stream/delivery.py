@@ -49,6 +49,9 @@ class Delivery:
     loaded_s: float | None = None  # when players can show it
     watched_since_s: float | None = None  # what a player said, or what is likely
     painted_s: float | None = None  # what a player said
+    hurries: bool = False  # it is made as fast as can be: the server is about to end
+    unfetched_since_s: float | None = None  # there was something new; nobody has come since
+    last_fetched: int = -1  # the latest chunk that somebody has fetched
     has_ended: bool = False  # complete, failed, interrupted or cancelled
     mime: str = ""  # of its chunks, once it has begun
     segments: list[Segment] = field(default_factory=list)  # the chunks that were announced
@@ -137,6 +140,28 @@ class Delivery:
         """A chunk of `count` frames is complete."""
         self.frames += count
         self.chunks += 1
+
+    def announced(self, segment: Segment, now_s: float) -> None:
+        """There is another chunk to be fetched."""
+        self.segments.append(segment)
+        if self.unfetched_since_s is None:
+            self.unfetched_since_s = now_s
+
+    def fetched(self, file: str | None) -> None:
+        """Somebody fetches a chunk (None: more of a recording, or a list), so it is watched."""
+        self.unfetched_since_s = None
+        for index in range(self.last_fetched + 1, len(self.segments)):
+            if self.segments[index].name == file:
+                self.last_fetched = index
+
+    @property
+    def has_unfetched(self) -> bool:
+        """Whether somebody who fetches chunk by chunk has not come to the last one."""
+        return 0 <= self.last_fetched < len(self.segments) - 1
+
+    def unwatched_s(self, now_s: float) -> float:
+        """Since when nobody has come for what there is; 0 if there is nothing new."""
+        return 0.0 if self.unfetched_since_s is None else now_s - self.unfetched_since_s
 
     def queued_event(self, position: int) -> Event:
         return {

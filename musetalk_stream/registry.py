@@ -14,12 +14,14 @@ from typing import NamedTuple
 from .access import ANYBODY, Caller
 from .avatar import Avatar
 from .config import SessionConfig
+from .consent import Consent
 from .engine import Engine
 from .errors import (
     AtCapacity,
     MuseTalkStreamError,
     SessionGone,
     SessionNotFound,
+    ShuttingDown,
     StorageFull,
     TooManySessions,
 )
@@ -253,6 +255,17 @@ class SessionRegistry:
         await self._records.remove([session.id])  # first: what is deleted never comes back
         await session.close(reason)
 
+    async def record(self, session: Session, consent: Consent | None) -> None:
+        """What is spoken in a session is recorded from now on, or no more; also by the next server.
+        Raises StorageFull."""
+        if consent is None:
+            session.record(None)
+        kept = replace(session.kept, epoch=session.epoch, consent=consent)
+        await self._records.write(kept)
+        session.kept = kept
+        if consent is not None:
+            session.record(consent)
+
     async def stop(self) -> None:
         """All sessions rest until the next server goes on with them, or end (`forget_on_stop`)."""
         if self._forget_on_stop:
@@ -265,7 +278,7 @@ class SessionRegistry:
     async def _rest(self, session: Session) -> None:
         await session.rest()
         unused_s = 0.0 if session.subscribers else time.monotonic() - session.last_used_s
-        record = replace(session.record, epoch=session.epoch, used_at=time.time() - unused_s)
+        record = replace(session.kept, epoch=session.epoch, used_at=time.time() - unused_s)
         try:
             await self._records.write(record, rests=True)
         except (StorageFull, OSError) as exc:  # what was written before does as well
@@ -276,6 +289,7 @@ class SessionRegistry:
             await asyncio.sleep(_HOUSEKEEPING_S)
             await self._tidy(time.monotonic())
             await self._write_changes(time.monotonic())
+            await self._engine.recordings.tidy()
 
     async def _tidy(self, now_s: float) -> None:
         """A function of its own, so that whoever keeps house holds no session between times."""
@@ -289,8 +303,8 @@ class SessionRegistry:
     async def _write_changes(self, now_s: float) -> None:
         """What the next server must know of sessions, if this one is killed."""
         for session in self.all():
-            if session.epoch - session.record.epoch > EPOCHS_AHEAD // 2:
-                await self._write(session, replace(session.record, epoch=session.epoch))
+            if session.epoch - session.kept.epoch > EPOCHS_AHEAD // 2:
+                await self._write(session, replace(session.kept, epoch=session.epoch))
         if now_s - self._told_used_s > _TELL_USED_S:
             used = [each.id for each in self.all() if not each.is_idle_since(self._told_used_s)]
             self._told_used_s = now_s
@@ -300,7 +314,7 @@ class SessionRegistry:
         """Tried anew if it fails."""
         try:
             await self._records.write(record)
-            session.record = record
+            session.kept = record
         except (StorageFull, OSError) as exc:
             log.warning("%r: what has changed can't be kept: %s", session, exc)
 

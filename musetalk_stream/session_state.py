@@ -41,6 +41,7 @@ _STOPS = {Trigger.INTERRUPT: TurnState.INTERRUPTED, Trigger.CANCEL: TurnState.CA
 TRANSITIONS: dict[TurnState, dict[Trigger, TurnState]] = {
     TurnState.QUEUED: {
         Trigger.SPEAK: TurnState.SPEAKING,
+        Trigger.FAIL: TurnState.FAILED,
         Trigger.DROP: TurnState.DROPPED,
         **_STOPS,
     },

@@ -5,20 +5,24 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from .avatar import Avatar
 from .captions import Cue
+from .consent import Consent
 from .conversation import Conversation, Interruption
+from .delivery import Delivery
 from .engine import Engine
-from .errors import SessionGone, ShuttingDown, UtteranceEnded
+from .errors import ChunkNotFound, SessionGone, ShuttingDown, UtteranceEnded
 from .events import MemoryEventLog, Missed
 from .options import SpeechOptions
+from .recordings import Piece, Recording
 from .records import SessionRecord
 from .session_state import State
 from .sse import Event
 from .store import Found
-from .turn import Turn
+from .turn import Turn, mint_id
 from .utterance import LOOK_AGAIN_S
 
 log = logging.getLogger(__name__)
@@ -37,7 +41,7 @@ class Session:
     ) -> None:
         self.id = record.session_id
         self.avatar = avatar
-        self.record = record  # as it was written last
+        self.kept = record  # as it was written last
         self.options = options = record.options
         self.user_id = record.user_id
         self.owner = record.owner  # id of the API key that made it; empty on a server without keys
@@ -55,6 +59,8 @@ class Session:
             max_queue=max_queue,
             epoch=record.epoch,
         )
+        self._engine = engine
+        self._consent: Consent | None = None
         self._is_closed = False
         self._closed_event: Event = {}
         self._lost_until = 0  # id of the last event that only says what a restart has lost
@@ -251,8 +257,51 @@ class Session:
             "request_id": request_id,
             "position": position,
             "epoch": self.epoch,
+            "recording": self._consent is not None,
         }
         return after, state
+
+    # --- being recorded
+
+    @property
+    def consent(self) -> Consent | None:
+        """To be recorded, if that was given."""
+        return self._consent
+
+    def record(self, consent: Consent | None) -> None:
+        """What is spoken from now on is recorded; None: no more, nor what is being said."""
+        if consent == self._consent:
+            return
+        self._consent = consent
+        self._conversation.keep_it = None if consent is None else partial(self._keep, consent)
+        event: Event = {"event": "recording", "on": consent is not None}
+        if consent is not None:
+            event = {**event, "consent": consent.to_viewers()}
+        self.events.publish(event)
+
+    async def _keep(self, consent: Consent, delivery: Delivery) -> None:
+        store, pieces = self._engine.store, list[Piece]()
+        recording = Recording(
+            mint_id(),
+            session_id=self.id,
+            request_id=delivery.request_id,
+            avatar_id=self.avatar.id,
+            owner=self.owner,
+            user_id=self.user_id,
+            recorded_at=time.time(),
+            duration_s=delivery.seconds,
+            mime=delivery.mime,
+            consent=consent,
+        )
+        try:
+            for segment in delivery.segments:
+                start = segment.init_size if pieces else 0
+                path = store.get(delivery.request_id, segment.name).path
+                pieces.append(Piece(path, start, segment.size - start))
+        except ChunkNotFound:  # it was so long that its first chunks made room for others
+            log.error("%r: %s is not recorded: its chunks are gone", self, delivery.request_id[:8])
+            return
+        await self._engine.recordings.keep(recording, pieces)
 
     # --- ending
 
@@ -299,6 +348,8 @@ class Session:
         """Go on with what the last server left of it. It holds no share until it speaks."""
         self._conversation.resume(found)
         self._lost_until = self.events.last_id
+        if self._engine.recordings.are_allowed:
+            self.record(self.kept.consent)
         self.holds_share = False
         self.last_used_s = self._conversation.last_spoken_s = time.monotonic() - unused_s
 
@@ -332,6 +383,7 @@ class Session:
             "avatar_id": self.avatar.id,
             "user_id": self.user_id,
             "config": self.options.to_json(),
+            "recording": self._consent is not None,
             "subscribers": self.subscribers,
             "utterance": shown
             and {

@@ -26,25 +26,32 @@ from ..decoding import DecodeProcesses, Decoders
 from ..engine import Engine
 from ..errors import AvatarNotFound, AvatarNotPrepared, MuseTalkStreamError, SetupError
 from ..jobs import Jobs
+from ..loop_watch import LoopWatch
 from ..options import session_options
 from ..prepare import prepare_store
 from ..readying import Readying
+from ..recordings import Recordings
 from ..records import SessionRecords
 from ..registry import SessionRegistry
 from ..renderers import Renderer
 from ..shelf import AvatarShelf
-from ..stats import EngineStats
 from ..state_folder import held
+from ..stats import EngineStats
 from ..store import DiskChunkStore, shared
 from ..supervisor import Supervisor
 from ..tracing import open_tracing
 from ..workers import Workers
 from .access import Gate, guard
-from .context import CONFIG, READINESS, Readiness, Services
+from .context import CONFIG, LOOP_WATCH, READINESS, Readiness, Services
 from .cors import allow_origins
+from .headers import protect
+from .hosts import only_own_hosts
+from .limits import limit
 from .links import links
+from .listen import count_connections
 from .problems import problems, without_bad_bytes
 from .routes import add_routes
+from .sending import SENDING, Sending
 from .telemetry import observe_requests
 
 log = logging.getLogger(__name__)
@@ -52,6 +59,8 @@ log = logging.getLogger(__name__)
 # Uploads are decoded beside the encoding of running utterances, and not all at once.
 _DECODE_THREADS = 2
 _DECODE_NICE = 5
+# For those who fetch to come to the last chunk, and for what is then still on its way.
+_GRACE_S = 3.0
 _LOG_PROGRESS_EVERY_S = 5.0  # of the same kind
 # JSON bodies; uploads are bounded where they are read.
 _MAX_BODY_BYTES = 64 << 10
@@ -72,16 +81,42 @@ def build_app(
     app = web.Application(client_max_size=_MAX_BODY_BYTES)
     app[CONFIG] = config
     app[READINESS] = Readiness()
+    app[SENDING] = Sending()
+    app[LOOP_WATCH] = LoopWatch()
     observe_requests(app)
     allow_origins(app, config.http.cors_origins)
-    app.middlewares.extend([problems, links])
+    protect(app)
+    app.middlewares.append(problems)
+    count_connections(app)
+    app.middlewares.extend([links, only_own_hosts])
+    limit(app)
     guard(app, Gate(config), add_routes(app))
     logging.getLogger("aiohttp.server").addFilter(without_bad_bytes)
     lifetime = _Lifetime(config, renderer, another or (lambda: renderer), decoding, app[READINESS])
+    app.cleanup_ctx.append(_watch_loop)
     app.on_startup.append(lifetime.start)
     # On shutdown, not on cleanup: event streams must end before the server waits for handlers.
     app.on_shutdown.append(lifetime.stop)
     return app
+
+
+async def _watch_loop(app: web.Application) -> AsyncIterator[None]:
+    with app[LOOP_WATCH].running():
+        yield
+
+
+async def drain(app: web.Application, *, only_watched: bool = False) -> None:
+    """Begin nothing more, and bring to its end what was begun, as far as `drain_s` and a few
+    seconds for those who fetch allow. The server answers meanwhile.
+
+    only_watched  what nobody watches ends at once
+    """
+    readiness, limit_s = app[READINESS], app[CONFIG].engine.drain_s
+    readiness.is_draining = True
+    if readiness.services is not None:
+        registry = readiness.services.registry
+        await registry.drain(limit_s, _GRACE_S, only_watched=only_watched)
+        await app[SENDING].until_done(_GRACE_S)
 
 
 class _Lifetime:
@@ -160,6 +195,12 @@ class _Lifetime:
                 max_bytes=storage.chunk_store_mb * 10**6,
                 min_free_bytes=storage.min_free_mb * 10**6,
             )
+            recordings = Recordings(
+                storage.recordings_dir,
+                days=storage.recording_days,
+                min_free_bytes=storage.min_free_mb * 10**6,
+            )
+            await asyncio.to_thread(recordings.load)
             engine = Engine(
                 supervisor=supervisor,
                 store=store,
@@ -170,6 +211,7 @@ class _Lifetime:
                 max_lead_s=config.engine.max_lead_s,
                 limits=config.upload,
                 tracing=tracing,
+                recordings=recordings,
                 unwatched_s=config.engine.unwatched_s,
             )
             registry = SessionRegistry(
@@ -184,7 +226,15 @@ class _Lifetime:
             watching = supervisor.watching(again, readiness.give_up)
             async with readying.running(), registry.running(), jobs.running(), watching:
                 its = Services(
-                    avatars, readying, jobs, registry, store, supervisor, stats, decoders
+                    avatars,
+                    readying,
+                    jobs,
+                    registry,
+                    store,
+                    supervisor,
+                    stats,
+                    decoders,
+                    recordings,
                 )
                 await registry.resume(avatars, is_alone=is_alone_with_chunks)
                 for session in registry.all():

@@ -12,13 +12,14 @@ from ..errors import NotReady, SessionNotFound
 from ..jobs import Jobs
 from ..loop_watch import LoopWatch
 from ..readying import Readying
+from ..recordings import Recordings
 from ..registry import SessionRegistry
 from ..sessions import Session
 from ..shelf import AvatarShelf
 from ..stats import EngineStats
 from ..store import ChunkStore
-from .access import caller
 from ..supervisor import Supervisor
+from .access import caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Services:
     supervisor: Supervisor
     stats: EngineStats
     decoders: Decoders
+    recordings: Recordings
 
     @property
     def batcher(self) -> Batcher:

@@ -12,6 +12,7 @@ from aiohttp import ETag, hdrs, web
 from aiohttp.helpers import ETAG_ANY
 
 from ..errors import MuseTalkStreamError
+from .sending import SENDING, finish, send
 
 _BLOCK_BYTES = 1 << 20
 
@@ -69,15 +70,20 @@ async def send_parts(
     response.content_length = len(wanted)
     if request.method == hdrs.METH_HEAD:
         return response
-    async with aclosing(_all_blocks(_within(parts, wanted), gone)) as blocks:
-        first = await anext(blocks, b"")  # while what is gone can still be told
-        await response.prepare(request)
-        try:
-            await response.write(first)
-            async for block in blocks:
-                await response.write(block)
-        except MuseTalkStreamError:
-            drop(request)
+    blocks = _all_blocks(_within(parts, wanted), gone)
+    with request.app[SENDING].answer():
+        async with aclosing(blocks):
+            first = await anext(blocks, b"")  # while what is gone can still be told
+            await response.prepare(request)
+            try:
+                await send(request, response, first)
+                async for block in blocks:
+                    await send(request, response, block)
+                await finish(request, response)
+            except MuseTalkStreamError:
+                drop(request)
+            except TimeoutError:
+                pass  # the client has left without a word
     return response
 
 

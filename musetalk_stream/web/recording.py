@@ -19,6 +19,7 @@ from .event_stream import give_up_on_silence
 from .media import IMMUTABLE
 from .parts import Part, blocks_of, drop, send_parts
 from .playlists import until_there
+from .sending import SENDING, finish, send
 
 _DOWNLOAD = "download"
 
@@ -71,11 +72,16 @@ async def _growing(request: web.Request, its: Session, turn: Turn) -> web.Stream
     give_up_on_silence(request)
     try:
         async with aclosing(_as_it_comes(services(request).store, its, turn)) as blocks:
-            async for block in blocks:
-                await response.write(block)
+            with request.app[SENDING].answer():
+                async for block in blocks:
+                    its.looked_at(turn.request_id)
+                    await send(request, response, block)
         _require_whole(turn)
+        await finish(request, response)
     except MuseTalkStreamError:
         drop(request)
+    except TimeoutError:
+        pass  # the client has left without a word
     return response
 
 
