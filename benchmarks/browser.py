@@ -1,10 +1,13 @@
 """Chromium on the player page of a session."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Error, Frame, Page, async_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -31,6 +34,34 @@ SPEAK = """async ([url, sound]) => {
 }"""
 
 
+async def holds(
+    page: Page | Frame,
+    condition: str,
+    *,
+    arg: Any = None,
+    timeout_ms: float = 30_000,
+    polling_ms: int = 50,
+) -> None:
+    """Until a condition in JavaScript holds on a page. Raises TimeoutError.
+
+    Playwright's own way has the page evaluate text, which our pages' policy does not let pass.
+    """
+    until_s = time.monotonic() + timeout_ms / 1000
+    while not await _is_so(page, condition, arg):
+        if time.monotonic() > until_s:
+            raise TimeoutError(f"in {timeout_ms / 1000:g} s never: {condition} of {arg}")
+        await asyncio.sleep(polling_ms / 1000)
+
+
+async def _is_so(page: Page | Frame, condition: str, arg: Any) -> bool:
+    try:
+        return bool(await page.evaluate(condition, arg))
+    except Error as error:
+        if "context was destroyed" in str(error):  # the page is another one by now
+            return False
+        raise
+
+
 @asynccontextmanager
 async def player_page(url: str, session_id: str) -> AsyncIterator[Page]:
     """The player, with its placeholder on the screen."""
@@ -38,6 +69,6 @@ async def player_page(url: str, session_id: str) -> AsyncIterator[Page]:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, ALOUD])
         page = await browser.new_page(viewport={"width": 512, "height": 512})
         await page.goto(f"{url}/player/session/{session_id}")
-        await page.wait_for_function("window.musetalkPlayer?.state === 'idle'")
+        await holds(page, "window.musetalkPlayer?.state === 'idle'")
         yield page
         await browser.close()

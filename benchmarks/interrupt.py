@@ -16,7 +16,7 @@ import numpy as np
 from playwright.async_api import Page
 
 from .aims import Aims
-from .browser import SPEAK, player_page
+from .browser import SPEAK, holds, player_page
 from .captured import Captured, capture, take
 from .server import create, median_ms, running_server, tone, wav
 
@@ -50,13 +50,13 @@ async def one(
 ) -> dict[str, Any]:
     """Speak, and interrupt `wait_s` after speech is seen."""
     await page.evaluate(SPEAK, [f"/sessions/{session_id}/stream", sound])
-    await page.wait_for_function("window.musetalkPlayer.state === 'speaking'", polling=10)
+    await holds(page, "window.musetalkPlayer.state === 'speaking'", polling_ms=10)
     await asyncio.sleep(wait_s)
     done: dict[str, Any] = await page.evaluate(INTERRUPT, f"/sessions/{session_id}/interrupt")
     begun = await batches(client)
     await asyncio.sleep(AFTERWARDS_S)
     done["batches_after"] = await batches(client) - begun
-    await page.wait_for_function("window.musetalkPlayer.state === 'idle'", polling=10)
+    await holds(page, "window.musetalkPlayer.state === 'idle'", polling_ms=10)
     return done
 
 

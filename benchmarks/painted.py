@@ -6,7 +6,7 @@ import base64
 
 import httpx
 
-from .browser import SPEAK, player_page
+from .browser import SPEAK, holds, player_page
 from .server import babble, create, median_ms, running_server, wav
 
 SHOWN = """() => new Promise((resolve) => {
@@ -32,7 +32,7 @@ async def measure(count: int, seconds: float) -> None:
                 delays_s.append((await shown - before) / 1e3)
                 starts = await page.evaluate("window.musetalkPlayer.starts")
                 chunk_to_shown_s.append(starts[-1]["shown_ms"] / 1e3)
-                await page.wait_for_function("window.musetalkPlayer.state === 'idle'")
+                await holds(page, "window.musetalkPlayer.state === 'idle'")
                 await asyncio.sleep(0.5)
     # The first round warms server and browser up and is not counted.
     print(f"{seconds:g} s of wav, {count} utterances in one page, 512x512, 25 fps")

@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 
 from .aims import Aims
-from .browser import SPEAK, player_page
+from .browser import SPEAK, holds, player_page
 from .captured import RATE, capture, take
 from .server import create, running_server, tone, wav
 
@@ -44,10 +44,11 @@ async def measure(count: int, seconds: float, fps: float, aims: Aims) -> None:
                     sound = wav(tone(seconds, HERTZ[index % len(HERTZ)]))
                     said = [f"/sessions/{session_id}/stream", base64.b64encode(sound).decode()]
                     await page.evaluate(SPEAK, said)
-                await page.wait_for_function("window.musetalkPlayer.state === 'speaking'")
-                await page.wait_for_function(
+                await holds(page, "window.musetalkPlayer.state === 'speaking'")
+                await holds(
+                    page,
                     f"window.musetalkPlayer.counters.utterances >= {count}",
-                    timeout=(count * seconds + 20) * 1e3,
+                    timeout_ms=(count * seconds + 20) * 1e3,
                 )
                 await asyncio.sleep(0.3)
                 captured = await take(page)

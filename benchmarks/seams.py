@@ -20,7 +20,7 @@ import numpy as np
 from playwright.async_api import Page
 
 from .aims import Aims
-from .browser import SPEAK, player_page
+from .browser import SPEAK, holds, player_page
 from .server import RATE, babble, create, running_server, wav
 
 # Before and after speech as TTS makes it: seams are about the body, not the mouth.
@@ -115,11 +115,11 @@ async def one(
     await page.evaluate("window.shown.length = 0")
     await asyncio.sleep(1)
     await page.evaluate(SPEAK, [f"/sessions/{session_id}/stream", sound])
-    await page.wait_for_function("window.musetalkPlayer.state === 'speaking'", polling=20)
+    await holds(page, "window.musetalkPlayer.state === 'speaking'", polling_ms=20)
     if interrupt_s is not None:
         await asyncio.sleep(interrupt_s)
         await page.evaluate(INTERRUPT, f"/sessions/{session_id}/interrupt")
-    await page.wait_for_function("window.musetalkPlayer.state === 'idle'", polling=20)
+    await holds(page, "window.musetalkPlayer.state === 'idle'", polling_ms=20)
     await asyncio.sleep(1)
     seen = await page.evaluate("({ shown: window.shown, starts: window.musetalkPlayer.starts })")
     return [described(each, seen["starts"][-1]["avatar_frame"], cycle) for each in seen["shown"]]

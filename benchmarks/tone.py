@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from musetalk_stream import fmp4
 
-from .browser import SPEAK, player_page
+from .browser import SPEAK, holds, player_page
 from .server import RATE, create, running_server, tone, wav
 
 HERTZ = 441.0
@@ -76,9 +76,9 @@ async def run(url: str, seconds: float, fps: float) -> ToneReport:
             await page.evaluate(CAPTURE)
             sound = base64.b64encode(wav(tone(seconds, HERTZ))).decode()
             await page.evaluate(SPEAK, [f"/sessions/{session_id}/stream", sound])
-            await page.wait_for_function("window.musetalkPlayer.state === 'speaking'")
-            await page.wait_for_function(
-                "window.musetalkPlayer.state === 'idle'", timeout=(seconds + 20) * 1e3
+            await holds(page, "window.musetalkPlayer.state === 'speaking'")
+            await holds(
+                page, "window.musetalkPlayer.state === 'idle'", timeout_ms=(seconds + 20) * 1e3
             )
             await asyncio.sleep(0.3)
             captured = np.frombuffer(base64.b64decode(await page.evaluate(CAPTURED)), "<f4")

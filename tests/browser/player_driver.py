@@ -11,6 +11,8 @@ import httpx
 import numpy as np
 from playwright.async_api import Page
 
+from benchmarks.browser import holds
+
 RATE = 16_000
 
 
@@ -83,39 +85,43 @@ class PlayerPage:
         return await self.page.evaluate("(name) => window.musetalkPlayer[name]", name)
 
     async def until(self, state: str, timeout_s: float = 15) -> None:
-        await self.page.wait_for_function(
+        await holds(
+            self.page,
             "(state) => window.musetalkPlayer?.state === state",
             arg=state,
-            timeout=timeout_s * 1000,
-            polling=50,
+            timeout_ms=timeout_s * 1000,
+            polling_ms=50,
         )
 
     async def until_spoken(self, count: int = 1, timeout_s: float = 20) -> None:
         """Until `count` utterances are over and the loop is back."""
-        await self.page.wait_for_function(
+        await holds(
+            self.page,
             """(count) => window.musetalkPlayer.counters.utterances >= count
                 && window.musetalkPlayer.state === "idle" """,
             arg=count,
-            timeout=timeout_s * 1000,
-            polling=50,
+            timeout_ms=timeout_s * 1000,
+            polling_ms=50,
         )
 
     async def until_playing(self, seconds: float) -> None:
         """Until speech has been played up to `seconds`."""
-        await self.page.wait_for_function(
+        await holds(
+            self.page,
             """(seconds) => window.musetalkPlayer.state === "speaking"
                 && window.musetalkPlayer.current_time >= seconds""",
             arg=seconds,
-            polling=20,
+            polling_ms=20,
         )
 
     async def until_heard(self, request_id: str, seconds: float = 0.01) -> None:
         """Until that utterance has been played up to `seconds`."""
-        await self.page.wait_for_function(
+        await holds(
+            self.page,
             """([id, seconds]) => musetalkPlayer.state === "speaking"
                 && musetalkPlayer.request_id === id && musetalkPlayer.position >= seconds""",
             arg=[request_id, seconds],
-            polling=20,
+            polling_ms=20,
         )
 
     async def frames(self, request_id: str, fps: float = 25) -> list[int]:

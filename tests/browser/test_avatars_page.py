@@ -20,6 +20,8 @@ from playwright.async_api import Browser, FilePayload, Locator, Page, expect
 from servers import free_port, start_process
 from skimage import data
 
+from benchmarks.browser import holds
+
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 Bgr = npt.NDArray[np.uint8]  # [H, W, 3]
@@ -150,7 +152,7 @@ async def avatar_ids(url: str) -> set[str]:
 async def until_drawn(page: Page) -> Locator:
     """Until a finding is to be looked at; its landmarks on the screen."""
     await expect(page.locator(".approval .picture .dots")).to_be_visible(timeout=PATIENCE_MS)
-    await page.wait_for_function("document.querySelector('.approval .picture img').complete")
+    await holds(page, "document.querySelector('.approval .picture img').complete")
     return page.locator(".approval .picture .dots")
 
 
@@ -506,11 +508,11 @@ async def test_deleting_is_asked_twice_and_once_more_in_use(
 async def test_thumbnails_move_where_motion_is_wanted(open_page: OpenPage) -> None:
     moving, still = await open_page(), await open_page(reduced_motion="reduce")
     video = "document.querySelector('[data-id=demo] video')"
-    await moving.wait_for_function(f"{video}.currentTime > 0.2")
-    await still.wait_for_function(f"{video}.readyState >= 2")
+    await holds(moving, f"{video}.currentTime > 0.2")
+    await holds(still, f"{video}.readyState >= 2")
     assert await still.evaluate(f"{video}.paused && {video}.currentTime === 0")
     await moving.emulate_media(reduced_motion="reduce")
-    await moving.wait_for_function(f"{video}.paused")
+    await holds(moving, f"{video}.paused")
 
 
 async def test_an_avatar_that_is_gone_is_told_by_the_start_page(open_page: OpenPage) -> None:

@@ -22,6 +22,7 @@ from player_driver import PlayerPage, tone
 from playwright.async_api import Browser
 from servers import start_process
 
+from benchmarks.browser import holds
 from musetalk_stream.avatar import shipped_avatars
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -81,10 +82,11 @@ async def open_green(browser: Browser, green_api: httpx.AsyncClient) -> AsyncIte
 
 
 async def keyed(player: PlayerPage, is_so: bool = True) -> None:
-    await player.page.wait_for_function(
+    await holds(
+        player.page,
         f"""(part("keyed")?.hidden === false) === {str(is_so).lower()}
             && getComputedStyle(part("idle")).opacity === "{0 if is_so else 1}" """,
-        timeout=8000,
+        timeout_ms=8000,
     )
 
 
@@ -209,7 +211,7 @@ async def test_speech_of_another_origin_without_media_source(
     player = PlayerPage(page, green_api, answer.json())
     await keyed(player)
     await player.speak(tone(1))
-    await page.wait_for_function("told.length > 0", timeout=10_000)
+    await holds(page, "told.length > 0", timeout_ms=10_000)
     assert await page.evaluate("told") == ["complete"]
     assert await page.evaluate("document.querySelector('musetalk-avatar').debug.source") == "hls"
     await keyed(player)
@@ -218,11 +220,11 @@ async def test_speech_of_another_origin_without_media_source(
 
 async def test_a_picture_without_a_screen_stays_as_it_is(open_green: OpenGreen) -> None:
     player = await open_green("background=transparent", avatar_id="demo")
-    await player.page.wait_for_function(
-        "window.appMessages.some(({ code }) => code === 'background_unavailable')"
+    await holds(
+        player.page, "window.appMessages.some(({ code }) => code === 'background_unavailable')"
     )
     seen = len(await player.read("frames"))
-    await player.page.wait_for_function(f"musetalkPlayer.frames.length > {seen + 5}")
+    await holds(player.page, f"musetalkPlayer.frames.length > {seen + 5}")
     assert await errors(player) == ["background_unavailable"]  # once
     await keyed(player, False)
     assert (await shot(player))[..., 3].min() > 250
@@ -238,7 +240,7 @@ HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
 
 async def test_without_webgl_the_picture_stays_as_it_is(open_green: OpenGreen) -> None:
     player = await open_green("background=transparent", script=NO_WEBGL)
-    await player.page.wait_for_function("window.appMessages.some(({ type }) => type === 'error')")
+    await holds(player.page, "window.appMessages.some(({ type }) => type === 'error')")
     assert await errors(player) == ["background_unavailable"]
     await keyed(player, False)
     assert not await player.page.is_visible("#error")

@@ -7,6 +7,8 @@ import pytest
 from conftest import OpenPlayer
 from player_driver import PlayerPage, tone
 
+from benchmarks.browser import holds
+
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 MANAGED = (Path(__file__).parent / "managed_media_source.js").read_text()
@@ -16,10 +18,11 @@ CHUNK_S = 0.48
 async def speak_and_evict(player: PlayerPage, at_s: float, evicted: str) -> str:
     """Two seconds of speech; `evicted` is taken away when all of it is there, at `at_s`."""
     request_id = await player.speak(tone(2))
-    await player.page.wait_for_function(
+    await holds(
+        player.page,
         "(at) => musetalkPlayer.buffered.at(-1)?.[1] > 1.9 && musetalkPlayer.current_time >= at",
         arg=at_s,
-        polling=20,
+        polling_ms=20,
     )
     await player.page.evaluate(f"managed.evict({evicted})")
     await player.until_spoken()

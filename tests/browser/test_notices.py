@@ -9,6 +9,8 @@ import pytest
 from conftest import OpenPlayer
 from player_driver import assert_played_once_in_order, tone
 
+from benchmarks.browser import holds
+
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "player.md"
@@ -178,7 +180,7 @@ async def test_a_deleted_session_says_so(open_player: OpenPlayer) -> None:
     await over.wait_for(state="visible")
     assert "closed" in await over.inner_text()
     assert await player.read("state") == "closed"
-    await player.page.wait_for_function("part('talk').paused")
+    await holds(player.page, "part('talk').paused")
     messages = await player.page.evaluate("window.appMessages")
     assert {"type": "closed", "reason": "deleted"}.items() <= next(
         message for message in messages if message["type"] == "closed"

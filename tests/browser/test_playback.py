@@ -9,6 +9,8 @@ from conftest import OpenPlayer
 from player_driver import Proxy, assert_played_once_in_order, tone
 from playwright.async_api import Route
 
+from benchmarks.browser import holds
+
 pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.asyncio(loop_scope="session")]
 
 # Every event is handed over twice, the second time as if it had no id: the queue has to notice.
@@ -206,8 +208,8 @@ async def test_speech_that_the_browser_removed_is_fetched_again(open_player: Ope
     player = await open_player(settings={"chunk_duration": 0.64}, init_script=KEEP_BUFFER)
     await player.speak(tone(3))
     await player.until_playing(0.5)
-    await player.page.wait_for_function(
-        "musetalkPlayer.buffered[0][1] > 2.9 && !speechBuffer.updating", polling=20
+    await holds(
+        player.page, "musetalkPlayer.buffered[0][1] > 2.9 && !speechBuffer.updating", polling_ms=20
     )
     await player.page.evaluate("speechBuffer.remove(1.5, Infinity)")
     await player.until_spoken()

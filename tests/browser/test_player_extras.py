@@ -11,6 +11,8 @@ from conftest import OpenPlayer
 from player_driver import PlayerPage, tone
 from playwright.async_api import Browser, Route, ViewportSize
 
+from benchmarks.browser import holds
+
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "player.md"
@@ -43,11 +45,12 @@ async def caption(player: PlayerPage, request_id: str, *cues: tuple[float, float
 
 
 async def until_read(player: PlayerPage, text: str) -> None:
-    await player.page.wait_for_function(
+    await holds(
+        player.page,
         "(text) => part('player').querySelector('.captions')?.innerText.trim() === text",
         arg=text,
-        polling=20,
-        timeout=8000,
+        polling_ms=20,
+        timeout_ms=8000,
     )
 
 
@@ -246,7 +249,7 @@ async def test_levels_are_drawn_as_they_are_heard(open_player: OpenPlayer) -> No
     quiet = await player.page.evaluate(LOUD)
     assert quiet > 0
     # As many bars as were painted since the tone began: on a busy machine, few for a while.
-    await player.page.wait_for_function(f"(quiet) => ({LOUD})() > 3 * quiet", arg=quiet)
+    await holds(player.page, f"(quiet) => ({LOUD})() > 3 * quiet", arg=quiet)
     assert await player.read("position") > 1
     await player.until_spoken()
     assert await player.page.evaluate(LOUD) == -1
@@ -311,11 +314,11 @@ async def test_a_poster_until_the_loop_is_there(open_player: OpenPlayer) -> None
     held: asyncio.Queue[Route] = asyncio.Queue()
     await page.route("**/video*", lambda route: held.put_nowait(route))
     await page.reload()
-    await page.wait_for_function("part('poster') && !part('poster').hidden")
+    await holds(page, "part('poster') && !part('poster').hidden")
     assert (await page.evaluate(POSTER))["src"].endswith(player.session["avatar"]["poster_url"])
     await (await held.get()).continue_()
     await player.until("idle")
-    await page.wait_for_function("part('poster').hidden")
+    await holds(page, "part('poster').hidden")
     await page.unroute("**/video*")
 
     await page.add_init_script("history.replaceState(null, '', '?poster=none')")
@@ -325,7 +328,7 @@ async def test_a_poster_until_the_loop_is_there(open_player: OpenPlayer) -> None
 
     await page.add_init_script("history.replaceState(null, '', '?poster=/nothing.jpg')")
     await page.reload()
-    await page.wait_for_function("window.appMessages.some(({ type }) => type === 'error')")
+    await holds(page, "window.appMessages.some(({ type }) => type === 'error')")
     (error,) = await messages(player, "error")
     assert (error["code"], error["retryable"]) == ("invalid_option", False)
 
@@ -360,5 +363,5 @@ async def test_a_poster_that_is_chosen_away_does_not_come_back(open_player: Open
         poster = await held.get()
     await choose(player, poster="none")
     await poster.continue_()
-    await page.wait_for_function("part('poster').complete")
+    await holds(page, "part('poster').complete")
     assert await page.evaluate(POSTER) == {"hidden": True, "src": ""}

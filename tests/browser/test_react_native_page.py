@@ -14,6 +14,8 @@ from aiohttp import web
 from player_driver import Proxy, tone
 from playwright.async_api import Browser, Frame, Page, expect
 
+from benchmarks.browser import holds
+
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 CLIENTS = Path(__file__).parents[2] / "clients"
@@ -113,13 +115,14 @@ def player(page: Page) -> Frame:
 
 
 async def until_muted(page: Page, is_muted: bool) -> None:
-    await player(page).wait_for_function(
+    await holds(
+        player(page),
         """(isMuted) => {
             const { shadowRoot } = document.querySelector("musetalk-avatar");
             return shadowRoot.querySelector("#talk").muted === isMuted;
         }""",
         arg=is_muted,
-        timeout=PATIENCE_MS,
+        timeout_ms=PATIENCE_MS,
     )
 
 

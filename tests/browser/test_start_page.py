@@ -10,7 +10,7 @@ import pytest_asyncio
 from player_driver import Proxy, tone
 from playwright.async_api import Browser, Page, Playwright, Route
 
-from benchmarks.browser import ALOUD, CHROMIUM, FLAGS
+from benchmarks.browser import ALOUD, CHROMIUM, FLAGS, holds
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -54,30 +54,33 @@ async def start_page(talkative_browser: Browser, server_url: str) -> AsyncIterat
 
 
 async def until_state(page: Page, state: str) -> None:
-    await page.wait_for_function(
+    await holds(
+        page,
         "(state) => document.getElementById('state').textContent === state",
         arg=state,
-        timeout=15_000,
-        polling=50,
+        timeout_ms=15_000,
+        polling_ms=50,
     )
 
 
 async def until_logged(page: Page, name: str) -> None:
-    await page.wait_for_function(
+    await holds(
+        page,
         """(name) => [...document.querySelectorAll("#log b")]
             .some((entry) => entry.textContent === name)""",
         arg=name,
-        timeout=15_000,
-        polling=50,
+        timeout_ms=15_000,
+        polling_ms=50,
     )
 
 
 async def until_another_session(page: Page, before: str | None) -> None:
     """Until the player shows another page than `before`; the log is cleared with the change."""
-    await page.wait_for_function(
+    await holds(
+        page,
         "(before) => document.getElementById('player').getAttribute('src') !== before",
         arg=before,
-        polling=50,
+        polling_ms=50,
     )
 
 
@@ -337,12 +340,13 @@ async def live(page: Page) -> None:
 
 async def until_nothing_is_open(page: Page) -> None:
     await page.wait_for_selector("#live[aria-pressed=false]")
-    await page.wait_for_function(
+    await holds(
+        page,
         """sockets.every(({ readyState }) => readyState === WebSocket.CLOSED) &&
             streams.every((it) => it.getTracks().every(({ readyState }) => readyState === "ended"))
         """,
-        polling=50,
-        timeout=15_000,
+        polling_ms=50,
+        timeout_ms=15_000,
     )
 
 
@@ -356,7 +360,7 @@ async def test_live_that_ends_at_once_leaves_nothing_open(start_page: Page) -> N
     )
     await start_page.evaluate(LISTEN + COUNT_STREAMS)
     await start_page.click("#live")
-    await start_page.wait_for_function("window.sockets.length > 0")
+    await holds(start_page, "window.sockets.length > 0")
     await until_nothing_is_open(start_page)
     assert not await start_page.is_visible("#problem")
 

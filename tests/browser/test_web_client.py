@@ -15,7 +15,8 @@ import pytest_asyncio
 from npm_packages import TOOLS, install_web, needs_packages, run
 from player_driver import tone
 from playwright.async_api import Browser, FilePayload, Page, Route
-from playwright.async_api import TimeoutError as PlaywrightTimeoutError
+
+from benchmarks.browser import holds
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -76,8 +77,8 @@ async def test_the_readme_is_all_that_a_newcomer_needs(
     async def until_logged(words: str) -> None:
         condition = "(words) => new RegExp(words).test(document.getElementById('log').textContent)"
         try:
-            await page.wait_for_function(condition, arg=words, polling=50, timeout=20_000)
-        except PlaywrightTimeoutError:
+            await holds(page, condition, arg=words, polling_ms=50, timeout_ms=20_000)
+        except TimeoutError:
             pytest.fail(f"no {words} in: {await page.text_content('#log')}")
 
     await until_logged(r"ready[^]*server: state|server: state[^]*ready")
@@ -145,7 +146,7 @@ BARE = """<!doctype html><meta charset="utf-8">
 
 async def bare(open_page: OpenPage, server_url: str) -> Page:
     page = await open_page(BARE.format(server=server_url))
-    await page.wait_for_function("window.isReady", polling=50)
+    await holds(page, "window.isReady", polling_ms=50)
     return page
 
 
@@ -243,7 +244,7 @@ async def test_a_bundled_app(open_page: OpenPage, site: tuple[str, Path], server
     await run(esbuild, "app.js", "--bundle", "--format=esm", "--outfile=out.js", cwd=folder)
     script = '<script type="module" src="out.js"></script>'
     page = await open_page(f"<!doctype html><musetalk-avatar></musetalk-avatar>{script}")
-    await page.wait_for_function("window.isReady", polling=50)
+    await holds(page, "window.isReady", polling_ms=50)
     assert await page.evaluate("window.errors") == ["no_server"]
     await page.evaluate("session.close()")
 
