@@ -130,7 +130,7 @@ def _changing(folder: Path) -> Iterator[dict[str, ApiKey]]:
     """All keys, to be changed inside the block; commands wait for each other. Raises SetupError."""
     try:
         make_private(folder)
-        with (folder / _LOCK).open("a") as lock:
+        with open(os.open(folder / _LOCK, os.O_WRONLY | os.O_CREAT, 0o600), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             keys = read_keys(folder)
             yield keys

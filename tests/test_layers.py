@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "musetalk_stream"
 # Top first; a module imports only from rows below its own, or from its own package.
 LAYERS = [
     {"cli", "__main__", "doctor", "weights_command", "bench_command", "prepare_command",
-     "avatars_command"},
+     "avatars_command", "keys_command"},
     {"web"},
     {"registry", "users", "sessions", "conversation", "jobs"},
     {"utterance", "utterance_note", "turn", "turns", "frames", "engine", "supervisor", "speech",
@@ -24,7 +24,8 @@ LAYERS = [
     {"renderers", "prepare"},
     {"encode", "blend"},
     {"audio", "sound", "levels", "resample", "listening", "onset", "growing_file", "voice",
-     "avatar", "shelf", "models", "weights", "download", "disk", "threads", "state_folder"},
+     "avatar", "shelf", "models", "weights", "download", "clock", "keys",
+     "tokens", "exposure", "disk", "threads", "state_folder"},
     {"timeline", "session_state", "schedule", "sse", "fmp4", "hls", "captions", "config", "errors",
      "options", "delivery", "viewing", "mp3", "wav", "rates", "consent", "access",
      "sandbox", "distribution", "laps", "request_context", "logs"},
@@ -43,6 +44,7 @@ OWNERS = {
     "torch": {"models", "renderers", "doctor"},
     "safetensors": {"models", "renderers"},
     "webrtcvad": {"voice"},
+    "itsdangerous": {"tokens"},
     "aiohttp": {"web", "cli"},
     "jinja2": {"web"},
     "argparse": {"cli"},
