@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import StorageFull
+from .errors import StorageFailed, StorageFull
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_BROKEN = (errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ESTALE)
 PART = ".part"  # the end of the name of what is not whole yet
 
 
@@ -21,7 +22,7 @@ def write_whole(path: Path, body: bytes, *, mode: int = 0o644) -> None:
     partial = path.with_name(path.name + PART)
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with open(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             file.write(body)
         partial.replace(path)
     except BaseException:
@@ -47,10 +48,14 @@ def require_free(folder: Path, min_free_bytes: int) -> None:
 
 @contextmanager
 def full_disk_told(advice: str = "make room and try again") -> Iterator[None]:
-    """Raises StorageFull where OSError says that there is no room."""
+    """Raises StorageFull where OSError says that there is no room, and StorageFailed where it says
+    that the disk does not take anything."""
     try:
         yield
     except OSError as exc:
-        if exc.errno not in _NO_ROOM:
-            raise
-        raise StorageFull(f"the disk is full: {advice}") from exc
+        if exc.errno in _NO_ROOM:
+            raise StorageFull(f"the disk is full: {advice}") from exc
+        if exc.errno in _BROKEN:
+            told = os.strerror(exc.errno or 0).lower()
+            raise StorageFailed(f"the disk takes nothing ({told}): try again later") from exc
+        raise

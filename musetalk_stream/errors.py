@@ -64,7 +64,7 @@
     │   └── ShuttingDown           503  shutting_down
     ├── NotWatched                 409  not_watched
     ├── StorageFull                507  storage_full
-    ├── StorageFailed              507  storage_failed
+    │   └── StorageFailed          507  storage_failed
     ├── RenderFailed               500  render_failed
     ├── PreparationFailed          500  preparation_failed
     ├── FaceFinderMissing          501  face_finder_missing
@@ -512,13 +512,11 @@ class StorageFull(MuseTalkStreamError):
     retryable = True
 
 
-class StorageFailed(MuseTalkStreamError):
-    """Chunks can't be written, for another reason than want of room."""
+class StorageFailed(StorageFull):
+    """Nothing can be written, for another reason than want of room."""
 
-    status = 507
     code = "storage_failed"
     title = "Storage failed"
-    retryable = True
 
 
 class RenderFailed(MuseTalkStreamError):

@@ -287,9 +287,13 @@ class SessionRegistry:
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
-            await self._tidy(time.monotonic())
-            await self._write_changes(time.monotonic())
-            await self._engine.recordings.tidy()
+            try:
+                await self._engine.store.look_again()
+                await self._tidy(time.monotonic())
+                await self._write_changes(time.monotonic())
+                await self._engine.recordings.tidy()
+            except Exception:  # whatever one of them meets must not keep the others for ever
+                log.exception("housekeeping")
 
     async def _tidy(self, now_s: float) -> None:
         """A function of its own, so that whoever keeps house holds no session between times."""

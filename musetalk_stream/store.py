@@ -26,6 +26,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{22}\Z")  # secrets.token_urlsafe(16)
 _WATCHED_FOR_S = 60.0
 _CHUNK_NAME = re.compile(r"chunk_\d{4,}\.mp4\Z")
 _NOTE = "utterance.json"
+_PROBE, _PROBE_BYTES = ".probe", 64 << 10  # written where chunks could not be, about a small chunk
 # Of another server that shares the place and may be there still: what nobody has written to for so
 # long is left behind.
 _ABANDONED_AFTER_S = 3600.0
@@ -98,6 +99,15 @@ class ChunkStore(Protocol):
 
     def statistics(self) -> StoreStatistics: ...
 
+    @property
+    def trouble(self) -> str | None:
+        """What stood against keeping a chunk the last time, if the place is to blame."""
+        ...
+
+    async def look_again(self) -> None:
+        """If there was trouble: whether it is over."""
+        ...
+
 
 def no_such_chunk() -> ChunkNotFound:
     return ChunkNotFound(
@@ -131,6 +141,7 @@ class DiskChunkStore:
         self._chunks: dict[str, dict[str, Chunk]] = {}
         self._bytes = 0
         self._finished: dict[str, float] = {}  # request id -> when, oldest first
+        self.trouble: str | None = None
 
     def __repr__(self) -> str:
         return f"<DiskChunkStore {self._folder} {self._bytes} bytes>"
@@ -158,7 +169,10 @@ class DiskChunkStore:
         kept = False
         try:
             await to_its_end(self._write, path, body)
-            kept = True
+            kept, self.trouble = True, None
+        except StorageFull as exc:
+            self.trouble = exc.detail
+            raise
         finally:
             if not kept:
                 self._bytes -= len(body)
@@ -170,6 +184,18 @@ class DiskChunkStore:
         require_free(self._folder, self._min_free_bytes)
         with full_disk_told("make room and send the audio again"):
             write_whole(path, body)
+
+    async def look_again(self) -> None:
+        if self.trouble is None:
+            return
+        try:
+            await to_its_end(self._write, self._folder / _PROBE, bytes(_PROBE_BYTES))
+            self.trouble = None
+            log.info("chunks can be kept again")
+        except (StorageFull, OSError) as exc:
+            self.trouble = str(exc)
+        finally:
+            await to_its_end(_remove, self._folder / _PROBE)
 
     async def finish(self, request_id: str, note: Mapping[str, Any]) -> None:
         self._finished[request_id] = self._clock()

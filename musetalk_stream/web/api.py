@@ -11,8 +11,8 @@ from ..options import AVATAR_FRAME, session_options
 from ..sessions import Session
 from ..supervisor import RendererState
 from . import avatars
-from .context import CONFIG, READINESS, Readiness, services, session
 from .access import Granted, caller, granted, in_rfc3339, with_token
+from .context import CONFIG, READINESS, Readiness, services, session
 from .links import full_url, in_document
 from .parameters import parameters, text
 
@@ -142,4 +142,6 @@ def _why_not_ready(readiness: Readiness) -> tuple[str, str] | None:
         return "restarting", its.supervisor.describe()
     if lost := its.decoders.processes.lost:
         return "restarting", lost
+    if trouble := its.store.trouble:
+        return "storage", trouble
     return None

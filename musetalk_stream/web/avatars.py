@@ -15,7 +15,7 @@ from ..jobs import Wanted
 from ..options import flag
 from ..prepare.work import PREPARING, throw_away
 from .access import caller, wants_page
-from .context import CONFIG, Services, services
+from .context import CONFIG, Services, require_open, services
 from .pages import avatar_document, avatars_page
 from .parameters import wanted
 from .uploads import received_media, storage_errors
@@ -45,6 +45,7 @@ def document(request: web.Request, avatar: Avatar) -> dict[str, Any]:
 
 async def create_avatar(request: web.Request) -> web.Response:
     """Takes in a picture or a video, and answers when it is known to be one."""
+    require_open(request)
     config, jobs = request.app[CONFIG], services(request).jobs
     store = config.storage.avatars_dir
 

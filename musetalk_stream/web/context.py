@@ -8,7 +8,7 @@ from aiohttp import web
 from ..batcher import Batcher
 from ..config import Config
 from ..decoding import Decoders
-from ..errors import NotReady, SessionNotFound
+from ..errors import NotReady, SessionNotFound, ShuttingDown
 from ..jobs import Jobs
 from ..loop_watch import LoopWatch
 from ..readying import Readying
@@ -94,6 +94,12 @@ def services(request: web.Request) -> Services:
     if readiness.services is None:
         raise NotReady(readiness.failed or f"the server is {readiness.doing}; try again shortly")
     return readiness.services
+
+
+def require_open(request: web.Request) -> None:
+    """Raises ShuttingDown when nothing new is to be begun."""
+    if request.app[READINESS].is_draining:
+        raise ShuttingDown("the server is about to end: try again shortly", retry_after_s=5)
 
 
 def session(request: web.Request) -> Session:

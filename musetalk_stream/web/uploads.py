@@ -1,7 +1,6 @@
 """Uploads: sound in pieces as it arrives, pictures as files; bounded, gone when the request is."""
 
 import asyncio
-import errno
 import shutil
 import tempfile
 from collections.abc import (
@@ -21,6 +20,7 @@ from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ..captions import MAX_BYTES as CAPTIONS_BYTES
+from ..disk import full_disk_told
 from ..errors import (
     BadRequest,
     EmptyAudio,
@@ -28,7 +28,6 @@ from ..errors import (
     InvalidParameter,
     NoAudioFile,
     NoMediaFile,
-    StorageFull,
     UploadAborted,
     UploadStalled,
     UploadTooLarge,
@@ -281,12 +280,8 @@ def _folder_within(folder: Path) -> Path:
 @contextmanager
 def storage_errors() -> Iterator[None]:
     """From what writing a file can raise to what a client understands."""
-    try:
+    with full_disk_told("make room and send the file again"):
         yield
-    except OSError as exc:
-        if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise StorageFull("the disk is full: make room and send the file again") from exc
 
 
 def _require_multipart(
