@@ -28,7 +28,7 @@ from .errors import (
 from .options import OnBusy, SessionOptions, number
 from .records import EPOCHS_AHEAD, SessionRecord, SessionRecords
 from .schedule import Rates, admits
-from .sessions import Session
+from .sessions import Session, rates_of
 from .shelf import AvatarShelf
 from .store import Found
 from .turn import mint_id
@@ -156,9 +156,12 @@ class SessionRegistry:
         self._require_share(options)
 
     def _require_share(self, options: SessionOptions) -> None:
-        self._free_shares()
-        most, reserved = self._engine.batcher.capacity, self.reserved
-        if not admits(most, reserved, _rates(options)):
+        most, wanted = self._engine.batcher.capacity, rates_of(options)
+        if admits(most, self.reserved, wanted):
+            return
+        self._free_shares()  # those that nobody needs, which housekeeping finds a little later
+        reserved = self.reserved
+        if not admits(most, reserved, wanted):
             lips = f" and lips for {most.lips:.0f}" if math.isfinite(most.lips) else ""
             raise AtCapacity(
                 f"this server makes {most.output:.0f} frames per second{lips}; its sessions play "
@@ -192,7 +195,8 @@ class SessionRegistry:
         """Take its share from every session that does not need it now."""
         now_s = time.monotonic()
         for session in self.all():
-            session.holds_share &= session.needs_share(now_s)
+            if session.holds_share:
+                session.holds_share = session.needs_share(now_s)
 
     def require_turn(self, session: Session, on_busy: OnBusy) -> None:
         """Raises TooManyUtterancesOfUser if something is said beyond that limit."""
@@ -236,7 +240,7 @@ class SessionRegistry:
     @property
     def reserved(self) -> Rates:
         """What the sessions that hold their share ask for when all of them speak."""
-        holding = [_rates(each.options) for each in self.all() if each.holds_share]
+        holding = [each.rates for each in self.all() if each.holds_share]
         return Rates(sum(each.lips for each in holding), sum(each.output for each in holding))
 
     async def close(self, session_id: str, reason: str) -> None:
@@ -326,7 +330,3 @@ class SessionRegistry:
 def _unused_s(record: SessionRecord) -> float:
     """Clocks of machines may be set back."""
     return max(0.0, time.time() - record.used_at)
-
-
-def _rates(options: SessionOptions) -> Rates:
-    return Rates(float(options.fps), float(options.playback_fps))

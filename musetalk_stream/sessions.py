@@ -45,6 +45,7 @@ class Session:
         self.options = options = record.options
         self.user_id = record.user_id
         self.owner = record.owner  # id of the API key that made it; empty on a server without keys
+        self.rates = rates_of(self.options)  # what it asks for when it speaks
         self.connections = 0  # over which somebody may speak at any time
         self.holds_share = True  # of what the server can make; the registry takes it and gives it
         self.last_used_s = time.monotonic()
@@ -335,6 +336,8 @@ class Session:
     def needs_share(self, now_s: float) -> bool:
         """Whether somebody watches it, it speaks or is about to, viewers have not seen all of it,
         or any of this was so a moment ago."""
+        if self.subscribers or self.connections:
+            return True
         deliveries = self._conversation.turns.deliveries
         if any((delivery.watched_until_s or 0.0) > now_s for delivery in deliveries):
             return True
@@ -399,3 +402,7 @@ class Session:
                 "events": self.events.last_id - self._began_after,
             },
         }
+
+
+def rates_of(options: SessionOptions) -> Rates:
+    return Rates(float(options.fps), float(options.playback_fps))
