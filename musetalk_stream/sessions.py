@@ -16,9 +16,10 @@ from .delivery import Delivery
 from .engine import Engine
 from .errors import ChunkNotFound, SessionGone, ShuttingDown, UtteranceEnded
 from .events import MemoryEventLog, Missed
-from .options import SpeechOptions
+from .options import SessionOptions, SpeechOptions
 from .recordings import Piece, Recording
 from .records import SessionRecord
+from .schedule import Rates
 from .session_state import State
 from .sse import Event
 from .store import Found
