@@ -130,7 +130,7 @@ def _changing(folder: Path) -> Iterator[dict[str, ApiKey]]:
     """All keys, to be changed inside the block; commands wait for each other. Raises SetupError."""
     try:
         make_private(folder)
-        with open(os.open(folder / _LOCK, os.O_WRONLY | os.O_CREAT, 0o600), "w") as lock:
+        with os.fdopen(os.open(folder / _LOCK, os.O_WRONLY | os.O_CREAT, 0o600), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             keys = read_keys(folder)
             yield keys
@@ -154,7 +154,7 @@ def write_private(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
