@@ -49,6 +49,7 @@ _PATH: dict[str, tuple[Schema, tuple[str, ...]]] = {
     "request_id": ({"type": "string"}, ("utterance_not_found",)),
     "avatar_id": ({"type": "string"}, ("avatar_not_found",)),
     "job_id": ({"type": "string"}, ("job_not_found",)),
+    "recording_id": ({"type": "string"}, ("recording_not_found",)),
     "name": ({"type": "string", "pattern": r"^chunk_\d{4,}\.mp4$"}, ("not_found",)),
     "filename": (
         {"type": "string", "description": "may have slashes in it"},
@@ -63,7 +64,7 @@ _OF_BODIES = ("expectation_failed",)
 _OF_FILES = ("precondition_failed", "range_not_satisfiable")
 # Which answer before there is anything else.
 _WITHOUT_SERVICES = re.compile(
-    r"/(healthz|readyz|openapi\.json|docs|player/selftest)|/(client|static)/.*"
+    r"/(healthz|readyz|metrics|openapi\.json|docs|player/selftest)|/(client|static)/.*"
 )
 _STATUS_OF_FRAMEWORK = {code: status for status, code in FRAMEWORK_CODES.items() if status != 403}
 

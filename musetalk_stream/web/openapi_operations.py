@@ -9,7 +9,7 @@ from .. import hls
 from ..captions import CONTENT_TYPE as WEBVTT
 from ..captions import MAX_BYTES as CAPTIONS_BYTES
 from ..config import Config
-from ..options import INTERRUPT_WAIT, PCM_CHANNELS, PCM_RATE, PREBUFFER, TRAILING_SILENCE
+from ..options import INTERRUPT_WAIT, PCM_CHANNELS, PCM_RATE, PREBUFFER, TOKEN_TTL, TRAILING_SILENCE
 from ..prepare.request import Loop
 from .openapi_schemas import (
     BOOLEAN,
@@ -31,6 +31,7 @@ from .uploads import CAPTIONS_FIELD, FIELD, IDLE_FIELD, MEDIA_FIELD
 JSON = "application/json"
 HTML = "text/html"
 MP4 = "video/mp4"
+_METRICS = ("text/plain", "application/openmetrics-text")
 BYTES: Schema = {}  # of a body that is a file: OpenAPI 3.1 has no schema for it
 
 
@@ -87,6 +88,7 @@ TAGS = {
     "speech": "Sound that is spoken, and what became of it",
     "watching": "Events, chunks and other media of what is spoken",
     "avatars": "Faces, made of photos and videos",
+    "recordings": "What is kept by consent",
     "operating": "How the server is doing",
     "webrtc": "The paths of servers that stream over WebRTC, for their clients",
     "pages": "For people, and the files of these pages",
@@ -102,6 +104,7 @@ def operations(config: Config) -> dict[str, Operation]:
         **_watching(),
         **_avatars(config),
         **_jobs(),
+        **_recordings(),
         **_operating(),
         **_pages(),
     }
@@ -173,6 +176,19 @@ def _sessions(config: Config) -> dict[str, Operation]:
             "sessions",
             "End a session",
             _nothing("Generation stops, event streams end, chunks are deleted"),
+        ),
+        "POST /sessions/{session_id}/tokens": Operation(
+            "sessions",
+            "A token of a session, for others",
+            _answers(201, "Token", "The token, and addresses that have it"),
+            "A token can't make tokens. Without `rights` it may only look.",
+            errors=("upload_too_large",),
+            query={
+                "rights": {**STRING, "description": "comma-separated"},
+                TOKEN_TTL.name: ranged(TOKEN_TTL, config.http.token_ttl_s),
+            },
+            body=_json_body("TokenParameters", is_required=False),
+            example='-H "Content-Type: application/json" -d \'{"rights": ["view"], "ttl": 600}\'',
         ),
         "POST /sessions/{session_id}/interrupt": Operation(
             "sessions",
@@ -498,8 +514,64 @@ def _jobs() -> dict[str, Operation]:
     }
 
 
+def _recordings() -> dict[str, Operation]:
+    recording = "/recordings/{recording_id}"
+    wanted = {"user_id": {**STRING, "description": "only those of this user"}}
+    return {
+        "POST /sessions/{session_id}/recording": Operation(
+            "recordings",
+            "Record the utterances of a session from now on, as somebody has agreed to",
+            _answers(200, "RecordingBegun", "The next utterances are kept"),
+            "Nothing is recorded without this, or while `recording_days` is 0.",
+            errors=("no_recording", "storage_full", "storage_failed", "upload_too_large"),
+            body=_json_body("RecordingWanted"),
+            example='-H "Content-Type: application/json" -d \'{"consent": {"given_by": "Ann", '
+            '"given_at": "2030-01-31T12:00:00Z", "purpose": "training"}}\'',
+        ),
+        "DELETE /sessions/{session_id}/recording": Operation(
+            "recordings",
+            "Record no more, nor what is being said",
+            _nothing("It is not recorded"),
+            errors=("storage_full", "storage_failed"),
+        ),
+        "GET /recordings": Operation(
+            "recordings",
+            "What was recorded, the latest 1000",
+            _answers(200, "Recordings", "The recordings"),
+            errors=("foreign_origin",),
+            query=wanted,
+        ),
+        "DELETE /recordings": Operation(
+            "recordings",
+            "Delete all that was recorded of a user",
+            _answers(200, "RecordingsDeleted", "How many were deleted"),
+            errors=("foreign_origin",),
+            query=wanted,
+            required=("user_id",),
+        ),
+        f"GET {recording}.mp4": Operation(
+            "recordings",
+            "A recording",
+            _file("The recording", MP4),
+            errors=("foreign_origin",),
+            is_file=True,
+        ),
+        f"DELETE {recording}": Operation(
+            "recordings",
+            "Delete a recording",
+            _nothing("It is gone"),
+            errors=("foreign_origin",),
+        ),
+    }
+
+
 def _operating() -> dict[str, Operation]:
     return {
+        "GET /metrics": Operation(
+            "operating",
+            "How the server is doing, for Prometheus",
+            {200: Answer("Prometheus or OpenMetrics text", dict.fromkeys(_METRICS, STRING))},
+        ),
         "GET /sessions/stats": Operation(
             "operating",
             "All sessions, and what the engine does",

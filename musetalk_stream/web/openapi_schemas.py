@@ -6,20 +6,25 @@ from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from ..access import Right
 from ..avatar import NUM_LANDMARKS, Cycle
 from ..batcher import BatcherStatistics
 from ..captions import MAX_CUES
 from ..config import Config
+from ..consent import LONGEST_TEXT as LONGEST_CONSENT
 from ..jobs.state import JobState
 from ..options import (
     AGO_MS,
     AVATAR_FRAME,
     BATCH_SIZE,
     CHUNK_DURATION,
+    FIRST_FRAME_MS,
     FPS,
     PLAYBACK_FPS,
     PLAYED_MS,
     PREBUFFER,
+    STALLED_MS,
+    TOKEN_TTL,
     OnBusy,
     Option,
 )
@@ -127,6 +132,7 @@ def components(config: Config) -> dict[str, Schema]:
         **_sessions(config),
         **_speech(),
         **_jobs(),
+        **_recordings(),
         **_events(),
         "Statistics": _statistics(),
     }
@@ -235,6 +241,7 @@ def _sessions(config: Config) -> dict[str, Schema]:
         "avatar_id": STRING,
         "user_id": nullable(STRING),
         "config": ref("SessionConfig"),
+        "recording": {**BOOLEAN, "description": "by consent"},
         "subscribers": COUNT,
         "utterance": nullable(shown),
         "counters": record(utterances=COUNT, events=COUNT),
@@ -251,11 +258,34 @@ def _sessions(config: Config) -> dict[str, Schema]:
         "config": ref("SessionConfig"),
         "expires_in_seconds": {**COUNT, "description": "without a viewer or a request"},
     }
+    # For who has asked with an API key.
+    tokens = {
+        "token": {**STRING, "description": "with all rights, for this session"},
+        "token_expires_at": INSTANT,
+    }
     return {
         "SessionParameters": record(session_parameters(config)),
         "SessionConfig": options,
-        "SessionCreated": record(**created),
-        "SessionCreatedForWebRtc": record(**created, ice_servers={**array(STRING), "maxItems": 0}),
+        "SessionCreated": record(tokens, **created),
+        "SessionCreatedForWebRtc": record(
+            tokens, **created, ice_servers={**array(STRING), "maxItems": 0}
+        ),
+        "TokenParameters": record(
+            {
+                "rights": {**array(words(Right)), "minItems": 1, "default": [Right.VIEW.value]},
+                TOKEN_TTL.name: ranged(TOKEN_TTL, config.http.token_ttl_s),
+            }
+        ),
+        "Token": {
+            **record(
+                token=nullable(STRING),
+                rights=array(words(Right)),
+                expires_at=nullable(INSTANT),
+                player_url=ADDRESS,
+                events_url=ADDRESS,
+            ),
+            "description": "null, and of no need, on a server without keys",
+        },
         "SessionListed": record(**its),
         "Session": record(**its, avatar=ref("Avatar"), hls_url=ADDRESS),
     }
@@ -310,13 +340,20 @@ def _speech() -> dict[str, Schema]:
 
 
 def _playback_report() -> Schema:
-    started = record({"ago_ms": ranged(AGO_MS)}, event={"const": "started"}, request_id=STRING)
+    started = record(
+        {AGO_MS.name: ranged(AGO_MS), FIRST_FRAME_MS.name: ranged(FIRST_FRAME_MS)},
+        event={"const": "started"},
+        request_id=STRING,
+    )
+    stalled = record(
+        event={"const": "stalled"}, request_id=STRING, **{STALLED_MS.name: ranged(STALLED_MS)}
+    )
     finished = record(
-        {"played_ms": ranged(PLAYED_MS), "interrupted": BOOLEAN},
+        {PLAYED_MS.name: ranged(PLAYED_MS), "interrupted": BOOLEAN},
         event={"const": "finished"},
         request_id=STRING,
     )
-    return {"oneOf": [started, finished], "description": "what a viewer sees and hears"}
+    return {"oneOf": [started, stalled, finished], "description": "what a viewer sees and hears"}
 
 
 def _jobs() -> dict[str, Schema]:
@@ -361,6 +398,31 @@ def _jobs() -> dict[str, Schema]:
                 "landmarks": {**landmarks, "description": "in the order of iBUG 300-W"},
             }
         ),
+    }
+
+
+def _recordings() -> dict[str, Schema]:
+    said = {"type": "string", "minLength": 1, "maxLength": LONGEST_CONSENT}
+    consent = record(given_by=said, given_at=INSTANT, purpose=said)
+    recording = record(
+        recording_id=STRING,
+        session_id=STRING,
+        request_id=STRING,
+        avatar_id=STRING,
+        user_id=nullable(STRING),
+        recorded_at=INSTANT,
+        expires_at=INSTANT,
+        duration=SECONDS,
+        consent=ref("Consent"),
+        recording_url=ADDRESS,
+    )
+    return {
+        "Consent": {**consent, "description": "whose it is, since when, and what it is for"},
+        "RecordingWanted": record(consent=ref("Consent")),
+        "RecordingBegun": record(recording={"const": True}, consent=ref("Consent")),
+        "Recording": recording,
+        "Recordings": record(recordings=array(ref("Recording")), total=COUNT),
+        "RecordingsDeleted": record(deleted=COUNT),
     }
 
 
@@ -421,10 +483,15 @@ def _events() -> dict[str, Schema]:
             request_id=nullable(STRING),
             position=nullable(SECONDS),
             epoch=COUNT,
+            recording=BOOLEAN,
         ),
+        "recording": record({"consent": record(given_at=INSTANT, purpose=STRING)}, on=BOOLEAN),
         "reset": record(),
         "ping": record(),
-        "closed": record(reason=words(["deleted", "expired", "avatar_deleted", "shutdown"])),
+        "closed": record(
+            {"resumable": {**BOOLEAN, "description": "the server goes on with it when it is back"}},
+            reason=words(["deleted", "expired", "avatar_deleted", "shutdown"]),
+        ),
     }
     named = {f"Event_{name}": _named(name, schema) for name, schema in events.items()}
     any_of_them = {

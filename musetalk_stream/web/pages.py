@@ -74,7 +74,7 @@ async def start_page(request: web.Request) -> web.Response:
             "max_audio_s": limits.max_audio_s,
         },
     }
-    return _page(request, "index.html", config=config)
+    return render_page(request, "index.html", config=config)
 
 
 async def avatars_page(request: web.Request) -> web.Response:
@@ -88,7 +88,7 @@ async def avatars_page(request: web.Request) -> web.Response:
             "max_avatar_s": limits.max_avatar_s,
         },
     }
-    page = _page(request, "avatars.html", config=config)
+    page = render_page(request, "avatars.html", config=config)
     page.headers["Vary"] = "Accept"  # without it, the same address answers with JSON
     return page
 
@@ -97,12 +97,12 @@ async def player_page(request: web.Request) -> web.Response:
     """The player of one session; an unknown one answers with a page that says so."""
     its = session(request)
     document = {"session_id": its.id, "avatar": avatar_document(its.avatar.manifest)}
-    return _page(request, "player.html", config={"session": document}, modules=_player_modules())
+    return render_page(request, "player.html", config={"session": document}, modules=_player_modules())
 
 
 async def selftest_page(request: web.Request) -> web.Response:
     """What the browser that asks can do, and whether an avatar plays there."""
-    return _page(request, "selftest.html", config={"is_closed": is_closed(request)})
+    return render_page(request, "selftest.html", config={"is_closed": is_closed(request)})
 
 
 @functools.cache
@@ -125,13 +125,13 @@ def _player_modules() -> list[str]:
 def problem_page(
     request: web.Request, status: int, title: str, detail: str, code: str, headers: dict[str, str]
 ) -> web.Response:
-    response = _page(request, "problem.html", title=title, detail=detail, status=status, code=code)
+    response = render_page(request, "problem.html", title=title, detail=detail, status=status, code=code)
     response.set_status(status)
     response.headers.update(headers)
     return response
 
 
-def _page(request: web.Request, template: str, **values: object) -> web.Response:
+def render_page(request: web.Request, template: str, **values: object) -> web.Response:
     prefix = mounted_at(request)
     return web.Response(
         text=_templates.get_template(template).render(in_document(values, prefix), prefix=prefix),

@@ -8,7 +8,20 @@ from aiohttp import hdrs, web
 
 from .. import access
 from ..access import Need
-from . import api, avatars, captions, granting, jobs, media, pages, playlists, speech, webrtc
+from . import (
+    api,
+    avatars,
+    captions,
+    granting,
+    jobs,
+    media,
+    openapi_page,
+    pages,
+    playlists,
+    recordings,
+    speech,
+    webrtc,
+)
 from .access import Handler, Needs
 from .audio_socket import audio_socket
 from .cors import from_allowed_origins, not_for_strangers
@@ -22,6 +35,7 @@ from .recording import recording
 _SESSION = "/sessions/{session_id}"
 _UTTERANCE = f"{_SESSION}/utterances/{{request_id}}"
 _JOB = "/jobs/{job_id}"
+_RECORDING = "/recordings/{recording_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +84,16 @@ ROUTES: tuple[Route, ...] = (
     _post(f"{_SESSION}/position", access.VIEW, api.placeholder_position),
     _get(f"{_SESSION}/events", access.VIEW, event_stream, allow_head=False),
     _get(r"/chunks/{request_id}/{name:chunk_\d{4,}\.mp4}", access.CHUNKS, media.chunk),
+    _post(f"{_SESSION}/recording", access.SPEAK, recordings.begin_recording),
+    _delete(f"{_SESSION}/recording", access.SPEAK, recordings.end_recording),
+    _get("/recordings", access.RECORDINGS, not_for_strangers(recordings.list_recordings)),
+    _delete(
+        "/recordings",
+        access.RECORDINGS,
+        not_for_strangers(recordings.delete_recordings_of_user),
+    ),
+    _get(f"{_RECORDING}.mp4", access.RECORDINGS, not_for_strangers(recordings.film)),
+    _delete(_RECORDING, access.RECORDINGS, not_for_strangers(recordings.delete_recording)),
     _get("/avatars", access.LOOKING_AT_AVATARS, avatars.list_avatars),
     _post("/avatars", access.AVATARS, not_for_strangers(avatars.create_avatar)),
     _get("/avatars/{avatar_id}", access.ANY_KEY, avatars.get_avatar),
@@ -91,6 +115,8 @@ ROUTES: tuple[Route, ...] = (
     _get("/metrics", access.OPS, metrics),
     _get("/healthz", access.PUBLIC, api.alive),
     _get("/readyz", access.PUBLIC, api.ready),
+    _get("/openapi.json", access.PUBLIC, openapi_page.openapi_document),
+    _get("/docs", access.PUBLIC, openapi_page.docs_page),
     _get("/client/{filename:.+}", access.PUBLIC, files_of(pages.CLIENT)),
     _get("/static/{filename:.+}", access.PUBLIC, files_of(pages.TEMPLATES / "static")),
 )
