@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 from fakes import NumberRenderer, make_avatar, make_avatar_folder
 from making import Avatars
 from servers import Begin, Command, ProcessServer, Result, Serve, Server, Starting, start_process
@@ -21,7 +20,8 @@ from musetalk_stream.decoding import DecodeProcesses
 from musetalk_stream.prepare import prepare_store
 from musetalk_stream.renderers import Renderer
 from musetalk_stream.web.app import build_app
-from musetalk_stream.web.context import READINESS
+from musetalk_stream.web.context import CONFIG, READINESS
+from musetalk_stream.web.listen import Listener, make_runner
 
 # Read by torch when it is imported, here and in the servers that tests start. The networks of the
 # tests are too small to be worth spreading over threads, and tests run side by side already.
@@ -67,16 +67,15 @@ async def begin(
                 "state_dir": str(tmp_path / f"state{next(numbers) or ''}"),
                 "min_free_mb": "0",  # some tests have small disks
                 "avatar": "tiny",
+                "port": "0",
                 "capacity_fps": "100000",  # not measured, unless a test is about that
                 **{name: str(value) for name, value in settings.items()},
             }
             app = build_app(load(flags, environ={}), renderer, decoding=decoding)
-            runner = web.AppRunner(
-                app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0
-            )
+            runner = make_runner(app)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            await Listener(runner, app[CONFIG].http).start()
             host, port = runner.addresses[0][:2]
             server = Server(f"http://{host}:{port}", Path(flags["chunks_dir"]))
             stack.push_async_callback(server.hang_up)

@@ -102,7 +102,7 @@ class Raw:
         """The beginning of a chunked upload."""
         address = urlsplit(server.url)
         raw = cls(*await asyncio.open_connection(address.hostname, address.port))
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
         raw.writer.write(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
         async for piece in cut(body, 4000, 0.005):
             await raw.send(piece)

@@ -186,7 +186,7 @@ async def test_ids_that_are_taken(avatars: Avatars) -> None:
 
 
 BEGINNING = (
-    b"POST /avatars HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+    b"POST /avatars HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
     b"Content-Type: multipart/form-data; boundary=X\r\n\r\n"
     b'--X\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n'
 ) + bytes(200_000)

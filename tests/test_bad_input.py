@@ -192,7 +192,9 @@ async def raw(server: Server, request: str | bytes) -> bytes:
     ],
 )  # fmt: skip
 async def test_no_path_leads_out(server: Server, path: str) -> None:
-    answer = await raw(server, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answer = await raw(
+        server, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.split()[1] in (b"400", b"403", b"404"), head
     assert b"root:" not in body
@@ -315,7 +317,7 @@ async def test_101_megabytes_are_refused_early(server: Server) -> None:
     """By the announced length, before the body is read."""
     session_id = await server.create()
     head = (
-        f"POST /sessions/{session_id}/stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        f"POST /sessions/{session_id}/stream HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         f"Content-Type: multipart/form-data; boundary=X\r\nContent-Length: {101_000_000}\r\n\r\n"
     )
     parts = urlsplit(server.url)
@@ -379,7 +381,7 @@ async def test_an_upload_that_breaks_off_leaves_nothing(
     descriptors, spooled = len(os.listdir("/proc/self/fd")), num_spool_files()  # noqa: PTH208
     body = form(bytes(8_000_000))
     head = (
-        f"POST /sessions/{session_id}/stream HTTP/1.1\r\nHost: x\r\n"
+        f"POST /sessions/{session_id}/stream HTTP/1.1\r\nHost: localhost\r\n"
         f"Content-Type: multipart/form-data; boundary=X\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     parts = urlsplit(server.url)
@@ -443,11 +445,13 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",  # somebody tries TLS
         b"hello\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
-        b"GET /\0 HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 20_000 + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
-        b"POST /sessions/create HTTP/1.1\r\nHost: x\r\n" + CHUNKED + b"zz\r\nabc\r\n0\r\n\r\n",
+        b"GET /\0 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nA: " + b"b" * 20_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"POST /sessions/create HTTP/1.1\r\nHost: localhost\r\n"
+        + CHUNKED
+        + b"zz\r\nabc\r\n0\r\n\r\n",
     ],
     ids=lambda sent: repr(sent[:24]),
 )
@@ -460,7 +464,7 @@ async def test_a_client_that_hangs_up_while_its_sound_is_decoded(server: Server)
     session_id = await server.create()
     body = form(sound_file(tone(300.0), "flac"))
     head = (
-        f"POST /sessions/{session_id}/stream HTTP/1.1\r\nHost: x\r\n"
+        f"POST /sessions/{session_id}/stream HTTP/1.1\r\nHost: localhost\r\n"
         f"Content-Type: multipart/form-data; boundary=X\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     parts = urlsplit(server.url)
@@ -485,7 +489,7 @@ async def test_what_is_expected(server: Server) -> None:
     address = urlsplit(server.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     writer.write(
-        b"POST /sessions/create HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+        b"POST /sessions/create HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
         b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n"
     )
     assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"

@@ -12,10 +12,14 @@ from .context import CONFIG
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_EXPOSED = "Content-Length, Content-Range, ETag, Idempotency-Replayed, Location, Retry-After"
+_EXPOSED = (
+    "Content-Length, Content-Range, ETag, Idempotency-Replayed, Location, Retry-After, "
+    "WWW-Authenticate, X-Request-Id"
+)
 _PREFLIGHT_HEADERS = {
     hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, HEAD, POST, PUT, DELETE",
-    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Content-Type, Idempotency-Key, Last-Event-ID, Range",
+    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Authorization, Content-Type, Idempotency-Key, "
+    "Last-Event-ID, Range",
     hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
 }
 
@@ -30,6 +34,9 @@ def allow_origins(app: web.Application, origins: str) -> None:
             response.headers.add(
                 hdrs.VARY, hdrs.ORIGIN
             )  # also where it is refused: caches must know
+        if allowed and response.content_type.startswith(("image/", "video/")):
+            # Tags ask for these without saying whose page they are in.
+            response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
         if origin not in allowed:
             return
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin

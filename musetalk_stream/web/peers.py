@@ -29,7 +29,11 @@ def client_address(request: web.Request) -> Address:
 
 def client_network(request: web.Request) -> str:
     """What counts as one client."""
-    address = client_address(request)
+    return network_name(client_address(request))
+
+
+def network_name(address: Address) -> str:
+    """Likewise."""
     if isinstance(address, IPv4Address):
         return str(address)
     network = int(address) >> (128 - _IPV6_CLIENT_BITS) << (128 - _IPV6_CLIENT_BITS)
@@ -46,8 +50,12 @@ def forwarded(request: web.Request, name: str) -> str | None:
 
 def comes_from_proxy(request: web.Request) -> bool:
     """Whether the peer is a proxy that is trusted."""
-    proxies = _proxies(request)
-    return bool(proxies) and _is_one_of(_peer(request), proxies)
+    return is_proxy(_peer(request), request.app[CONFIG].http)
+
+
+def is_proxy(address: Address, http: HttpConfig) -> bool:
+    networks = _networks(http)
+    return bool(networks) and any(address in network for network in networks)
 
 
 def is_secure(request: web.Request) -> bool:
@@ -57,9 +65,9 @@ def is_secure(request: web.Request) -> bool:
 
 
 def _find_address(request: web.Request) -> Address:
-    proxies, address = _proxies(request), _peer(request)
+    http, address = request.app[CONFIG].http, _peer(request)
     hops = ",".join(request.headers.getall(_FORWARDED_FOR, [])).split(",")
-    while hops and _is_one_of(address, proxies):
+    while hops and is_proxy(address, http):
         try:
             address = _plain(ip_address(hops.pop().strip()))
         except ValueError:
@@ -69,23 +77,18 @@ def _find_address(request: web.Request) -> Address:
 
 def _peer(request: web.Request) -> Address:
     transport = request.transport
-    peer = transport.get_extra_info("peername") if transport else None
-    if not peer:
-        return IPv4Address(0)  # the connection has just been lost, and nobody reads the answer
-    return _plain(ip_address(peer[0].partition("%")[0]))  # without a link-local one's interface
+    peer = parse_address(transport.get_extra_info("peername") if transport else None)
+    return peer or IPv4Address(0)  # the connection has just been lost: nobody reads the answer
+
+
+def parse_address(peer: tuple[str, int] | None) -> Address | None:
+    """As a socket says it; a link-local one with the interface it is on."""
+    return _plain(ip_address(peer[0].partition("%")[0])) if peer else None
 
 
 def _plain(address: Address) -> Address:
     """A socket for both families says ::ffff:192.0.2.1."""
     return getattr(address, "ipv4_mapped", None) or address
-
-
-def _is_one_of(address: Address, networks: tuple[Network, ...]) -> bool:
-    return any(address in network for network in networks)
-
-
-def _proxies(request: web.Request) -> tuple[Network, ...]:
-    return _networks(request.app[CONFIG].http)
 
 
 @lru_cache(maxsize=16)  # servers in one process, of which tests have several
