@@ -99,6 +99,8 @@ PUBLIC = Need()
 ANY_KEY = Need(frozenset(Scope))
 AVATARS = Need(frozenset({Scope.AVATARS}))
 SESSIONS = Need(frozenset({Scope.SESSIONS}))
+# By who made their sessions: they are there when those have ended.
+RECORDINGS = Need(frozenset({Scope.SESSIONS, Scope.OPS}))
 OPS = Need(frozenset({Scope.OPS}))
 # Jobs are made by who makes avatars, and operators look on.
 JOBS = Need(frozenset({Scope.AVATARS, Scope.OPS}))

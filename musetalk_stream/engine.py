@@ -7,6 +7,7 @@ from .batcher import Batcher
 from .config import EncoderConfig, UploadConfig
 from .decoding import Decoders
 from .options import SessionOptions
+from .recordings import Recordings
 from .renderers import Mouth
 from .sound import Sound
 from .speech import Speech
@@ -30,6 +31,7 @@ class Engine:
     max_lead_s: float
     limits: UploadConfig
     tracing: Tracing
+    recordings: Recordings
     unwatched_s: float = 0.0  # without anybody who fetches; 0: for ever
 
     @property

@@ -5,7 +5,6 @@ one at a time and never searched, a damaged one costs one session, and a full di
 They are not forced to the disk: they outlive the process, and mostly the machine's power.
 """
 
-import asyncio
 import contextlib
 import json
 import logging
