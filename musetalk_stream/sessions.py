@@ -261,6 +261,8 @@ class Session:
             "epoch": self.epoch,
             "recording": self._consent is not None,
         }
+        if knows_last_run:
+            state["resumed"] = True  # so the epoch is another, and nothing was interrupted
         return after, state
 
     # --- being recorded

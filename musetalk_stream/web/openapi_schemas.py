@@ -479,6 +479,7 @@ def _events() -> dict[str, Schema]:
         "playback_started": record(request_id=STRING),
         "playback_finished": record(request_id=STRING, played_ms=COUNT, interrupted=BOOLEAN),
         "state": record(
+            {"resumed": {**BOOLEAN, "description": "the server was started again since"}},
             state=words(State),
             request_id=nullable(STRING),
             position=nullable(SECONDS),

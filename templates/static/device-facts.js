@@ -4,9 +4,8 @@ const SPEECH = 'video/mp4; codecs="avc1.64001F, mp4a.40.2"';
 const LIST = "application/vnd.apple.mpegurl";
 const ANSWER_MS = 2000;
 const CLOCK_MS = 100; // some browsers blur it as far as that
-const SILENCE = // 2 ms of it
-  "data:audio/wav;base64,UklGRjQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YRAAAACAgICAgICA" +
-  "gICAgICAgICA";
+const SILENCE = // 2 ms of it, as a wav file
+  "UklGRjQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YRAAAACAgICAgICAgICAgICAgICA";
 
 const FACTS = {
   Browser: () => navigator.userAgent,
@@ -63,7 +62,9 @@ function canSetVolume(video) {
 }
 
 async function playsUnasked(isMuted) {
-  const audio = new Audio(SILENCE);
+  const bytes = Uint8Array.from(atob(SILENCE), (letter) => letter.charCodeAt(0));
+  const url = URL.createObjectURL(new Blob([bytes], { type: "audio/wav" }));
+  const audio = new Audio(url);
   audio.muted = isMuted;
   try {
     await audio.play();
@@ -71,6 +72,8 @@ async function playsUnasked(isMuted) {
     return "allowed";
   } catch ({ name }) {
     return name === "NotAllowedError" ? "blocked" : name;
+  } finally {
+    URL.revokeObjectURL(url);
   }
 }
 

@@ -112,7 +112,7 @@ function chunkLink(event) {
     href: event.url,
     target: "_blank",
     rel: "noopener",
-    textContent: event.url.split("/").pop(),
+    textContent: event.url.replace(/[?].*/, "").split("/").pop(),
     title: "Play this chunk alone",
     tabIndex: -1,
   });

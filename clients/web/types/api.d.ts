@@ -284,10 +284,16 @@ export interface EventFields {
     request_id: string | null;
     position: number | null;
     epoch: number;
+    recording: boolean;
+    /** The server was started again; nothing was interrupted. */
+    resumed?: true;
   };
+  recording: { on: boolean; consent?: { given_at: string; purpose: string } };
   reset: object;
   closed: {
     reason: "deleted" | "expired" | "avatar_deleted" | "shutdown" | "gone" | "unknown";
+    /** The next server goes on with the session, and the events with it. */
+    resumable?: boolean;
   };
 }
 

@@ -71,7 +71,10 @@ export class Lineup {
 
   // The first event of a fresh connection: what the server is doing, and how far viewers have seen.
   #takeState(event) {
-    this.#kill((event.epoch ?? 0) - 1);
+    const before = (event.epoch ?? 0) - 1;
+    // A server that was started anew counts on from elsewhere, and has interrupted nothing.
+    if (event.resumed) this.#deadEpoch = Math.max(this.#deadEpoch, before);
+    else this.#kill(before);
     for (const utterance of this.#all) {
       // If the server knows it still, its events follow.
       if (utterance.requestId !== event.request_id) utterance.cutShort();
