@@ -5,6 +5,7 @@ import logging
 import math
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
@@ -262,7 +263,8 @@ class Batcher:
             if self._lost:
                 log.warning("a renderer that was given up has ended: %r", exc)
                 return
-            log.critical("the renderer is lost", exc_info=True)
+            # As text: what keeps records must not keep what the renderer held.
+            log.critical("the renderer is lost\n%s", traceback.format_exc())
             self.lost_device = isinstance(exc, DeviceLost)
             self.lose(f"the renderer has stopped: {str(exc) or repr(exc)}")
 

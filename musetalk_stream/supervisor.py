@@ -86,7 +86,7 @@ class Supervisor:
         try:
             yield self
         finally:
-            for batcher in [*self._behind, self.batcher]:
+            for batcher in dict.fromkeys([*self._behind, self.batcher]):
                 batcher.stop(_LAST_WORDS_S if batcher.lost else self._stall_s)
 
     @asynccontextmanager
@@ -128,7 +128,7 @@ class Supervisor:
     async def _until_lost(self) -> None:
         batcher, suspect_s = self.batcher, None
         loss = asyncio.wrap_future(batcher.loss)
-        while not loss.done():
+        while not batcher.lost:
             await asyncio.wait([loss], timeout=self._stall_s / 4)
             since_s = batcher.busy_since_s
             if since_s is None or time.monotonic() - since_s < self._stall_s:
@@ -169,8 +169,10 @@ class Supervisor:
 
     async def _start_another(self, get_ready: Callable[[Batcher], Awaitable[None]]) -> None:
         """Raises what stands against it."""
-        # What the lost one held may be in cycles, and as large as the device.
-        await asyncio.to_thread(gc.collect)
+        if self.failures > 1:
+            # It may be for want of memory: what the lost one held is not always let go at once.
+            # The event loop stands still for as long as this takes.
+            gc.collect()
         batcher = self.batcher.successor(await asyncio.to_thread(self._another))
         batcher.start()
         try:

@@ -68,6 +68,8 @@ class NumberRenderer:
     batches: list[int] = field(default_factory=list)
 
     def load(self, progress: Callable[[str], None]) -> None:
+        if self.lost:
+            raise DeviceLost(self.lost)
         progress("counting")
 
     def is_prepared(self, avatar: Avatar) -> bool:
