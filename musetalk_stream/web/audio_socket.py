@@ -17,6 +17,7 @@ from ..errors import (
     EmptyAudio,
     InvalidCaptions,
     MuseTalkStreamError,
+    QuotaExceeded,
     TokenExpired,
     UploadTooLarge,
     UtteranceNotFound,
@@ -30,7 +31,7 @@ from ..turn import Turn
 from .access import seconds_left
 from .arriving import admitted, status
 from .context import session
-from .event_stream import give_up_on_silence
+from .limits import spend
 from .parameters import pcm_format
 from .uploads import aborted
 
@@ -64,7 +65,6 @@ async def audio_socket(request: web.Request) -> web.StreamResponse:
         compress=False, max_msg_size=_MAX_FRAME_BYTES, timeout=_FAREWELL_S
     )
     await socket.prepare(request)
-    give_up_on_silence(request)
     async with _closed_with(its, socket):
         await _AudioSocket(request, socket, its, form, options).serve()
     return socket
@@ -260,6 +260,7 @@ class _AudioSocket:
                 continue
             if message.type is WSMsgType.BINARY:
                 _check_size(message.data)
+                self._spend(len(message.data))
                 if message.data:
                     return bytes(message.data)
             elif message.type is WSMsgType.TEXT:
@@ -283,6 +284,13 @@ class _AudioSocket:
                 TokenExpired("the token of this connection has ended: open another with a new one"),
             )
         return min(PING_S, left_s)
+
+    def _spend(self, num_bytes: int) -> None:
+        """Raises _Mistake."""
+        try:
+            spend(self._request, num_bytes)
+        except QuotaExceeded as exc:
+            raise _Mistake(WSCloseCode.TRY_AGAIN_LATER, exc) from exc
 
     async def _tell(self, error: MuseTalkStreamError, request_id: str | None) -> None:
         about = {} if request_id is None else {"request_id": request_id}

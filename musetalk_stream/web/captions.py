@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 from ..captions import CONTENT_TYPE, MAX_BYTES, Cue, cues_of_json, cues_of_webvtt, to_webvtt
 from ..errors import CaptionsTooLarge, InvalidCaptions
 from .context import session
+from .uploads import small_body
 
 _KINDS = "JSON as application/json, or WebVTT as text/vtt"
 
@@ -47,7 +48,7 @@ def cues_of_field(data: bytes) -> tuple[Cue, ...]:
 
 async def _body(request: web.Request) -> str:
     try:
-        return _text(await request.read())
+        return _text(await small_body(request))
     except web.HTTPRequestEntityTooLarge:
         raise _too_large() from None
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -21,7 +20,6 @@ _HEADERS = {
 }
 # A phone that vanished never says so: the kernel gives up on unacknowledged bytes, and `send` on a
 # full socket.
-_TCP_USER_TIMEOUT_MS = 30_000
 
 
 async def event_stream(request: web.Request) -> web.StreamResponse:
@@ -38,7 +36,6 @@ async def stream_events(
     async with aclosing(source) as events:
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
-        give_up_on_silence(request)
         await send(request, response, RETRY)
         waiting = asyncio.ensure_future(anext(events))
         try:
@@ -63,12 +60,3 @@ async def stream_events(
             with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
                 await waiting
     return response
-
-
-def give_up_on_silence(request: web.Request) -> None:
-    """A connection whose other side does not acknowledge what we send ends."""
-    transport_socket = request.get_extra_info("socket")
-    if transport_socket is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-        transport_socket.setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TCP_USER_TIMEOUT_MS
-        )

@@ -133,7 +133,8 @@ def _is_host(said: str) -> bool:
 
 
 def origin(request: web.Request) -> str:
-    """Scheme and host, as clients see them. What can't be one is left aside: some proxies call it wss."""
+    """Scheme and host, as clients see them. What can't be one is left aside: some proxies call it
+    wss."""
     scheme = _first(forwarded(request, "X-Forwarded-Proto"))
     host = _first(forwarded(request, "X-Forwarded-Host"))
     return "{}://{}".format(

@@ -15,15 +15,17 @@ from ..jobs import Wanted
 from ..listening import PcmFormat
 from ..options import PCM_CHANNELS, PCM_RATE, flag
 from ..prepare.request import LONGEST_TEXT, FaceHint, Loop, in_one_line, read_hint
+from .uploads import small_body
 
 
 async def parameters(request: web.Request) -> Mapping[str, Any]:
     """The query and, over it, the members of a JSON body."""
     if not request.can_read_body:
         return request.query
+    data = await small_body(request)
     try:
-        body = await request.json()
-    except (ValueError, LookupError, RecursionError, web.RequestPayloadError):
+        body = json.loads(data.decode(request.charset or "utf-8"))
+    except (ValueError, LookupError, RecursionError):
         raise InvalidParameter("body", "must be a JSON object, or empty") from None
     if not isinstance(body, dict):
         raise InvalidParameter("body", "must be a JSON object, or empty")

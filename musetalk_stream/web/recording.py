@@ -15,7 +15,6 @@ from ..sessions import Session
 from ..store import ChunkStore
 from ..turn import Turn
 from .context import services, session
-from .event_stream import give_up_on_silence
 from .media import IMMUTABLE
 from .parts import Part, blocks_of, drop, send_parts
 from .playlists import until_there
@@ -69,7 +68,6 @@ async def _growing(request: web.Request, its: Session, turn: Turn) -> web.Stream
     await response.prepare(request)
     if request.method == hdrs.METH_HEAD:
         return response
-    give_up_on_silence(request)
     try:
         async with aclosing(_as_it_comes(services(request).store, its, turn)) as blocks:
             with request.app[SENDING].answer():
@@ -105,7 +103,6 @@ async def _as_it_comes(store: ChunkStore, its: Session, turn: Turn) -> AsyncGene
 async def _whole(request: web.Request, turn: Turn) -> web.StreamResponse:
     parts = _parts(services(request).store, turn.request_id, turn.delivery.segments, True)
     headers = {**_headers(request, turn), hdrs.CACHE_CONTROL: IMMUTABLE}
-    give_up_on_silence(request)
     return await send_parts(request, parts, headers, _gone(), tag=turn.request_id)
 
 

@@ -32,6 +32,7 @@ from ..errors import (
     UploadStalled,
     UploadTooLarge,
 )
+from .limits import require_quota, spend
 
 T = TypeVar("T")
 
@@ -50,21 +51,25 @@ _AT_FIRST_BYTES = 2 << 10
 _HOW = "send multipart/form-data"
 # A phone that vanished must not hold its session: it says so after this long without a byte.
 _SILENCE_S = 30.0
+# A body of a few kilobytes comes at once; one that trickles holds a connection.
+_SMALL_BODY_S = 10.0
 # Pictures and videos hold one of few places while they arrive: besides that time, no more than this
 # leaves them. Phones send ten times faster.
 _LEAST_BYTES_PER_S = 50_000
 
 
 def require_audio_form(request: web.Request, max_bytes: int) -> None:
-    """What the head of a request says already. Raises NoAudioFile, UploadTooLarge."""
+    """What the head of a request says already. Raises NoAudioFile, UploadTooLarge,
+    QuotaExceeded."""
     missing = NoAudioFile(f"{_HOW} with the sound in the field {FIELD}")
     _require_multipart(request, max_bytes, 1, missing)
 
 
 def require_size(request: web.Request, max_bytes: int) -> None:
-    """Likewise, of a body that is a file. Raises UploadTooLarge."""
+    """Likewise, of a body that is a file. Raises UploadTooLarge, QuotaExceeded."""
     if (request.content_length or 0) > max_bytes:
         raise _too_large(max_bytes)
+    require_quota(request)
 
 
 class AudioForm:
@@ -72,7 +77,7 @@ class AudioForm:
 
     captions   the field `captions`, as far as it has come; of several the last one
 
-    Its methods raise UploadTooLarge, UploadStalled, UploadAborted, BadRequest.
+    Its methods raise UploadTooLarge, QuotaExceeded, UploadStalled, UploadAborted, BadRequest.
     """
 
     def __init__(self, request: web.Request, max_bytes: int, silence_s: float) -> None:
@@ -141,6 +146,7 @@ class AudioForm:
         is_captions, data = part.name == CAPTIONS_FIELD, b""
         while piece := await self._within(part.read_chunk(_CHUNK_BYTES)):
             self._others_bytes += len(piece)
+            spend(self._request, len(piece))
             if self._others_bytes > self._max_bytes:
                 raise _too_large(self._max_bytes)
             if is_captions and len(data) <= CAPTIONS_BYTES:
@@ -187,6 +193,7 @@ async def _pieces(
         size += len(data)
         if size > max_bytes:
             raise _too_large(max_bytes)
+        spend(request, len(data))
         yield data
 
 
@@ -204,6 +211,12 @@ async def _read_within(request: web.Request, reading: Awaitable[T], silence_s: f
         if request.transport is None or request.transport.is_closing():
             raise aborted() from exc
         raise BadRequest(f"the body can't be read: {str(exc)[:200]}") from exc
+
+
+async def small_body(request: web.Request) -> bytes:
+    """All of a body that is bounded by the framework. Raises UploadStalled, UploadAborted,
+    BadRequest."""
+    return await _read_within(request, request.read(), _SMALL_BODY_S)
 
 
 def aborted() -> UploadAborted:
@@ -244,7 +257,7 @@ async def received_media(
     try:
         names: dict[str, str] = {}  # of the files, by field
         fields: dict[str, str] = {}
-        receiving = _receiving(_LEAST_BYTES_PER_S)
+        receiving = _receiving(request, _LEAST_BYTES_PER_S)
         async with receiving as patience, aclosing(_parts(request)) as parts:
             async for part in parts:
                 name = part.name or ""
@@ -291,18 +304,24 @@ def _require_multipart(
         raise _too_large(max_bytes)
     if not request.content_type.startswith("multipart/"):
         raise otherwise
+    require_quota(request)
 
 
 class _Patience:
     """With who sends: it ends with silence and, if there is a least rate, with too little."""
 
-    def __init__(self, timeout: asyncio.Timeout, least_bytes_per_s: int) -> None:
+    def __init__(
+        self, request: web.Request, timeout: asyncio.Timeout, least_bytes_per_s: int
+    ) -> None:
+        self._request = request
         self._timeout = timeout
         self._least_bytes_per_s = least_bytes_per_s
         self._began_s = asyncio.get_running_loop().time()
         self._received_bytes = 0
 
     def received(self, num_bytes: int) -> None:
+        """Raises QuotaExceeded."""
+        spend(self._request, num_bytes)
         self._received_bytes += num_bytes
         until_s = asyncio.get_running_loop().time() + _SILENCE_S
         if self._least_bytes_per_s:
@@ -312,14 +331,14 @@ class _Patience:
 
 
 @asynccontextmanager
-async def _receiving(least_bytes_per_s: int = 0) -> AsyncIterator[_Patience]:
+async def _receiving(request: web.Request, least_bytes_per_s: int) -> AsyncIterator[_Patience]:
     """A limit on silence, and on slowness if that is asked for, to be told of all that comes; and
     errors translated, from what reading a body and writing a file can raise to what a client
     understands."""
     try:
         with storage_errors():
             async with asyncio.timeout(_SILENCE_S) as timeout:
-                yield _Patience(timeout, least_bytes_per_s)
+                yield _Patience(request, timeout, least_bytes_per_s)
     except TimeoutError as exc:
         slow = f", or less than {least_bytes_per_s // 1000} kB/s" if least_bytes_per_s else ""
         raise UploadStalled(
