@@ -31,6 +31,7 @@ async def test_how_the_stream_is_sent(server: Server) -> None:
         state = await events.next()
         assert state == {
             "event": "state", "state": "idle", "request_id": None, "position": None, "epoch": 0,
+            "recording": False,
         }  # fmt: skip
         assert events.ids == [""]
         assert events.retry_ms == 1000
