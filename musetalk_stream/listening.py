@@ -21,8 +21,17 @@ from .wav import Seekable, WavHeader, wav_header
 # Plain audio containers and nothing that can refer to another file or address (playlists, concat
 # scripts, images sequences, network demuxers).
 CONTAINERS = "aac,aiff,amr,caf,flac,matroska,webm,mov,mp4,mp3,ogg,w64,wav"
+# What sound is coded in that people send. FFmpeg has decoders for hundreds of games and recorders,
+# which few have looked at; pictures beside the sound are not decoded.
+CODECS = frozenset(
+    "aac ac3 adpcm_ima_qt adpcm_ima_wav adpcm_ms alac amrnb amrwb eac3 flac gsm gsm_ms mp1 "
+    "mp1float mp2 mp2float mp3 mp3float opus pcm_alaw pcm_f32be pcm_f32le pcm_f64be pcm_f64le "
+    "pcm_mulaw pcm_s16be pcm_s16le pcm_s24be pcm_s24le pcm_s32be pcm_s32le pcm_s8 pcm_u8 speex "
+    "vorbis".split()
+)
 _OPEN_OPTIONS = {
     "format_whitelist": CONTAINERS,
+    "codec_whitelist": ",".join(sorted(CODECS)),
     # The bytes come through our own reader; no protocol may be opened for anything further.
     "protocol_whitelist": "none",
     "enable_drefs": "0",
@@ -248,7 +257,13 @@ class _Promise:
 def _audio_track(container: InputContainer) -> AudioStream:
     if not container.streams.audio:
         raise UnsupportedAudio(f"the file has no audio track: send {ACCEPTED}")
-    return container.streams.audio[0]
+    stream = container.streams.audio[0]
+    codec = stream.codec_context.name if stream.codec_context else "an unknown one"
+    if codec not in CODECS:
+        raise UnsupportedAudio(f"its codec is {codec}, which is not decoded here: send {ACCEPTED}")
+    # More would only be started, and no sound is decoded by several.
+    stream.codec_context.thread_count = 1
+    return stream
 
 
 def _resampled(frames: Iterable[AudioFrame]) -> Iterator[tuple[Samples, Samples]]:

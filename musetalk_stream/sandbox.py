@@ -26,10 +26,15 @@ def end_with_parent(parent: int) -> None:
 
 
 def give_up_privileges() -> None:
-    """No more rights by programs that it starts, no memory in a core file, nobody looks inside."""
+    """No more rights by programs that it starts, no memory in a core file."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if _libc is not None:
         _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def hide() -> None:
+    """Others of the same user can't look into it, nor make it do anything."""
+    if _libc is not None:
         _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 

@@ -50,7 +50,7 @@ _processes: DecodeProcesses
 @pytest.fixture(scope="module", autouse=True)
 def processes(decoding: DecodeProcesses) -> None:
     """For `decoders`, which tests open as often as they like."""
-    global _processes  # noqa: PLW0603
+    global _processes
     _processes = decoding
 
 

@@ -16,6 +16,7 @@ from ..resample import joined
 from ..sandbox import (
     end_with_parent,
     give_up_privileges,
+    hide,
     limit_cpu,
     limit_memory,
     open_nothing,
@@ -49,6 +50,7 @@ _UNEXPECTED = "the file can't be decoded: it is corrupt"
 def confine(*, memory_bytes: int, cpu_s: int, parent: int) -> None:
     end_with_parent(parent)
     give_up_privileges()
+    hide()
     limit_memory(memory_bytes)  # which looks at a file, so it comes before what forbids that
     limit_cpu(cpu_s)
     write_nothing()
@@ -79,8 +81,11 @@ def serve(channel: Channel) -> None:
     except Closed:
         raise
     except Exception as exc:
-        error = _out_of_memory() if _lacked_memory(exc) else DamagedAudio(_UNEXPECTED)
-        said = of_document(code=error.code, detail=error.detail, unexpected=repr(exc)[:300])
+        if _lacked_memory(exc):
+            error, unexpected = _out_of_memory(), ""
+        else:
+            error, unexpected = DamagedAudio(_UNEXPECTED), repr(exc)[:300]
+        said = of_document(code=error.code, detail=error.detail, unexpected=unexpected)
         send(channel, Kind.REFUSED, said)
     else:
         send(channel, Kind.DONE)

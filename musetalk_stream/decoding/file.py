@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import BinaryIO
 
 from ..errors import AudioTooLong, DamagedAudio, EmptyAudio, NotReady, UnsupportedAudio
@@ -19,10 +20,8 @@ log = logging.getLogger(__name__)
 
 Pieces = Generator[tuple[Samples, Samples], None, None]
 
-# A decoder that is silent for so long, on a busy machine, too, is in a circle.
-_STALL_S = 8.0
 # It may wait for its turn so many times as long as it computes.
-_WALL_PER_CPU = 5
+_WALL_PER_CPU = 20
 _KINDS = {kind.code: kind for kind in (UnsupportedAudio, DamagedAudio, AudioTooLong, EmptyAudio)}
 
 
@@ -33,9 +32,10 @@ class FileDecoding:
     and what `stop` was told.
     """
 
-    def __init__(self, claim: Callable[[], DecodeProcess], cpu_s: int) -> None:
+    def __init__(self, claim: Callable[[], DecodeProcess], *, cpu_s: int, stall_s: float) -> None:
         self._claim = claim
         self._cpu_s = cpu_s
+        self._stall_s = stall_s
         self._lock = threading.Lock()
         self._process: DecodeProcess | None = None
         self._stopped: BaseException | None = None
@@ -53,6 +53,9 @@ class FileDecoding:
         """`listening.decoded`, of a file that is there; raw audio samples in a wav file are heard
         here."""
         if header := plain_wav(file):
+            if header.size is not None and header.place + header.size > file.seek(0, 2):
+                # As FFmpeg reads a wav file that says too much, and there are many.
+                header = replace(header, size=None)
             file.seek(0)
             yield from self._pcm(decoded_pcm(file, header, max_duration_s=max_duration_s))
             return
@@ -96,7 +99,7 @@ class FileDecoding:
             self._process = process
         try:
             self._raise_if_stopped()
-            process.channel.settimeout(_STALL_S)
+            process.channel.settimeout(self._stall_s)
             job = wire.of_document(size=size, max_duration_s=max_duration_s)
             wire.send(process.channel, Kind.JOB, job)
             while (message := self._heard(process))[0] is not Kind.DONE:
@@ -116,7 +119,7 @@ class FileDecoding:
             raise DamagedAudio("the file can't be decoded: it is corrupt") from None
         except TimeoutError:
             raise DamagedAudio(
-                f"decoding the file stood still for {_STALL_S:g} s: save it anew, as wav or mp3"
+                f"decoding the file stood still for {self._stall_s:g} s: save it anew, as wav"
             ) from None
         finally:
             with self._lock:
@@ -155,6 +158,6 @@ def _refusal(kind: Kind, said: bytearray) -> Exception:
     if kind is not Kind.REFUSED:
         raise wire.Unintelligible(f"a message of kind {kind}")
     told = wire.document(said)
-    if "unexpected" in told:
-        log.warning("a file that can't be decoded: %s", str(told["unexpected"])[:300])
+    if unexpected := told.get("unexpected"):
+        log.warning("a file that can't be decoded: %s", str(unexpected)[:300])
     return _KINDS.get(str(told.get("code")), DamagedAudio)(str(told.get("detail"))[:300])

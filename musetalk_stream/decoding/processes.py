@@ -28,6 +28,8 @@ _ENDS_WITHIN_S = 5.0
 # Between the ends of one that does not live long, and its next start.
 _PAUSE_S = 1.0
 _LIVES_S = 10.0
+# A decoder that is silent for so long, on a busy machine, too, is in a circle.
+_STALL_S = 8.0
 # An upload waits so long for a fork server that is being started.
 _CLAIM_WITHIN_S = 10.0
 
@@ -38,11 +40,13 @@ class DecodeProcesses:
 
     memory_mb  megabytes that decoding one file may take
     cpu_s      seconds of computing time that it may take
+    stall_s    seconds without a word from it
     """
 
-    def __init__(self, *, memory_mb: int, cpu_s: int) -> None:
+    def __init__(self, *, memory_mb: int, cpu_s: int, stall_s: float = _STALL_S) -> None:
         self._memory_mb = memory_mb
         self._cpu_s = cpu_s
+        self._stall_s = stall_s
         self._changed = threading.Condition()
         self._control: socket.socket | None = None
         self._process: _Process | None = None
@@ -87,7 +91,7 @@ class DecodeProcesses:
 
     def file(self) -> FileDecoding:
         """To decode one file."""
-        return FileDecoding(self._claim, self._cpu_s)
+        return FileDecoding(self._claim, cpu_s=self._cpu_s, stall_s=self._stall_s)
 
     def _claim(self) -> DecodeProcess:
         """One that waits, and another is forked in its place. Raises NotReady."""

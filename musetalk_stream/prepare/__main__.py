@@ -9,7 +9,6 @@ else there. The settings come from the environment (`config.as_environment`).
 
 import json
 import os
-import resource
 import signal
 import sys
 import threading
@@ -21,11 +20,9 @@ from typing import IO, Any
 
 from ..config import Config, load
 from ..errors import DamagedMedia, MuseTalkStreamError, PreparationFailed
+from ..sandbox import give_up_privileges, limit_cpu, limit_data, write_nothing
 from .progress import Progress, Stage
 
-# What libraries, decoders and pictures in work need at most; a hostile file gets no more. Not
-# counted: the avatar's pictures, which are mapped.
-_MEMORY_BYTES = 8 << 30
 _EXAMINE_S = 20
 _EXAMINE_NICE = 5  # after those who speak, but soon: a client waits for the answer to its upload
 _TELL_EVERY_S = 0.2
@@ -38,13 +35,18 @@ _ORPHAN_ENDS_WITHIN_S = 30.0
 def main(argv: Sequence[str]) -> int:
     speaker = _Speaker()
     _end_with_parent()
-    _limit_memory()
+    give_up_privileges()
     try:
+        config = load({})
+        # What libraries, decoders and pictures in work need; a hostile file gets no more, and
+        # FFmpeg, which is a process of its own, as much again. Not counted: the avatar's pictures,
+        # which are mapped.
+        limit_data(config.prepare.prepare_memory_mb * 10**6)
         match argv:
             case ["--examine", file, *idle]:
-                speaker.say(_examine(Path(file), [Path(each) for each in idle], speaker))
+                speaker.say(_examine(Path(file), [Path(each) for each in idle], config, speaker))
             case [folder]:
-                speaker.say(_prepare(Path(folder), load({}), speaker))
+                speaker.say(_prepare(Path(folder), config, speaker))
             case _:
                 sys.stderr.write(__doc__ or "")
                 return 2
@@ -57,10 +59,14 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _examine(path: Path, idle: Sequence[Path], speaker: "_Speaker") -> dict[str, Any]:
+def _examine(
+    path: Path, idle: Sequence[Path], config: Config, speaker: "_Speaker"
+) -> dict[str, Any]:
     from .media import examine_all
 
     os.nice(_EXAMINE_NICE)
+    write_nothing()
+    limit_cpu(_EXAMINE_S)
 
     def give_up() -> None:
         exc = DamagedMedia(f"the file can't be made out within {_EXAMINE_S} s: convert it first")
@@ -71,7 +77,7 @@ def _examine(path: Path, idle: Sequence[Path], speaker: "_Speaker") -> dict[str,
     limit.daemon = True
     limit.start()
     signal.alarm(_EXAMINE_S + 1)  # which ends us, should a library keep that thread from running
-    media, _ = examine_all(path, idle[0] if idle else None, load({}).prepare)
+    media, _ = examine_all(path, idle[0] if idle else None, config.prepare)
     limit.cancel()
     fps = None if media.fps is None else float(media.fps)
     return {
@@ -146,14 +152,6 @@ def _come_last() -> None:
     if hasattr(os, "SCHED_IDLE"):
         with suppress(OSError):  # not in every container
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
-def _limit_memory() -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":  # elsewhere it counts something else
-        _, most = resource.getrlimit(resource.RLIMIT_DATA)
-        limit = _MEMORY_BYTES if most == resource.RLIM_INFINITY else min(most, _MEMORY_BYTES)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def _end_with_parent() -> None:
