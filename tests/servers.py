@@ -81,6 +81,12 @@ class Server:
             while not await is_so():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
+    async def until_ready(self) -> None:
+        async def is_so() -> bool:
+            return (await self.client.get("/readyz")).status_code == 200
+
+        await self.until(is_so)
+
     async def chunks(self, events: list[Json]) -> list[bytes]:
         urls = [event["url"] for event in events if event["event"] == "chunk"]
         return [(await self.client.get(url)).raise_for_status().content for url in urls]

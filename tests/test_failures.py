@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 from fakes import NumberRenderer, make_avatar_folder, silence, tone, wav
 from servers import Json, Serve, Server, needed
 
-from musetalk_stream.renderers import FrameRequest, Rendered
+from musetalk_stream.blend import Region
+from musetalk_stream.renderers import FrameRequest, Mouth, Mouths, Rendered
 
 
 def check_error(heard: list[Json], code: str) -> None:
@@ -60,6 +62,35 @@ async def test_a_renderer_that_can_not_hear(serve: Serve) -> None:
     session_id = await server.create()
     check_error(await server.speak(session_id, wav(tone(1.0))), "render_failed")
     check_error(await server.speak(session_id, wav(tone(1.0))), "render_failed")
+
+
+async def test_a_mouth_that_can_not_be_pasted_fails_one_utterance(serve: Serve) -> None:
+    """On the threads that compose and encode."""
+
+    class Torn:
+        openness = 1.0
+
+        def on(self, picture: int) -> Region:
+            raise MemoryError("no room for a mouth")
+
+        def towards(self, other: Mouth | None, share: float) -> "Torn":
+            return self
+
+    class Tearing(NumberRenderer):
+        def render(self, batch: Sequence[FrameRequest]) -> Mouths:
+            mouths = super().render(batch)
+            torn = [request.avatar.id == "other" for request in batch]
+            return [Torn() if bad else m for bad, m in zip(torn, mouths, strict=True)]
+
+    server = await serve(Tearing())
+    bad, good = await server.create(avatar_id="other"), await server.create(avatar_id="tiny")
+    failed, spoken = await asyncio.gather(
+        *(server.speak(each, wav(tone(1.0))) for each in (bad, good))
+    )
+    check_error(failed, "render_failed")
+    assert "no room" not in failed[-1]["message"], "that is for the log"
+    assert spoken[-1]["event"] == "complete"
+    assert await server.state(bad) == "idle"
 
 
 async def test_a_renderer_that_forgets_a_frame(serve: Serve) -> None:
@@ -128,7 +159,7 @@ async def test_a_render_thread_that_dies_is_a_lost_renderer(serve: Serve) -> Non
     server = await serve(Dying())
     heard = await server.speak(await server.create(), wav(tone(1.0)))
     check_error(heard, "renderer_lost")
-    assert "the device is gone" in (await server.client.get("/readyz")).json()["detail"]
+    assert "the device is gone" in heard[-1]["message"]
 
 
 async def test_batches_that_do_not_fit_become_smaller(
@@ -193,11 +224,39 @@ async def test_a_full_disk_says_so_and_takes_more_when_there_is_room(
     heard = await server.speak(session_id, wav(tone(3.0)))
     check_error(heard, "storage_full")
     assert "disk is full" in heard[-1]["message"]
+    await until_red(server, "storage")
     assert not [name for name in server.files() if name.endswith(".part")]
     ballast.unlink()
+    await server.until_ready()
     assert (await server.speak(session_id, wav(tone(3.0))))[-1]["event"] == "complete"
     await server.client.delete(f"/sessions/{session_id}")
     assert server.files() == []
+
+
+async def test_a_disk_that_becomes_read_only_and_comes_back(serve: Serve, small_disk: Path) -> None:
+    server = await serve(chunks_dir=small_disk)
+    session_id = await server.create()
+    remount(small_disk, "ro")
+    check_error(await server.speak(session_id, wav(tone(1.0))), "storage_failed")
+    await until_red(server, "storage")
+    assert (await server.client.get("/healthz")).status_code == 200
+    remount(small_disk, "rw")
+    await server.until_ready()
+    assert (await server.speak(session_id, wav(tone(0.5))))[-1]["event"] == "complete"
+    await server.client.delete(f"/sessions/{session_id}")
+    assert server.files() == []
+
+
+async def until_red(server: Server, status: str) -> None:
+    async def is_so() -> bool:
+        answer = await server.client.get("/readyz")
+        return answer.status_code == 503 and answer.json()["status"] == status
+
+    await server.until(is_so)
+
+
+def remount(place: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", str(place)], check=True)
 
 
 async def test_a_chunk_folder_that_vanished_is_made_again(serve: Serve, tmp_path: Path) -> None:

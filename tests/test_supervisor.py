@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from fakes import NumberRenderer, make_avatar, numbers, tone, wav
-from servers import Begin, Json, Serve, Server
+from servers import Begin, Json, Serve
 
 from musetalk_stream.avatar import Avatar
 from musetalk_stream.batcher import Batcher
@@ -57,18 +57,6 @@ class Hanging(NumberRenderer):
         return super().render(batch)
 
 
-async def readiness(server: Server) -> Json:
-    document: Json = (await server.client.get("/readyz")).json()
-    return document
-
-
-async def until_ready(server: Server) -> None:
-    async def is_so() -> bool:
-        return (await server.client.get("/readyz")).status_code == 200
-
-    await server.until(is_so)
-
-
 async def test_a_lost_renderer_is_replaced_while_sessions_stay(serve: Serve) -> None:
     renderer = Mortal(load_failures=1, delay_s=0.01)  # at once, then after a second
     server = await serve(renderer)
@@ -92,7 +80,7 @@ async def test_a_lost_renderer_is_replaced_while_sessions_stay(serve: Serve) -> 
             assert (refused.status_code, refused.json()["code"]) == (503, "renderer_lost")
             assert int(refused.headers["Retry-After"]) > 0
 
-        await until_ready(server)
+        await server.until_ready()
         await server.upload(session_id, wav(tone(0.5)))
         assert (await events.until_end())[-1]["event"] == "complete", "on the same stream"
 
@@ -136,7 +124,7 @@ async def test_killed_again_and_again_under_5_speaking_sessions(serve: Serve) ->
                 return len(renderer.batches) > before + 2
 
             await server.until(has_died_and_renders_again)
-            await until_ready(server)
+            await server.until_ready()
         is_over = True
 
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
@@ -171,7 +159,7 @@ async def test_a_renderer_that_hangs_is_given_up(serve: Serve) -> None:
         heard = await server.speak(session_id, wav(tone(1.0)))
         assert heard[-1]["code"] == "renderer_lost"
         assert "0.4 s" in heard[-1]["message"]
-        await until_ready(server)
+        await server.until_ready()
         heard = await server.speak(session_id, wav(tone(1.0)))
         assert heard[-1]["event"] == "complete", "beside a thread that still hangs"
         renderer.let_go.set()
