@@ -65,7 +65,7 @@ def running_server(*flags: str) -> Iterator[Server]:
             yield Server(ready.group(), process.pid)
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)  # thousands of sessions are written down
 
 
 def wav(samples: npt.NDArray[np.floating[Any]], rate: int = RATE) -> bytes:

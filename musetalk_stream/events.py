@@ -1,21 +1,40 @@
 """A session's events: an append-only log that any number of subscribers read at their own pace."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+import contextlib
+import math
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from .sse import Event
+from .sse import Event, encode_event
 
 # Enough for an hour of two-second chunks. A subscriber that falls further behind is told to start
 # over (`reset`); one that does not read costs nothing.
 CAPACITY = 2000
+# Read at a time: what is stopped meanwhile is not read any more.
+_MOST_AT_ONCE = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LoggedEvent:
-    id: int
+    """id: None of what is told to one follower alone, and is in no log"""
+
+    id: int | None
     event: Event
+    _wire: bytes = field(default=b"", repr=False, compare=False)
+
+    def wire(self) -> bytes:
+        """As it is sent. It is encoded once, however many follow."""
+        if not self._wire:
+            self._wire = encode_event(self.event, self.id)
+        return self._wire
+
+
+def forever() -> float:
+    """The patience of who has no other."""
+    return math.inf
 
 
 class Missed(Exception):
@@ -41,6 +60,12 @@ class EventLog(Protocol):
         """
         ...
 
+    def batches(
+        self, after: int, patience_s: Callable[[], float] = forever
+    ) -> AsyncGenerator[list[LoggedEvent], None]:
+        """Likewise, those that are there together; none of them when there was none for so long."""
+        ...
+
     def close(self) -> None:
         """No more events: followers end once they have read all."""
         ...
@@ -55,7 +80,9 @@ class MemoryEventLog:
     def __init__(self, capacity: int = CAPACITY, *, after: int = 0) -> None:
         """after: the id that comes before the first"""
         self._capacity = capacity
-        self._events: dict[int, Event] = {}  # oldest first; ids that are not in it were withdrawn
+        self._events: dict[
+            int, LoggedEvent
+        ] = {}  # oldest first; ids that are not in it were withdrawn
         self._changed = asyncio.Event()
         self._closed = False
         self.first_id = after + 1
@@ -63,7 +90,7 @@ class MemoryEventLog:
 
     def publish(self, event: Event) -> int:
         self.last_id += 1
-        self._events[self.last_id] = event
+        self._events[self.last_id] = LoggedEvent(self.last_id, event)
         if len(self._events) > self._capacity:
             oldest = next(iter(self._events))
             del self._events[oldest]
@@ -84,17 +111,33 @@ class MemoryEventLog:
         self._changed = asyncio.Event()
 
     async def follow(self, after: int) -> AsyncGenerator[LoggedEvent, None]:
+        async with aclosing(self.batches(after)) as batches:
+            async for entries in batches:
+                for entry in entries:
+                    yield entry
+
+    async def batches(
+        self, after: int, patience_s: Callable[[], float] = forever
+    ) -> AsyncGenerator[list[LoggedEvent], None]:
         if after > self.last_id:
             raise Missed
         while True:
-            changed = self._changed
-            while after < self.last_id:
+            if after < self.last_id:
                 if after + 1 < self.first_id:
                     raise Missed
-                after += 1
-                if after in self._events:
-                    yield LoggedEvent(after, self._events[after])
-            if self._closed:
+                last = min(self.last_id, after + _MOST_AT_ONCE)
+                ids = range(after + 1, last + 1)
+                after = last
+                if entries := [self._events[each] for each in ids if each in self._events]:
+                    yield entries
+            elif self._closed:
                 return
-            if changed is self._changed:
-                await changed.wait()
+            elif not await _is_set_within(self._changed, patience_s()):
+                yield []
+
+
+async def _is_set_within(event: asyncio.Event, timeout_s: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(None if math.isinf(timeout_s) else timeout_s):
+            await event.wait()
+    return event.is_set()

@@ -15,7 +15,7 @@ from .conversation import Conversation, Interruption
 from .delivery import Delivery
 from .engine import Engine
 from .errors import ChunkNotFound, SessionGone, ShuttingDown, UtteranceEnded
-from .events import MemoryEventLog, Missed
+from .events import LoggedEvent, MemoryEventLog, Missed, forever
 from .options import SessionOptions, SpeechOptions
 from .recordings import Piece, Recording
 from .records import SessionRecord
@@ -210,31 +210,38 @@ class Session:
         self._conversation.looked_at(request_id)
 
     async def subscribe(
-        self, last_event_id: int | None
-    ) -> AsyncGenerator[tuple[int | None, Event], None]:
-        """Events with their ids (None: not in the log), until the session is closed."""
+        self, last_event_id: int | None, patience_s: Callable[[], float] = forever
+    ) -> AsyncGenerator[list[LoggedEvent], None]:
+        """Events, those that are there together, until the session is closed; none of them when
+        there was none for so long."""
         self._conversation.subscribers += 1
+        self._engine.stats.reconnects += last_event_id is not None
         after, has_missed = last_event_id, False
         try:
             while True:
                 if after is None:
                     after, state = self._join(knows_last_run=has_missed)
-                    yield None, state
+                    yield [LoggedEvent(None, state)]
                 try:
-                    async with aclosing(self.events.follow(after)) as entries:
-                        async for entry in entries:
-                            if self._conversation.is_dead(entry.event):
-                                continue
-                            yield entry.id, entry.event
+                    async with aclosing(self.events.batches(after, patience_s)) as batches:
+                        async for entries in batches:
+                            alive = self._alive(entries)
+                            if alive or not entries:
+                                yield alive
                 except Missed:
-                    yield None, {"event": "reset"}
+                    self._engine.stats.resets += 1
+                    yield [LoggedEvent(None, {"event": "reset"})]
                     has_missed, after = after <= self._began_after, None
                     continue
-                yield None, self._closed_event
+                yield [LoggedEvent(None, self._closed_event)]
                 return
         finally:
             self._conversation.subscribers -= 1
             self.last_used_s = time.monotonic()
+
+    def _alive(self, entries: list[LoggedEvent]) -> list[LoggedEvent]:
+        """Without those about speech that has been stopped since."""
+        return [entry for entry in entries if not self._conversation.is_dead(entry.event)]
 
     def _join(self, *, knows_last_run: bool) -> tuple[int, Event]:
         """Where a new subscriber begins: with the utterance that viewers see now, if any; after the

@@ -74,6 +74,7 @@ async def test_a_slow_follower_is_told_when_it_is_overtaken() -> None:
     async with aclosing(log.follow(0)) as entries:
         assert (await anext(entries)).id == 1
         publish(log, 10)
+        assert (await anext(entries)).id == 2, "it was handed over with the first"
         with pytest.raises(Missed):
             await anext(entries)
 
@@ -138,3 +139,30 @@ async def test_a_follower_does_not_wait_for_what_was_withdrawn() -> None:
     await asyncio.sleep(0)
     log.close()
     assert await reading == [2]
+
+
+async def test_what_is_there_together_comes_together() -> None:
+    log = MemoryEventLog()
+    publish(log, 3)
+    log.withdraw(2)
+    async with aclosing(log.batches(0)) as batches:
+        assert [entry.id for entry in await anext(batches)] == [1, 3]
+        publish(log, 200)
+        sizes = [len(await anext(batches)) for _ in range(4)]
+    assert sum(sizes) == 200
+    assert max(sizes) == 64, "who does not read keeps little"
+
+
+async def test_who_has_waited_long_enough_is_told_of_nothing() -> None:
+    log = MemoryEventLog()
+    async with aclosing(log.batches(0, lambda: 0.01)) as batches:
+        assert await anext(batches) == []
+        assert await anext(batches) == []
+        publish(log, 1)
+        assert [entry.id for entry in await anext(batches)] == [1]
+
+
+def test_an_event_is_encoded_once_for_all() -> None:
+    entry = LoggedEvent(7, {"event": "x"})
+    assert entry.wire() == b'id: 7\ndata: {"event":"x"}\n\n'
+    assert entry.wire() is entry.wire()

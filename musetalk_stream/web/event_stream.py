@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 
 from aiohttp import web
 
+from ..events import LoggedEvent
 from ..sse import PING, PING_S, RETRY, Event, encode_event, parse_event_id
 from .access import seconds_left, token_of_addresses
 from .context import session
@@ -25,38 +27,62 @@ _HEADERS = {
 async def event_stream(request: web.Request) -> web.StreamResponse:
     its = session(request)
     asked = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
-    return await stream_events(request, its.subscribe(parse_event_id(asked)))
+    patience_s = partial(_patience_s, request)
+    return await stream_events(request, its.subscribe(parse_event_id(asked), patience_s))
 
 
-async def stream_events(
+def _patience_s(request: web.Request) -> float:
+    """Until a quiet stream is kept awake, or looks whether it may go on."""
+    return min(PING_S, seconds_left(request))
+
+
+async def one_by_one(
     request: web.Request, source: AsyncGenerator[tuple[int | None, Event], None]
-) -> web.StreamResponse:
-    """Events with their ids (None: without one), to their end or until the subscriber leaves."""
-    prefix = mounted_at(request)
+) -> AsyncGenerator[list[LoggedEvent], None]:
+    """The events of a source that knows of no patience, as `stream_events` takes them."""
     async with aclosing(source) as events:
-        response = web.StreamResponse(headers=_HEADERS)
-        await response.prepare(request)
-        await send(request, response, RETRY)
         waiting = asyncio.ensure_future(anext(events))
         try:
             while True:
-                await asyncio.wait([waiting], timeout=min(PING_S, seconds_left(request)))
-                if not seconds_left(request):
-                    break  # who may still read it comes back with another token
+                await asyncio.wait([waiting], timeout=_patience_s(request))
                 if not waiting.done():
-                    await send(request, response, PING)
+                    yield []
                     continue
                 try:
-                    event_id, event = waiting.result()
+                    entry = LoggedEvent(*waiting.result())
                 except StopAsyncIteration:
-                    break
-                linked = in_document(event, prefix, token_of_addresses(request))
-                await send(request, response, encode_event(linked, event_id))
+                    return
+                yield [entry]
                 waiting = asyncio.ensure_future(anext(events))
-        except (ConnectionError, TimeoutError):
-            pass  # the subscriber has left; that is its right, and what it watched goes on
         finally:
             waiting.cancel()
             with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
                 await waiting
+
+
+async def stream_events(
+    request: web.Request, source: AsyncGenerator[list[LoggedEvent], None]
+) -> web.StreamResponse:
+    """Events, to their end or until the subscriber leaves. Those that come together are sent
+    together; where none has come for a while, a heartbeat is."""
+    prefix = mounted_at(request)
+    async with aclosing(source) as batches:
+        response = web.StreamResponse(headers=_HEADERS)
+        await response.prepare(request)
+        await send(request, response, RETRY)
+        try:
+            async for entries in batches:
+                if not seconds_left(request):
+                    break  # who may still read it comes back with another token
+                token = token_of_addresses(request)
+                messages = [_wire(entry, prefix, token) for entry in entries]
+                await send(request, response, b"".join(messages) or PING)
+        except (ConnectionError, TimeoutError):
+            pass  # the subscriber has left; that is its right, and what it watched goes on
     return response
+
+
+def _wire(entry: LoggedEvent, prefix: str, token: str) -> bytes:
+    if prefix or token:
+        return encode_event(in_document(entry.event, prefix, token), entry.id)
+    return entry.wire()

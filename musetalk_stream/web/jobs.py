@@ -6,7 +6,7 @@ from ..errors import NotFound
 from ..jobs import Job
 from .access import caller
 from .context import services
-from .event_stream import stream_events
+from .event_stream import one_by_one, stream_events
 from .parameters import hint, parameters
 from .parts import send_file
 from .uploads import storage_errors
@@ -28,7 +28,7 @@ async def get_job(request: web.Request) -> web.Response:
 
 
 async def job_events(request: web.Request) -> web.StreamResponse:
-    return await stream_events(request, _job(request).follow())
+    return await stream_events(request, one_by_one(request, _job(request).follow()))
 
 
 async def job_picture(request: web.Request) -> web.StreamResponse:
