@@ -73,6 +73,8 @@ class SessionRegistry:
         self._closing: set[asyncio.Task[None]] = set()
         self._is_draining = False
         self._told_used_s = time.monotonic()
+        self.created = 0
+        self.resumed = 0  # of the server before this one
 
     def __repr__(self) -> str:
         return f"<SessionRegistry {len(self._sessions)} sessions>"
@@ -115,6 +117,7 @@ class SessionRegistry:
             session = Session(avatar, record, self._engine, max_queue=self._config.max_queue)
             session.resume(found.get(session_id, []), unused_s=_unused_s(record))
             self._sessions[session_id] = session
+        self.resumed = len(kept)
         if kept or gone:
             log.info("%d sessions go on, %d were over", len(kept), len(gone))
 
@@ -188,6 +191,7 @@ class SessionRegistry:
         except BaseException:
             await self.close(session.id, "deleted")
             raise
+        self.created += 1
         log.info("%r: created, avatar %s", session, avatar.id)
         return session
 
