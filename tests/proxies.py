@@ -68,6 +68,8 @@ def _nginx(folder: Path, text: str, port: int, upstream: int) -> list[str]:
         ("/etc/ssl/talk.example/fullchain.pem", f"{folder}/tls/cert.pem"),
         ("/etc/ssl/talk.example/privkey.pem", f"{folder}/tls/key.pem"),
         ("/var/cache", str(folder)),  # which is there, as that one is
+        ("/var/log/nginx/musetalk-stream.log", f"{folder}/access"),
+        ("/var/log/nginx/musetalk-stream-errors.log", f"{folder}/errors"),
     )
     (folder / "site.conf").write_text(site)
     folders = "".join(
@@ -83,11 +85,16 @@ def _nginx(folder: Path, text: str, port: int, upstream: int) -> list[str]:
 
 
 def _caddy(folder: Path, text: str, port: int, upstream: int) -> list[str]:
-    options = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
+    options = "\n{\n\tadmin off\n\tauto_https disable_redirects\n"
     tls = f"\ttls {folder}/tls/cert.pem {folder}/tls/key.pem"
     own = f"https://127.0.0.1:{port} {{\n\tbind 127.0.0.1\n{tls}"
-    text = _replaced(text, ("127.0.0.1:8000", f"127.0.0.1:{upstream}"), ("talk.example {", own))
-    (folder / "Caddyfile").write_text(options + text)
+    text = _replaced(
+        text,
+        ("127.0.0.1:8000", f"127.0.0.1:{upstream}"),
+        ("talk.example {", own),
+        ("\n{\n", options),
+    )
+    (folder / "Caddyfile").write_text(text)
     return ["caddy", "run", "--config", f"{folder}/Caddyfile", "--adapter", "caddyfile"]
 
 

@@ -78,6 +78,7 @@ class Proxied:
         self.trust = ssl.create_default_context(cafile=cafile)
         self.relay = relay
         self.proxy = proxy
+        self.folder = cafile.parent.parent  # of the proxy, with its logs
         self._cafile = cafile
         self.client = self.another_client()
 
@@ -319,6 +320,27 @@ async def test_problems_pass_through(proxied: Proxied) -> None:
     assert "/avatar/nowhere" in answer.json()["detail"]
     bad = await proxied.client.post("/avatar/sessions/create?fps=1000")
     assert (bad.status_code, bad.json()["code"]) == (400, "invalid_parameter")
+
+
+async def test_their_logs_have_no_tokens(proxied: Proxied) -> None:
+    """Of what is answered, and of what can't be."""
+    path = "/avatar/avatars?token=sesame-7391"
+    assert (await proxied.client.get(path)).status_code == 200
+    await proxied.relay.cut()
+    assert (await proxied.client.get(path)).status_code in {502, 503, 504}
+    await proxied.relay.mend()
+    await proxied.until_through()
+    written = [each for each in proxied.folder.rglob("*") if each.is_file()]
+    logs = [each for each in written if b"/avatar/avatars" in each.read_bytes()]
+    assert logs, "nothing is logged: then this shows nothing"
+    assert not [each for each in written if b"sesame-7391" in each.read_bytes()]
+
+
+async def test_who_asks_is_known(proxied: Proxied) -> None:
+    """What a client says of its address is replaced, or stands before what the proxy says."""
+    claims = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Prefix": "/elsewhere"}
+    answer = await proxied.client.get("/avatar/avatars/demo", headers=claims)
+    assert answer.json()["video_url"] == "/avatar/avatars/demo/video"
 
 
 async def test_events_go_on_after_the_server_was_out_of_reach(proxied: Proxied) -> None:
