@@ -122,14 +122,14 @@ async def alive(request: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    if why := _why_not_ready(request.app[READINESS]):
+    if why := why_not_ready(request.app[READINESS]):
         status, detail = why
         document = {"status": status, "detail": detail}
         return web.json_response(document, status=503, headers={"Retry-After": "1"})
     return web.json_response({"status": "ready"})
 
 
-def _why_not_ready(readiness: Readiness) -> tuple[str, str] | None:
+def why_not_ready(readiness: Readiness) -> tuple[str, str] | None:
     """A word for programs, and a sentence; None: sessions can be taken."""
     its = readiness.services
     if readiness.failed:

@@ -25,9 +25,12 @@ from prometheus_client.utils import floatToGoString
 
 from .. import __version__
 from ..distribution import Distribution
+from ..loop_watch import LoopWatch
 from ..session_state import State
 from ..stats import EngineStats
-from .context import CONFIG, READINESS, Services
+from .api import why_not_ready
+from .context import CONFIG, LOOP_WATCH, READINESS, Services
+from .sending import SENDING
 from .telemetry import TRAFFIC, Traffic
 
 _PREFIX = "musetalk_stream_"
@@ -62,13 +65,17 @@ class _Everything(Collector):
 
     def collect(self) -> Iterator[Metric]:
         its = self._app[READINESS].services
+        is_ready = why_not_ready(self._app[READINESS]) is None
         renderer = self._app[CONFIG].engine.renderer
         build = {"version": __version__, "renderer": renderer}
         yield _gauge(
             "build_info", "Always 1; which version this is, and what renders", {"": 1}, build
         )
-        yield _gauge("ready", "1 while sessions are taken", {"": its is not None})
+        yield _gauge("ready", "1 while sessions are taken", {"": is_ready})
         yield from _of_traffic(self._app[TRAFFIC])
+        cut_off = self._app[SENDING].cut_off
+        yield _counter("cut_off", "Connections of clients that took no more", {"": cut_off})
+        yield from _of_event_loop(self._app[LOOP_WATCH])
         if self._free_bytes is not None:
             yield _gauge(
                 "disk_free_bytes", "Room on the disk of the chunks", {"": self._free_bytes}
@@ -98,12 +105,22 @@ def _of_traffic(traffic: Traffic) -> Iterator[Metric]:
     yield _counter("sent_bytes", "Bytes of answers", {"": traffic.sent_bytes})
 
 
+def _of_event_loop(watch: LoopWatch) -> Iterator[Metric]:
+    yield _histogram(
+        "event_loop_lag_seconds", "How long the event loop took to answer", {"": watch.lags}
+    )
+    stalls = watch.statistics().stalls
+    yield _counter("event_loop_stalls", "Half a second and more without a turn", {"": stalls})
+
+
 def _of_sessions(its: Services) -> Iterator[Metric]:
     sessions = its.registry.all()
     by_state = {state.value: 0 for state in State if state is not State.CLOSED}
     for session in sessions:
         by_state[session.state.value] += 1
     yield _gauge("sessions", "Open sessions, by what they do", by_state, label="state")
+    begun = {"created": its.registry.created, "resumed": its.registry.resumed}
+    yield _counter("sessions_begun", "Sessions, by where they come from", begun, "how")
     waiting = sum(session.num_waiting for session in sessions)
     yield _gauge("utterances_waiting", "Utterances that wait for their turn", {"": waiting})
     subscribers = sum(session.subscribers for session in sessions)
@@ -118,6 +135,13 @@ def _of_sessions(its: Services) -> Iterator[Metric]:
 def _of_engine(its: Services) -> Iterator[Metric]:
     figures, store = its.batcher.statistics(), its.store.statistics()
     yield _gauge("renderer_up", "1 while frames can be rendered", {"": its.batcher.lost is None})
+    yield _counter(
+        "renderer_restarts", "Renderers that took a lost one's place", {"": its.supervisor.restarts}
+    )
+    yield _gauge(
+        "decoders_up", "1 while sound files can be decoded", {"": its.decoders.processes.lost is None}
+    )
+    yield _gauge("recordings", "Recordings that are kept", {"": len(its.recordings.all())})
     yield _gauge(
         "capacity_frames_per_second", "Frames that can be made", {"": figures.capacity_fps}
     )
