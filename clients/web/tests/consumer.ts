@@ -74,7 +74,7 @@ export async function everything(file: File, pcm: ReadableStream<Uint8Array<Arra
   await (await openSession({ server, sessionId: session.sessionId, token: session.token })).close();
   const ours = await createInNode({ server, key: "mts_…" });
   const { playerUrl, expiresAt } = await ours.createToken({ rights: ["view", "interrupt"], ttl: 600 });
-  console.log(playerUrl, new Date(expiresAt));
+  console.log(playerUrl, expiresAt && new Date(expiresAt));
   await ours.close();
 }
 

@@ -78,10 +78,11 @@ export interface TokenOptions extends Aborted {
 }
 
 export interface Token {
-  readonly token: string;
+  /** Null where nobody needs one. */
+  readonly token: string | null;
   readonly rights: readonly Right[];
   /** When it does not count any more, as RFC 3339 has it. */
-  readonly expiresAt: string;
+  readonly expiresAt: string | null;
   /** Whole addresses, with the token in them. */
   readonly playerUrl: string;
   readonly eventsUrl: string;
@@ -334,7 +335,7 @@ export declare class Session {
   /** Of a session that was created here: s without a viewer and without a request. */
   readonly expiresInSeconds?: number | undefined;
 
-  /** Another token for this session, for who has a key: all rights, unless it says which. */
+  /** Another token for this session, for who has a key: to look, unless it says which rights. */
   createToken(options?: TokenOptions): Promise<Token>;
   describe(options?: Aborted): Promise<Readonly<Record<string, unknown>>>;
   sendAudio(sound: Sound, options?: SendOptions): Promise<Spoken>;

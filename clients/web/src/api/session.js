@@ -60,8 +60,8 @@ export class Session {
   }
 
   /**
-   * A token for this session, for who has a key: `rights` (`["view", "interrupt"]`), and `ttl` in
-   * seconds. `{token, rights, expiresAt, playerUrl, eventsUrl}`.
+   * A token for this session, for who has a key: `rights` (`["view"]`), and `ttl` in seconds.
+   * `{token, rights, expiresAt, playerUrl, eventsUrl}`.
    */
   async createToken({ rights, ttl, signal } = {}) {
     const body = JSON.stringify({ rights, ttl }); // without what is undefined
