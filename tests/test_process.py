@@ -167,6 +167,7 @@ def test_check_prints_what_is_in_force(command: Command) -> None:
         (("--avatar", "nobody"), "avatar nobody: choose one of"),
         (("--avatar-aliases", "a=nobody"), "avatar nobody: choose one of"),
         (("--chunks-dir", "/proc/nowhere"), "chunks folder /proc/nowhere"),
+        (("--host", "0.0.0.0", "--state-dir", "/proc/nowhere"), "keys add"),
     ],
 )
 def test_check_finds_what_would_stop_the_server(
