@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 
 from ..config import HttpConfig
 from ..errors import BadRequest, TooManyConnections
+from .headers import WITHOUT_REQUEST
 from .peers import Address, is_proxy, network_name, parse_address
 from .tls import Certificate
 
@@ -43,16 +44,24 @@ def make_runner(app: web.Application) -> web.AppRunner:
 class Listener(web.BaseSite):
     """Everything that listens, as one site of a runner.
 
-    num_refused   connections beyond their number, so far
+    first_request_s   within which the head of a first request must come
+    num_connections   that there are
+    num_refused       beyond their number, so far
     """
 
-    __slots__ = ("_certificate", "_following", "_http", "_of_address", "num_connections",
-                 "num_refused")  # fmt: skip
+    __slots__ = ("_certificate", "_following", "_http", "_of_address", "first_request_s",
+                 "num_connections", "num_refused")  # fmt: skip
 
     def __init__(
-        self, runner: web.AppRunner, http: HttpConfig, certificate: Certificate | None = None
+        self,
+        runner: web.AppRunner,
+        http: HttpConfig,
+        certificate: Certificate | None = None,
+        *,
+        first_request_s: float = _FIRST_REQUEST_S,
     ) -> None:
         super().__init__(runner)
+        self.first_request_s = first_request_s
         self.num_connections = 0
         self.num_refused = 0
         self._http = http
@@ -159,7 +168,7 @@ class Connection(web.RequestHandler):
             self.force_close()
             return
         loop = asyncio.get_running_loop()
-        self._until_first = loop.call_later(_FIRST_REQUEST_S, self._require_request)
+        self._until_first = loop.call_later(self._listener.first_request_s, self._require_request)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._until_first:
@@ -195,7 +204,7 @@ class Connection(web.RequestHandler):
                 "retryable": False,
             },
             status=status,
-            headers={hdrs.CACHE_CONTROL: "no-store", "X-Content-Type-Options": "nosniff"},
+            headers={hdrs.CACHE_CONTROL: "no-store", **WITHOUT_REQUEST},
             content_type="application/problem+json",
         )
         answer.force_close()
