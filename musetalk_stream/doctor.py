@@ -3,6 +3,7 @@
 import importlib
 import os
 import platform
+import resource
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from .config import Config, MuseTalkConfig
 from .errors import FaceFinderMissing, SetupError, WeightsError
+from .exposure import require_closed_or_local
+from .keys import read_keys
 from .weights import command, gigabytes, missing
 
 _LIBRARIES = ("aiohttp", "av", "cv2", "jinja2", "numpy")
@@ -23,6 +26,7 @@ _OPENCV = (
     "opencv-python",
     "opencv-contrib-python",
 )
+_OTHER_DESCRIPTORS = 256  # files, processes and what listens
 _LOW_SPACE_BYTES = 2 * 10**9
 _FEW = 5  # avatars that are named; a store may hold hundreds
 _NO_SPACE_BYTES = 10**8  # less than one prepared avatar
@@ -57,6 +61,9 @@ def examine(config: Config) -> list[Finding]:
         *_preparation(config),
         _folder("avatars", config.storage.avatars_dir, "--avatars-dir"),
         _folder("chunks", config.storage.chunks_dir, "--chunks-dir"),
+        _folder("state", config.storage.state_dir, "--state-dir"),
+        _exposure(config),
+        _descriptors(config.http.max_connections),
         Finding(
             Verdict.OK, f"{os.cpu_count()} CPU cores, {platform.system()} {platform.machine()}"
         ),
@@ -201,6 +208,31 @@ def _avatars(config: Config) -> Iterator[Finding]:
         if avatar_id not in known and avatar_id not in aliases:
             advice = f"choose one of {', '.join(sorted(known))} for {name}"
             yield Finding(Verdict.MISSING, f"avatar {avatar_id}", advice)
+
+
+def _exposure(config: Config) -> Finding:
+    """Who may ask it, from where."""
+    where = f"it listens on {config.http.host}"
+    try:
+        require_closed_or_local(config)
+        has_keys = bool(read_keys(config.storage.state_dir))
+    except SetupError as exc:
+        return Finding(Verdict.MISSING, where, str(exc))
+    if config.http.no_auth:
+        advice = "fine where only those reach it who may: else leave out --no-auth, and add a key"
+        return Finding(Verdict.OPTIONAL, f"{where}, for everybody, without API keys", advice)
+    return Finding(Verdict.OK, f"{where}, {'with' if has_keys else 'without'} API keys")
+
+
+def _descriptors(max_connections: int) -> Finding:
+    """How many files and connections the system allows at once; the limit is raised as far as it
+    may be when the server starts."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max_connections + _OTHER_DESCRIPTORS
+    if most in (resource.RLIM_INFINITY, -1) or most >= wanted:
+        return Finding(Verdict.OK, f"{max_connections} connections at once are allowed")
+    advice = f"raise the limit (ulimit -Hn, LimitNOFILE) to {wanted}, or lower --max-connections"
+    return Finding(Verdict.OPTIONAL, f"{most} files and connections at once are allowed", advice)
 
 
 def _folder(name: str, folder: Path, flag: str) -> Finding:

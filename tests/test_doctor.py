@@ -113,3 +113,24 @@ def test_ffmpeg_of_the_system_or_the_bundled_one(
     own.unlink()
     assert ffmpeg().verdict is Verdict.OK
     assert ffmpeg().what.startswith("ffmpeg, bundled: ")
+
+
+def test_an_open_server_on_an_address_of_others(tmp_path: Path) -> None:
+    flags = {"state_dir": str(tmp_path / "state"), "host": "0.0.0.0"}
+    (found,) = (each for each in findings(tmp_path, **flags) if "listens on" in each.what)
+    assert found.verdict is Verdict.MISSING
+    assert "keys add" in found.advice
+    (found,) = (
+        each for each in findings(tmp_path, **flags, no_auth="true") if "listens on" in each.what
+    )
+    assert found.verdict is Verdict.OPTIONAL
+    assert "for everybody" in found.what
+
+
+def test_state_that_can_not_be_kept_and_too_few_descriptors(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    flags = {"state_dir": str(tmp_path / "file"), "max_connections": "100000000"}
+    said = {each.what.partition(" ")[0]: each for each in findings(tmp_path, **flags)}
+    assert said["state"].verdict is Verdict.MISSING
+    assert "--state-dir" in said["state"].advice
+    assert any("--max-connections" in each.advice for each in said.values())
