@@ -13,6 +13,9 @@ from npm_packages import install_web, needs_packages
 from schedules import Page
 from servers import Json, ProcessServer, Serve
 
+from musetalk_stream.access import Scope
+from musetalk_stream.keys import add_key
+
 CLIENTS = Path(__file__).parents[1] / "clients"
 API = CLIENTS / "web/src/api.js"
 README = CLIENTS / "web/README.md"
@@ -393,3 +396,55 @@ async def test_problems(serve: Serve, tmp_path: Path) -> None:
     assert found["many"]["retryAfterS"] >= 1
     assert (found["proxy"]["retryAfterS"], found["proxy"]["retryable"]) == (7, True)
     assert (found["address"], found["aborted"]) == ("TypeError", "AbortError")
+
+
+async def test_keys_and_tokens(serve: Serve, tmp_path: Path) -> None:
+    """Its own server has the key; what others get of it does what it is for, until it expires."""
+    _, key = add_key(tmp_path / "state", "tests", frozenset({Scope.SESSIONS}))
+    server = await serve()
+    found = await run(
+        tmp_path,
+        server.url,
+        """
+        const key = process.argv[3];
+        const codeOf = async (promise) => (await failure(promise))?.code;
+        found.nobody = await codeOf(createSession({ server }));
+        found.stranger = await codeOf(createSession({ server, key: "mts_0_0" }));
+
+        const ours = await createSession({ server, key });
+        const sound = { format: { rate: 16000 }, source: [second] };
+        found.player = new URL(ours.playerUrl).searchParams.get("token") !== ours.token;
+        const { sessionId } = ours;
+        const shown = await ours.createToken({ rights: ["view"], ttl: 60 });
+        found.rights = shown.rights;
+        found.expires = Date.parse(shown.expiresAt) > Date.now();
+        const viewer = await openSession({ server, sessionId, token: shown.token });
+        found.viewer = await codeOf(viewer.sendAudio(new Uint8Array(44)));
+        for await (const { event } of viewer.events()) {
+          found.first = event;
+          break;
+        }
+        viewer.token = "garbage";
+        found.garbage = await codeOf(viewer.events().next());
+
+        // Who has the key makes another where a header can't say who asks.
+        ours.token = (await ours.createToken({ rights: ["speak"], ttl: 1 })).token;
+        await new Promise((resolve) => setTimeout(resolve, 1200));
+        const { status } = await ours.streamAudio(sound);
+        found.spoken = status;
+        await ours.close();
+        """.replace("process.argv[3]", json.dumps(key)),
+        WITH_SOCKETS,
+    )
+    assert found == {
+        "nobody": "unauthorized",
+        "stranger": "invalid_credentials",
+        "player": True,
+        "rights": ["view"],
+        "expires": True,
+        "viewer": "forbidden",
+        "first": "state",
+        "garbage": "invalid_credentials",
+        "spoken": found["spoken"],
+    }
+    assert found["spoken"] in ("speaking", "complete", "queued")

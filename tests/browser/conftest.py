@@ -36,6 +36,7 @@ async def server_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
         *(sys.executable, "-m", "musetalk_stream", "serve", "--port", "0"),
         *("--state-dir", str(chunks.with_name("state")), "--trusted-proxies", "127.0.0.1"),
         *("--chunks-dir", str(chunks), "--capacity-fps", "100000"),  # a busy machine measures less
+        *("--drain-s", "0"),  # what a test left speaking is nobody's
         stdout=asyncio.subprocess.PIPE,
         stderr=log,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},

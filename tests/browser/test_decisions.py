@@ -180,6 +180,56 @@ async def test_a_connection_that_never_answers_is_given_up(browser: Any, server_
     await context.close()
 
 
+RESTARTS = """async () => {
+  const { EventConnection } = await import("/client/player/events.js");
+  const made = [], told = [];
+  class Source {
+    static CLOSED = 2;
+    readyState = 0;
+    constructor(url) { made.push(this); this.url = String(url); }
+    close() { this.readyState = 2; }
+  }
+  const say = (source, event, lastEventId = "") =>
+    source.onmessage({ data: JSON.stringify(event), lastEventId });
+  const connection = new EventConnection({ url: "/events", sessionUrl: "/never",
+    EventSource: Source, sign: (url) => `${url}#signed`, onEvent: ({ event }) => told.push(event),
+    onConnected: (is) => told.push(is), onGone: ({ reason }) => told.push(reason) });
+  window.restarts = { made, told, say };
+  connection.open();
+  made[0].onopen();
+  say(made[0], { event: "complete" }, "7");
+  say(made[0], { event: "closed", reason: "shutdown", resumable: true });
+}"""
+
+
+async def test_a_server_that_ends_and_comes_back_is_waited_for(
+    browser: Any, server_url: str
+) -> None:
+    context = await browser.new_context()
+    page = await context.new_page()
+    await page.goto(server_url + "/client/player/phase.js")
+    await page.clock.install()
+    await page.evaluate(RESTARTS)
+    assert await page.evaluate("restarts.made[0].readyState") == 2
+    await page.clock.run_for(700)
+    assert await page.evaluate("restarts.made.length") == 1
+    await page.clock.run_for(600)
+    (second,) = await page.evaluate("restarts.made.slice(1).map(({ url }) => url)")
+    assert second.endswith("/events?last_event_id=7#signed")
+    await page.evaluate(
+        """() => {
+            const { made, say } = restarts;
+            made[1].onopen();
+            say(made[1], { event: "closed", reason: "shutdown", resumable: false });
+        }"""
+    )
+    told = await page.evaluate("restarts.told")
+    assert told == [True, "complete", "closed", False, True, "shutdown"]
+    await page.clock.run_for(60_000)
+    assert await page.evaluate("restarts.made.length") == 2
+    await context.close()
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -302,6 +352,9 @@ def state(request_id: str | None, epoch: int, position: float | None = None) -> 
 BEGIN, END = ["begin", None], ["end", None]
 
 
+RESUMED = ["take", {**state(None, 256)[1], "resumed": True}]
+
+
 @pytest.mark.parametrize(
     ("events", "expected"),
     [
@@ -330,6 +383,16 @@ BEGIN, END = ["begin", None], ["end", None]
         ),
         pytest.param(
             [started("a"), BEGIN, state(None, 0)], [["a", 0, "finished"]], id="a server that forgot"
+        ),
+        pytest.param(
+            [started("a"), BEGIN, RESUMED, started("b", 0), started("c", 256)],
+            [["a", 0, "finished"], ["c", 0, "alive"]],
+            id="a server that was started anew",
+        ),
+        pytest.param(
+            [started("a"), BEGIN, RESUMED, interrupted(256)],
+            [["a", 0, "interrupted"]],
+            id="an interruption of what a server said that was started anew since",
         ),
         pytest.param(
             [started("a"), BEGIN, END, started("a")], [["a", 0, "alive"]], id="over is over"

@@ -35,7 +35,7 @@ async def test_an_error_event_is_shown_and_what_was_delivered_plays(
     open_player: OpenPlayer,
 ) -> None:
     player = await open_player(init_script=INJECT + APP)
-    request_id = await player.speak(tone(2))
+    request_id = await player.speak(tone(1.2))
     await player.until_playing(0.2)
     event = {
         "event": "error",

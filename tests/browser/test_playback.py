@@ -40,9 +40,9 @@ SourceBuffer.prototype.appendBuffer = function (bytes) {
 
 async def test_speech_is_painted_soon_and_played_whole(open_player: OpenPlayer) -> None:
     player = await open_player()
-    request_id = await player.speak(tone(2.4))
+    request_id = await player.speak(tone(1.6))
     await player.until_spoken()
-    await assert_played_once_in_order(player, request_id, seconds=2.4)
+    await assert_played_once_in_order(player, request_id, seconds=1.6)
     (start,) = await player.read("starts")
     assert start["request_id"] == request_id
     assert start["shown_ms"] <= 1000  # what it takes is measured elsewhere, on an idle machine
@@ -50,9 +50,9 @@ async def test_speech_is_painted_soon_and_played_whole(open_player: OpenPlayer) 
 
 async def test_playback_at_15_fps(open_player: OpenPlayer) -> None:
     player = await open_player(settings={"fps": 15, "chunk_duration": 1})
-    request_id = await player.speak(tone(2.4))
+    request_id = await player.speak(tone(1.6))
     await player.until_spoken()
-    await assert_played_once_in_order(player, request_id, seconds=2.4, fps=15)
+    await assert_played_once_in_order(player, request_id, seconds=1.6, fps=15)
 
 
 async def test_chunks_that_arrive_late_and_swapped(open_player: OpenPlayer) -> None:
@@ -113,9 +113,9 @@ async def test_a_chunk_that_can_not_be_had_is_left_out(open_player: OpenPlayer) 
 
 async def test_events_that_come_twice(open_player: OpenPlayer) -> None:
     player = await open_player(init_script=EVENTS_TWICE)
-    request_id = await player.speak(tone(2))
+    request_id = await player.speak(tone(1.2))
     await player.until_spoken()
-    await assert_played_once_in_order(player, request_id, seconds=2)
+    await assert_played_once_in_order(player, request_id, seconds=1.2)
     counters = await player.read("counters")
     assert counters["duplicates"] == counters["appended"]
     assert counters["utterances"] == 1
@@ -131,11 +131,11 @@ async def test_a_browser_without_room_is_asked_again(open_player: OpenPlayer) ->
 
 async def test_connections_cut_in_mid_speech(open_player: OpenPlayer, proxy: Proxy) -> None:
     player = await open_player(origin=proxy.url, settings={"chunk_duration": 0.64})
-    request_id = await player.speak(tone(4))
+    request_id = await player.speak(tone(2.6))
     await player.until_playing(0.3)
     proxy.cut()
     await player.until_spoken()
-    await assert_played_once_in_order(player, request_id, seconds=4)
+    await assert_played_once_in_order(player, request_id, seconds=2.6)
     # And the connection is there again for the next one.
     request_id = await player.speak(tone(1))
     await player.until_spoken(2)
