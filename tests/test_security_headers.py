@@ -95,7 +95,7 @@ async def test_what_pages_may_load(server: Server) -> None:
         page = await server.client.get(path, headers=HTML)
         said = policy(page)
         assert said["script-src"] == "'self'", path
-        assert said["style-src"] == "'self'", path
+        assert said["style-src"] == "'self' blob:", path
         assert said["base-uri"] == "'none'", path
         assert said["connect-src"] == f"'self' ws://{host}", path
         assert ("*" in said["img-src"].split()) == path.startswith("/player/session"), path

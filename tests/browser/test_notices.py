@@ -209,6 +209,18 @@ async def test_a_deleted_session_alone_offers_a_new_one(open_player: OpenPlayer)
     await player.page.wait_for_url(re.compile(r"^http://[^/]+/$"))
 
 
+async def test_it_looks_the_same_where_sheets_can_not_be_made(open_player: OpenPlayer) -> None:
+    """Safari before 16.4."""
+    player = await open_player(
+        init_script="delete ShadowRoot.prototype.adoptedStyleSheets;",
+        settings={},
+    )
+    await player.page.wait_for_selector("#idle.shown")
+    styles = "(name) => getComputedStyle(part('idle'))[name]"
+    assert await player.page.evaluate(styles, "position") == "absolute"
+    assert await player.page.evaluate("part('player').getRootNode().styleSheets.length") == 1
+
+
 async def test_messages_are_those_of_the_document(open_player: OpenPlayer) -> None:
     player = await open_player(init_script=APP)
     await player.speak(tone(0.6))

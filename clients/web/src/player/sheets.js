@@ -1,10 +1,10 @@
 // Styles that a page's content security policy lets pass even if it allows none in its markup.
 
-const made = new Map(); // text -> sheet
+const made = new Map(); // text -> sheet, or its address
 
 /** Have what is in `root` (a shadow root) look like `text`, from now on. */
 export function wear(root, text) {
-  if (!("adoptedStyleSheets" in root)) return wearElement(root, text);
+  if (!("adoptedStyleSheets" in root)) return link(root, text);
   if (!made.has(text)) {
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(text);
@@ -14,8 +14,10 @@ export function wear(root, text) {
   if (!worn.includes(made.get(text))) root.adoptedStyleSheets = [...worn, made.get(text)];
 }
 
-// Safari before 16.4, Firefox before 101.
-function wearElement(root, text) {
-  if ([...root.children].some((each) => each.textContent === text)) return;
-  root.append(Object.assign(document.createElement("style"), { textContent: text }));
+// Safari before 16.4, Firefox before 101: a file that is in memory.
+function link(root, text) {
+  if (!made.has(text)) made.set(text, URL.createObjectURL(new Blob([text], { type: "text/css" })));
+  const href = made.get(text);
+  if (root.querySelector(`link[href="${href}"]`)) return;
+  root.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href }));
 }
