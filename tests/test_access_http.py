@@ -499,11 +499,11 @@ async def test_a_running_server_notices_keys(serve: Serve, keys: Keys) -> None:
 
 async def test_tokens_outlive_the_server(begin: Begin, keys: Keys) -> None:
     _, secret = keys.add(Scope.SESSIONS)
-    first = await begin(NumberRenderer(), forget_on_stop="false")
+    first = await begin(NumberRenderer(), state_dir=keys.folder)
     await first.readiness.settled()
     created = await create(first.server, secret)
     await first.runner.cleanup()
-    second = await begin(NumberRenderer(), forget_on_stop="false")
+    second = await begin(NumberRenderer(), state_dir=keys.folder)
     await second.readiness.settled()
     answer = await second.server.client.get(created["utterances_url"])
     assert answer.status_code == 200, answer.text
