@@ -67,7 +67,9 @@ async def subscribe(url: str, session_id: str, heard: Callable[[str, float], Non
 
     loop = asyncio.get_running_loop()
     _, subscriber = await loop.create_connection(
-        lambda: Subscriber(place.netloc, session_id, first_too), place.hostname, place.port
+        lambda: Subscriber(place.netloc, session_id, first_too),
+        place.hostname or "",
+        place.port or 80,
     )
     async with asyncio.timeout(30):
         await begun.wait()

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import httpx_sse
@@ -290,7 +291,8 @@ async def test_a_reader_that_does_not_read_holds_up_nobody(server: Server) -> No
 @pytest.fixture
 async def forgetful(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     """A server whose logs hold five events, as if an utterance were very long."""
-    monkeypatch.setattr(sessions, "MemoryEventLog", lambda **told: MemoryEventLog(capacity=5, **told))
+    forgets = partial(MemoryEventLog, capacity=5)
+    monkeypatch.setattr(sessions, "MemoryEventLog", forgets)
     return server
 
 

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
-from musetalk_stream.events import CAPACITY, MemoryEventLog, Missed
+from musetalk_stream.events import CAPACITY, LoggedEvent, MemoryEventLog, Missed
 
 
 async def collect(log: MemoryEventLog, after: int = 0) -> list[int]:

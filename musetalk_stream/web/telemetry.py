@@ -30,7 +30,7 @@ class Traffic:
 
     requests        by method, route and class of the status; "gone" where the client left before
     problems        by code
-    received_bytes  of bodies and of WebSockets' messages; sent_bytes: likewise, with heads; both
+    received_bytes  of bodies and of WebSockets' messages; sent_bytes: of answers; both
                     when a request is over
     """
 
@@ -54,6 +54,7 @@ def observe_requests(app: web.Application) -> None:
 @web.middleware
 async def _observed(request: web.Request, handler: Handler) -> web.StreamResponse:
     traffic, began_s, outcome = request.app[TRAFFIC], time.monotonic(), "gone"
+    response: web.StreamResponse | None = None
     trace = request.headers.get(TRACEPARENT, "")[:_LONGEST_TRACEPARENT]
     with asked(_id_of(request), route_of(request), trace):
         about_session(request.match_info.get("session_id", ""))
@@ -70,19 +71,27 @@ async def _observed(request: web.Request, handler: Handler) -> web.StreamRespons
             method = request.method if request.method in _METHODS else "other"
             traffic.requests[method, route_of(request), outcome] += 1
             traffic.received_bytes += request.content.total_bytes
-            traffic.sent_bytes += request.writer.output_size
+            sent_bytes = _sent_bytes(request, response)
+            traffic.sent_bytes += sent_bytes
             if log.isEnabledFor(logging.DEBUG):
-                _tell(request, method, outcome, time.monotonic() - began_s)
+                _tell(request, method, outcome, sent_bytes, time.monotonic() - began_s)
 
 
-def _tell(request: web.Request, method: str, outcome: str, took_s: float) -> None:
+def _sent_bytes(request: web.Request, response: web.StreamResponse | None) -> int:
+    """What has been sent, or is about to be: a small answer goes out after all middlewares."""
+    if response is not None and not response.prepared:
+        return response.content_length or 0
+    return request.writer.output_size
+
+
+def _tell(request: web.Request, method: str, outcome: str, sent_bytes: int, took_s: float) -> None:
     """One line per request. Its address is told as a route: the path of a session, and a query,
     have in them what opens it."""
     told = {
         "method": method,
         "outcome": outcome,
         "duration_ms": round(took_s * 1000, 1),
-        "sent_bytes": request.writer.output_size,
+        "sent_bytes": sent_bytes,
     }
     log.debug(
         "%s %s: %s after %.1f ms", method, route_of(request), outcome, took_s * 1000, extra=told
