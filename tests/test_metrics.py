@@ -126,7 +126,7 @@ async def test_nothing_of_a_client_becomes_a_label(server: Server) -> None:
     hostile = ["/x-marks", "/avatars/x-marks", f"/sessions/{session_id}/x-marks?x-marks=1"]
     for path in hostile:
         await server.client.get(path, headers={"X-Request-Id": "x-marks"})
-    await server.client.request("XMARKS", "/avatars")
+    await server.client.request("PURGE", "/avatars")
     text = (await server.client.get("/metrics")).text
     for secret in (
         "x-marks",
