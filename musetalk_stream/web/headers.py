@@ -19,22 +19,15 @@ _EVERY_ANSWER = {
 # What is no page runs nothing. A picture or a film that is opened by itself is shown in a page of
 # the browser's own, which has a style.
 _NO_PAGE = (
-    "default-src 'none'; script-src 'self'; style-src 'self' blob:; "
-    "img-src {images} data: blob:; media-src 'self' blob:; connect-src 'self' {socket}; "
-    "frame-src 'self'; base-uri 'none'; form-action 'self'"
+    "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; "
+    "frame-ancestors 'none'"
 )
-# Of an answer to what is no request, and so has no path.
-WITHOUT_REQUEST = {
-    **_EVERY_ANSWER,
-    "Content-Security-Policy": _NO_PAGE,
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
 # Chunks and loops are played from memory (blob:), from where styles come, too, in browsers that
 # can't make sheets; the icon is data:, a poster may be anywhere.
 _PAGE = (
     "default-src 'none'; script-src 'self'; style-src 'self' blob:; "
-    "img-src {images} data: blob:; media-src 'self' blob:; connect-src 'self' {socket}; frame-src 'self'; base-uri 'none'; "
-    "form-action 'self'"
+    "img-src {images} data: blob:; media-src 'self' blob:; connect-src 'self' {socket}; "
+    "frame-src 'self'; base-uri 'none'; form-action 'self'"
 )
 # Pages record what is said to them. All else that asks a person they never need.
 _PERMISSIONS = (
