@@ -14,6 +14,7 @@ from typing import Any
 
 from . import __version__
 from .config import ENV_PREFIX, Config, HttpConfig, default_of, load, settings, webrtc_remarks
+from .descriptors import raise_the_limit
 from .doctor import Verdict, examine
 from .errors import InvalidParameter, MuseTalkStreamError, SetupError
 from .exposure import require_closed_or_local
@@ -305,6 +306,7 @@ async def _serve(config: Config) -> int:
     from .web.tls import certificate
 
     set_up_logging(config.engine.log_level, config.engine.log_format)
+    raise_the_limit()
     require_closed_or_local(config)
     for sentence in webrtc_remarks():
         log.warning("%s", sentence)

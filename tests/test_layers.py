@@ -28,7 +28,7 @@ LAYERS = [
      "tokens", "exposure", "disk", "threads", "state_folder"},
     {"timeline", "session_state", "schedule", "sse", "fmp4", "hls", "captions", "config", "errors",
      "options", "delivery", "viewing", "mp3", "wav", "rates", "consent", "access",
-     "sandbox", "distribution", "laps", "request_context", "logs"},
+     "sandbox", "descriptors", "distribution", "laps", "request_context", "logs"},
 ]  # fmt: skip
 # Rows in which modules may lean on each other, as long as they do not do so in a circle.
 SIDEWAYS = {0, 2, 3, 5, 6, 7, 8}

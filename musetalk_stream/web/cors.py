@@ -19,7 +19,7 @@ _EXPOSED = (
 _PREFLIGHT_HEADERS = {
     hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, HEAD, POST, PUT, DELETE",
     hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Authorization, Content-Type, Idempotency-Key, "
-    "Last-Event-ID, Range",
+    "Last-Event-ID, Range, traceparent, X-Request-Id",
     hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
 }
 
