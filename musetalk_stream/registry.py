@@ -284,8 +284,8 @@ class SessionRegistry:
             await asyncio.wait(self._closing)
 
     async def _rest(self, session: Session) -> None:
-        await session.rest()
         unused_s = 0.0 if session.subscribers else time.monotonic() - session.last_used_s
+        await session.rest()
         record = replace(session.kept, epoch=session.epoch, used_at=time.time() - unused_s)
         try:
             await self._records.write(record, rests=True)

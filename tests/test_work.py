@@ -25,7 +25,16 @@ from musetalk_stream.prepare.request import (
     read_hint,
     read_request,
 )
-from musetalk_stream.prepare.work import Work, open_work, sweep, throw_away, unfinished
+from musetalk_stream.prepare.work import (
+    PREPARING,
+    RECEIVING,
+    Work,
+    forget_uploads,
+    open_work,
+    sweep,
+    throw_away,
+    unfinished,
+)
 
 REQUEST = Request(avatar_id="ann", name="Ann", file_name="ann.jpg", job_id="job")
 WEEK_S = 7 * 24 * 3600
@@ -215,6 +224,16 @@ def test_old_leftovers_are_swept_up(tmp_path: Path) -> None:
     sweep(tmp_path)
     assert not work.lock.exists(), "who held it was killed, and its folder is gone"
     assert not (tmp_path / ".deleted-x-1").exists()
+
+
+def test_uploads_that_were_cut_off_go(tmp_path: Path) -> None:
+    folder = tmp_path / PREPARING / f"{RECEIVING}x1"
+    folder.mkdir(parents=True)
+    (folder / "file").write_text("half of")
+    work = begun(tmp_path)
+    forget_uploads(tmp_path)
+    assert not folder.exists()
+    assert work.folder.exists()
 
 
 def test_an_avatar_is_thrown_away(tmp_path: Path) -> None:

@@ -23,7 +23,14 @@ from ..errors import (
 )
 from ..prepare.progress import Progress, Stage
 from ..prepare.request import FaceHint, Request, avatar_id_of
-from ..prepare.work import PREPARING, Work, anybody_at_work, throw_away, unfinished
+from ..prepare.work import (
+    PREPARING,
+    Work,
+    anybody_at_work,
+    forget_uploads,
+    throw_away,
+    unfinished,
+)
 from ..readying import Readying
 from ..shelf import AvatarShelf
 from .job import Job
@@ -74,6 +81,7 @@ class Jobs:
         one that is there still."""
         async with served(self._store) as (is_alone, let_others_come):
             if is_alone:
+                await asyncio.to_thread(forget_uploads, self._store)
                 for work in await self._left_behind():
                     await self._resume(work)
             let_others_come()

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 PREPARING = ".preparing"
 DELETED = ".deleted-"
 
+# Beside works: the name of a folder for an upload that arrives begins so.
+RECEIVING = ".receiving-"
 _ABANDONED_AFTER_S = 7 * 24 * 3600.0
 _LOCK_TRIES, _LOCK_AGAIN_S = 5, 0.01  # who only looks whether it is held has it for a moment
 _LOOK_EVERY_S = 0.1
@@ -252,6 +254,14 @@ def sweep(store: Path) -> None:
         if not lock.with_suffix("").exists() and (held := _locked(lock)):  # of who was killed
             with held:
                 _remove_lock(lock)
+
+
+def forget_uploads(store: Path) -> None:
+    """Remove what a server that was killed had of uploads that were still arriving. Raises
+    OSError; for who is the only server of a store."""
+    for folder in (store / PREPARING).glob(f"{RECEIVING}*/"):
+        shutil.rmtree(folder)
+        log.info("removed %s: its sender was cut off", folder)
 
 
 def _lock_of(folder: Path) -> Path:

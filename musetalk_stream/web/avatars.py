@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from ..avatar import Avatar
+from ..disk import require_free
 from ..errors import AvatarInUse, AvatarNotFound, NotFound
 from ..jobs import Wanted
 from ..options import flag
@@ -58,6 +59,7 @@ async def create_avatar(request: web.Request) -> web.Response:
         return found
 
     asked({}, "")  # before anything is read for nothing
+    require_free(store, config.storage.min_free_mb * 10**6)
     with jobs.room():
         async with received_media(
             request, config.prepare.max_avatar_bytes, store / PREPARING, asked

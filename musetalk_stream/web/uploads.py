@@ -32,6 +32,7 @@ from ..errors import (
     UploadStalled,
     UploadTooLarge,
 )
+from ..prepare.work import RECEIVING
 from .limits import require_quota, spend
 
 T = TypeVar("T")
@@ -287,7 +288,7 @@ async def received_media(
 def _folder_within(folder: Path) -> Path:
     """It goes on being there while a server is: that has its lock in it."""
     folder.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=".receiving-", dir=folder))
+    return Path(tempfile.mkdtemp(prefix=RECEIVING, dir=folder))
 
 
 @contextmanager
