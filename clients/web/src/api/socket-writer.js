@@ -25,7 +25,7 @@ export async function openSocketWriter(session, { format, options, signal }) {
   try {
     await new Promise((resolve, reject) => {
       socket.onopen = resolve;
-      socket.onclose = reject;
+      socket.onclose = socket.onerror = reject; // in Node 20, the latter alone
     });
   } catch {
     stopIfAborted(signal);
