@@ -1,6 +1,7 @@
 """A way to a server on which connections break and bytes come late, at random."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -50,20 +51,32 @@ class CuttingProxy:
             asyncio.ensure_future(self._pipe(far_reader, writer)),
         ]
         try:
-            _, pending = await asyncio.wait(pipes, timeout=lasts_s)
-            self.cuts += bool(pending)
+            ended, _ = await asyncio.wait(
+                pipes, timeout=lasts_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            self.cuts += not ended
+            for each in (writer, far_writer):
+                each.close() if ended else each.transport.abort()
+        except asyncio.CancelledError:  # all of it ends
+            pass
         finally:
             for pipe in pipes:
                 pipe.cancel()
-            await asyncio.gather(*pipes, return_exceptions=True)
-            writer.transport.abort()
-            far_writer.transport.abort()
+            writer.close()
+            far_writer.close()
 
     async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(_PIECE_BYTES):
+        """Until either side ends it."""
+        while data := await self._read(reader):
             if self._chance.random() < 0.1:
                 await asyncio.sleep(self._chance.uniform(0, 0.1))
             writer.write(data)
-            await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
+            with contextlib.suppress(ConnectionError):  # the next piece is none
+                await writer.drain()
+
+    @staticmethod
+    async def _read(reader: asyncio.StreamReader) -> bytes:
+        try:
+            return await reader.read(_PIECE_BYTES)
+        except ConnectionError:
+            return b""
