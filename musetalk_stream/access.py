@@ -1,4 +1,4 @@
-"""Who asks, and what may they do: scopes of API keys, rights of tokens, and what a request needs."""
+"""Who asks, and may they: scopes of API keys, rights of tokens, and what a request needs."""
 
 import math
 from dataclasses import dataclass

@@ -66,7 +66,9 @@ def media_list(
     ]
     if segments:
         first = segments[0]
-        lines.append(f'#EXT-X-MAP:URI="{folder}{first.name}{query}",BYTERANGE="{first.init_size}@0"')
+        lines.append(
+            f'#EXT-X-MAP:URI="{folder}{first.name}{query}",BYTERANGE="{first.init_size}@0"'
+        )
     end = Fraction(0)
     for segment in segments:
         start, end = end, end + segment.duration

@@ -24,7 +24,7 @@ from musetalk_stream.config import load
 from musetalk_stream.keys import add_key, revoke_key
 from musetalk_stream.tokens import ALL_RIGHTS, Claims, Tokens, token_secret
 from musetalk_stream.web import webrtc
-from musetalk_stream.web.access import NEEDS
+from musetalk_stream.web.access import NEEDS, Needs
 from musetalk_stream.web.app import build_app
 from musetalk_stream.web.routes import ROUTES, Route
 
@@ -243,7 +243,8 @@ def test_every_route_is_in_the_table(tmp_path: Path) -> None:
     app = build_app(load({"state_dir": str(tmp_path)}, environ={}), NumberRenderer())
     routes = [route for route in app.router.routes() if route.method != "HEAD"]
     served = {(route.resource.canonical, route.method) for route in routes if route.resource}
-    assert served == set(app[NEEDS])
+    needs: Needs = app[NEEDS]
+    assert served == set(needs)
     assert len(served) == len(ROUTES)
 
 

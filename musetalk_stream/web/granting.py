@@ -1,4 +1,4 @@
-"""Tokens that who has an API key makes for others: for one session, with some rights, for a time."""
+"""Tokens that who has an API key makes for others: for one session, some rights and a time."""
 
 from collections.abc import Mapping
 from typing import Any
