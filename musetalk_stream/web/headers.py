@@ -22,6 +22,12 @@ _NO_PAGE = (
     "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; "
     "frame-ancestors 'none'"
 )
+# Of an answer to what is no request, and so has no path.
+WITHOUT_REQUEST = {
+    **_EVERY_ANSWER,
+    "Content-Security-Policy": _NO_PAGE,
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 # Chunks and loops are played from memory (blob:), from where styles come, too, in browsers that
 # can't make sheets; the icon is data:, a poster may be anywhere.
 _PAGE = (
