@@ -23,12 +23,13 @@ from .wav import Seekable, WavHeader, wav_header
 CONTAINERS = "aac,aiff,amr,caf,flac,matroska,webm,mov,mp4,mp3,ogg,w64,wav"
 # What sound is coded in that people send. FFmpeg has decoders for hundreds of games and recorders,
 # which few have looked at; pictures beside the sound are not decoded.
-CODECS = frozenset(
-    "aac ac3 adpcm_ima_qt adpcm_ima_wav adpcm_ms alac amrnb amrwb eac3 flac gsm gsm_ms mp1 "
-    "mp1float mp2 mp2float mp3 mp3float opus pcm_alaw pcm_f32be pcm_f32le pcm_f64be pcm_f64le "
-    "pcm_mulaw pcm_s16be pcm_s16le pcm_s24be pcm_s24le pcm_s32be pcm_s32le pcm_s8 pcm_u8 speex "
-    "vorbis".split()
-)
+CODECS = frozenset({
+    "aac", "ac3", "adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "alac", "amrnb", "amrwb", "eac3",
+    "flac", "gsm", "gsm_ms", "mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float", "opus",
+    "pcm_alaw", "pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le", "pcm_mulaw", "pcm_s16be",
+    "pcm_s16le", "pcm_s24be", "pcm_s24le", "pcm_s32be", "pcm_s32le", "pcm_s8", "pcm_u8", "speex",
+    "vorbis"
+})  # fmt: skip
 _OPEN_OPTIONS = {
     "format_whitelist": CONTAINERS,
     "codec_whitelist": ",".join(sorted(CODECS)),

@@ -207,12 +207,10 @@ def one_block(size: int) -> bytes:
     return element("1a45dfa3", element("4282", b"matroska")) + element("18538067", inner)
 
 
-def test_too_much_memory(own: DecodeProcesses, decoding: DecodeProcesses) -> None:
+def test_too_much_memory(own: DecodeProcesses) -> None:
     """A block that is larger, with what becomes of it, than all that there is for a file."""
-    block = one_block(12 << 20)
     with pytest.raises(DamagedAudio, match="memory"):
-        heard(block, own.file())
-    assert heard(block, decoding.file()).num_ear == 6 << 20
+        heard(one_block(12 << 20), own.file())
     assert heard(one_block(1 << 20), own.file()).num_ear == 1 << 19
 
 

@@ -22,7 +22,7 @@ from ..renderers.musetalk.colour import bgr_of, i420_of
 from .ffmpeg_process import FFmpeg, ffmpeg_binary, running
 from .media import Media
 from .stills import Bgr, animation, read_image
-from .videos import VideoHeader
+from .videos import CODEC_WHITELIST, VideoHeader
 
 I420: TypeAlias = npt.NDArray[np.uint8]  # [H*3/2, W]
 Size: TypeAlias = tuple[int, int]  # width, height
@@ -123,6 +123,7 @@ def _command(path: Path, video: VideoHeader, size: Size, fps: Fraction, most: in
         f"file:{path}",
         protocol_whitelist="file,pipe",
         format_whitelist=video.container,
+        codec_whitelist=CODEC_WHITELIST,
         # A picture that is larger than those examined is not decoded; coded sizes are rounded up.
         max_pixels=str(2 * video.pixels + 65536),
         threads=_THREADS,

@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 
 from ..config import PrepareConfig
 from ..errors import DamagedMedia, MediaTooLarge, MediaTooLong, UnsupportedMedia
+from ..listening import CODECS as SOUND_CODECS
 from ..listening import CONTAINERS as SOUND_CONTAINERS
 
 av.logging.set_level(None)
@@ -20,7 +21,18 @@ av.logging.set_level(None)
 # Containers that hold their pictures themselves: no playlists, scripts or image sequences, which
 # name other files and addresses.
 CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,ogg,flv,asf"
+# What cameras, phones, programs and browsers write. FFmpeg has decoders for hundreds of games and
+# recorders, which few have looked at; the sound of a video is not decoded.
+CODECS = frozenset({
+    "av1", "dnxhd", "ffv1", "flv1", "gif", "h263", "h264", "hevc", "libaom-av1", "libdav1d",
+    "libvpx", "libvpx-vp9", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v2", "msmpeg4v3",
+    "png", "prores", "qtrle", "rawvideo", "theora", "vc1", "vp8", "vp9", "webp", "wmv1", "wmv2",
+    "wmv3"
+})  # fmt: skip
+# FFmpeg looks into the sound, too, to say what is in a file.
+CODEC_WHITELIST = ",".join(sorted(CODECS | SOUND_CODECS))
 _OPEN_OPTIONS = {
+    "codec_whitelist": CODEC_WHITELIST,
     # Sound, too, in order to say what is missing in it.
     "format_whitelist": f"{CONTAINERS},{SOUND_CONTAINERS}",
     # The bytes come through our own reader; no protocol may be opened for anything further.
@@ -148,6 +160,12 @@ def _video_stream(container: InputContainer) -> VideoStream:
             if stream.codec_context is None:
                 raise UnsupportedMedia(
                     "the video is coded in a way that is not known here: convert it to H.264 in MP4"
+                )
+            codec = stream.codec_context.name
+            if codec not in CODECS:
+                raise UnsupportedMedia(
+                    f"the video's codec is {codec}, which is not decoded here: convert it to H.264 "
+                    "in MP4"
                 )
             return stream
     what = "only sound and its cover" if container.streams.video else "no picture"
