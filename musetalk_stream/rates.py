@@ -20,7 +20,7 @@ class RateLimit:
     def __init__(self, per_s: float, at_once: float, most_names: int = _MOST_NAMES) -> None:
         self.num_refused = 0
         self._s_per_unit = 1 / per_s
-        self._at_once = at_once
+        self.at_once = at_once
         self._most_names = most_names
         self._whole_s: OrderedDict[str, float] = OrderedDict()
 
@@ -46,9 +46,9 @@ class RateLimit:
 
     def wait_s(self, name: str, units: float, now_s: float) -> float:
         """What `take` would say."""
-        if units > self._at_once:
+        if units > self.at_once:
             return math.inf
-        missing = self._since(name, now_s) - now_s + (units - self._at_once) * self._s_per_unit
+        missing = self._since(name, now_s) - now_s + (units - self.at_once) * self._s_per_unit
         return missing if missing > _NOTHING_S else 0.0
 
     def _since(self, name: str, now_s: float) -> float:

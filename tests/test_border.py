@@ -52,30 +52,23 @@ async def test_what_strangers_say_of_themselves_says_nothing(server: Server) -> 
 # --- names
 
 
-@pytest.mark.parametrize(
-    ("host", "is_own"),
-    [
-        ("localhost:8000", True),
-        ("app.localhost", True),
-        ("127.0.0.2", True),
-        ("[::1]:8000", True),
-        ("LOCALHOST.", True),
-        ("talk.example", True),  # public_url
-        ("evil.example", False),
-        ("127.0.0.1.evil.example", False),
-        ("localhost.evil.example", False),
-        ("192.0.2.1", False),
-        ("", True),  # HTTP/1.0 needs none, and browsers always send one
-    ],
-)
-async def test_a_server_without_keys_is_asked_by_its_own_name(
-    serve: Serve, host: str, is_own: bool
-) -> None:
+OWN_NAMES = [
+    "localhost:8000", "app.localhost", "127.0.0.2", "[::1]:8000", "LOCALHOST.",
+    "talk.example",  # public_url
+]  # fmt: skip
+FOREIGN_NAMES = [
+    "evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "192.0.2.1",
+]  # fmt: skip
+
+
+async def test_a_server_without_keys_is_asked_by_its_own_name(serve: Serve) -> None:
     server = await serve(public_url="https://talk.example:8443/avatar")
-    answer = await server.client.get("/avatars", headers={"Host": host} if host else {})
-    assert answer.status_code == (200 if is_own else 403)
-    if not is_own:
-        assert code(answer)[1] == "foreign_host"
+    for host in OWN_NAMES:
+        answer = await server.client.get("/avatars", headers={"Host": host})
+        assert answer.status_code == 200, host
+    for host in FOREIGN_NAMES:
+        answer = await server.client.get("/avatars", headers={"Host": host})
+        assert code(answer) == (403, "foreign_host"), host
         assert "keys add" in answer.json()["detail"]
         health = await server.client.get("/healthz", headers={"Host": host})
         assert health.status_code == 200, "whatever watches over it has a name of its own for it"
@@ -99,13 +92,12 @@ async def test_any_name_where_keys_or_everybody_may(serve: Serve, tmp_path: Path
 
 
 async def test_an_address_that_asks_too_often(serve: Serve) -> None:
-    server = await serve(rate_per_address=0.5, **PROXY)  # five at once
+    server = await serve(rate_per_address=0.01, **PROXY)  # one at once
     ask = server.client.get
-    for _ in range(5):
-        assert (await ask("/avatars", headers=STRANGER)).status_code == 200
+    assert (await ask("/avatars", headers=STRANGER)).status_code == 200
     refused = await ask("/avatars", headers={**STRANGER, "Origin": "https://app.example"})
     assert code(refused) == (429, "rate_limited")
-    assert refused.headers["Retry-After"] == "2"
+    assert 50 < int(refused.headers["Retry-After"]) <= 100
     assert refused.json()["retryable"]
     assert refused.headers["Access-Control-Allow-Origin"] == "*", "pages must be able to read it"
     other = {"X-Forwarded-For": "203.0.113.10"}
@@ -118,27 +110,19 @@ async def test_an_address_that_asks_too_often(serve: Serve) -> None:
     assert "Authorization" in asked.headers["Access-Control-Allow-Headers"]
 
 
-@pytest.mark.parametrize(
-    ("said", "same"),
-    [
-        ("198.51.100.1, 203.0.113.9", True),  # what is on the left anybody may have written
-        ("203.0.113.9, 127.0.0.1", True),  # a proxy before the proxy
-        ("::ffff:203.0.113.9", True),
-        ("203.0.113.9, nonsense", False),  # then it is the proxy's own, which is not limited
-    ],
-)
-async def test_whose_address_it_is(serve: Serve, said: str, same: bool) -> None:
-    server = await serve(rate_per_address=0.1, **PROXY)  # one at once
-    assert (await server.client.get("/avatars", headers=STRANGER)).status_code == 200
-    answer = await server.client.get("/avatars", headers={"X-Forwarded-For": said})
-    assert answer.status_code == (429 if same else 200)
-
-
-async def test_a_network_of_ipv6_is_one_client(serve: Serve) -> None:
-    server = await serve(rate_per_address=0.1, **PROXY)
-    for last, status in (("1", 200), ("ffff:2", 429)):
-        said = {"X-Forwarded-For": f"2001:db8:1:2::{last}"}
-        assert (await server.client.get("/avatars", headers=said)).status_code == status
+async def test_whose_address_it_is(serve: Serve) -> None:
+    server = await serve(rate_per_address=0.01, **PROXY)  # one at once
+    for said, status in (
+        ("203.0.113.9", 200),
+        ("198.51.100.1, 203.0.113.9", 429),  # what is on the left anybody may have written
+        ("203.0.113.9, 127.0.0.1", 429),  # a proxy before the proxy
+        ("::ffff:203.0.113.9", 429),
+        ("203.0.113.9, nonsense", 200),  # then it is the proxy's own, which is not limited
+        ("2001:db8:1:2::1", 200),
+        ("2001:db8:1:2:ffff::2", 429),  # who has one address has all of them up to the /64
+    ):
+        answer = await server.client.get("/avatars", headers={"X-Forwarded-For": said})
+        assert answer.status_code == status, said
 
 
 async def test_pages_with_all_their_files_come_through(serve: Serve) -> None:
@@ -153,15 +137,14 @@ async def test_keys_and_those_who_have_none(serve: Serve, tmp_path: Path) -> Non
     _, one = add_key(tmp_path / "keys", "one", frozenset(Scope))
     _, two = add_key(tmp_path / "keys", "two", frozenset(Scope))
     server = await serve(
-        state_dir=tmp_path / "keys", rate_per_key=0.3, rate_per_address=0.2, **PROXY
+        state_dir=tmp_path / "keys", rate_per_key=0.01, rate_per_address=0.01, **PROXY
     )
     ask = server.client.get
-    answers = [await ask("/avatars", headers={**bearer(one), **STRANGER}) for _ in range(4)]
-    assert [each.status_code for each in answers] == [200, 200, 200, 429]
+    answers = [await ask("/avatars", headers={**bearer(one), **STRANGER}) for _ in range(2)]
+    assert [each.status_code for each in answers] == [200, 429]
     assert (await ask("/avatars", headers={**bearer(two), **STRANGER})).status_code == 200
-    guesses = [await ask("/avatars", headers={**bearer("x"), **STRANGER}) for _ in range(3)]
-    assert [code(each)[1] for each in guesses] == [*["invalid_credentials"] * 2, "rate_limited"]
-    assert guesses[-1].headers["Retry-After"] == "5"
+    guesses = [await ask("/avatars", headers={**bearer("x"), **STRANGER}) for _ in range(2)]
+    assert [code(each)[1] for each in guesses] == ["invalid_credentials", "rate_limited"]
 
 
 async def test_a_proxy_that_nobody_has_named_is_told_once(
@@ -177,7 +160,7 @@ async def test_a_proxy_that_nobody_has_named_is_told_once(
 
 
 async def test_uploads_within_an_hour(serve: Serve) -> None:
-    sound = wav(tone(1.0))  # 32 kB
+    sound = wav(tone(1 / 3))  # 32 kB
     server = await serve(upload_mb_per_hour=0.08, **PROXY)
     session_id = await server.create()
     address = f"/sessions/{session_id}/audio?on_busy=queue"

@@ -129,24 +129,30 @@ async def test_who_may_frame_the_player(serve: Serve, setting: str, said: str | 
         assert policy(page)["frame-ancestors"] == "'none'", path
 
 
+LISTED, OTHER = "https://app.example", "https://evil.example"
+
+
 @pytest.mark.parametrize(
-    ("origins", "asking", "poster", "document"),
-    [
-        ("*", None, "cross-origin", "cross-origin"),
-        ("", "https://app.example", "same-origin", "same-origin"),
-        ("https://app.example", None, "cross-origin", "same-origin"),
-        ("https://app.example", "https://app.example", "cross-origin", "cross-origin"),
-        ("https://app.example", "https://evil.example", "cross-origin", "same-origin"),
+    ("origins", "taken"),
+    [  # by whom: the poster, a document
+        ("*", {None: ("cross-origin", "cross-origin")}),
+        ("", {LISTED: ("same-origin", "same-origin")}),
+        (LISTED, {
+            None: ("cross-origin", "same-origin"),  # of a tag nobody knows whose page it is in
+            LISTED: ("cross-origin", "cross-origin"),
+            OTHER: ("cross-origin", "same-origin"),
+        }),
     ],
-)
+)  # fmt: skip
 async def test_who_may_take_it(
-    serve: Serve, origins: str, asking: str | None, poster: str, document: str
+    serve: Serve, origins: str, taken: dict[str | None, tuple[str, str]]
 ) -> None:
     server = await serve(cors_origins=origins)
-    headers = {"Origin": asking} if asking else {}
-    for path, wanted in (("/avatars/tiny/poster", poster), ("/avatars", document)):
-        answer = await server.client.get(path, headers=headers)
-        assert answer.headers.get_list("Cross-Origin-Resource-Policy") == [wanted], path
+    for asking, wanted in taken.items():
+        headers = {"Origin": asking} if asking else {}
+        for path, policy in zip(("/avatars/tiny/poster", "/avatars"), wanted, strict=True):
+            answer = await server.client.get(path, headers=headers)
+            assert answer.headers.get_list("Cross-Origin-Resource-Policy") == [policy], path
 
 
 async def test_https_is_asked_for_again_where_it_was_spoken(serve: Serve) -> None:

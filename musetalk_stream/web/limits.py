@@ -88,8 +88,9 @@ def require_quota(request: web.Request) -> None:
 def spend(request: web.Request, num_bytes: int) -> None:
     """Bytes that have come. Raises QuotaExceeded."""
     limit, name = request.app[LIMITS].of_uploads, _uploader(request)
-    if limit and name and limit.take(name, num_bytes, now_s := time.monotonic()):
-        wait_s = limit.wait_s(name, max(num_bytes, _WORTH_WHILE_BYTES), now_s)
+    if limit and name and (wait_s := limit.take(name, num_bytes, now_s := time.monotonic())):
+        if num_bytes < _WORTH_WHILE_BYTES < limit.at_once:
+            wait_s = limit.wait_s(name, _WORTH_WHILE_BYTES, now_s)
         raise _quota_exceeded(request, wait_s)
 
 
