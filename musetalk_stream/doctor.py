@@ -26,7 +26,7 @@ _OPENCV = (
     "opencv-python",
     "opencv-contrib-python",
 )
-_OTHER_DESCRIPTORS = 256  # files, processes and what listens
+_DESCRIPTORS_PER_CONNECTION = 3  # its own, and of the files and processes that work for it
 _LOW_SPACE_BYTES = 2 * 10**9
 _FEW = 5  # avatars that are named; a store may hold hundreds
 _NO_SPACE_BYTES = 10**8  # less than one prepared avatar
@@ -225,13 +225,12 @@ def _exposure(config: Config) -> Finding:
 
 
 def _descriptors(max_connections: int) -> Finding:
-    """How many files and connections the system allows at once; the limit is raised as far as it
-    may be when the server starts."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max_connections + _OTHER_DESCRIPTORS
-    if most in (resource.RLIM_INFINITY, -1) or most >= wanted:
+    """How many files and connections the system allows at once."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max_connections * _DESCRIPTORS_PER_CONNECTION
+    if most == resource.RLIM_INFINITY or most >= wanted:
         return Finding(Verdict.OK, f"{max_connections} connections at once are allowed")
-    advice = f"raise the limit (ulimit -Hn, LimitNOFILE) to {wanted}, or lower --max-connections"
+    advice = f"raise the limit (ulimit -n, LimitNOFILE) to {wanted}, or lower --max-connections"
     return Finding(Verdict.OPTIONAL, f"{most} files and connections at once are allowed", advice)
 
 

@@ -6,6 +6,7 @@ schemathesis; every answer must be one that the document tells of.
 
 import argparse
 import io
+import re
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,6 @@ Json = dict[str, Any]
 TIMEOUT_S = 60
 # Of the errors that are the server's; none of the others may be told.
 MAY_FAIL_WITH = {501, 503, 507}
-_METHODS = ("get", "put", "post", "delete")
 # Opened and not asked by plain requests: test_audio_socket.py.
 _SOCKET = "/sessions/{session_id}/audio/ws"
 _SOUND = wav(tone(0.2))
@@ -53,7 +53,7 @@ _FILES = st.one_of(
     st.sampled_from([_SOUND, _SOUND[:60], _SOUND[:44], bytes(3200), picture(), b""]),
     st.binary(max_size=200),
 )
-_ANY_NAME = {"type": "string", "minLength": 1}
+_NO_IDS = ("unknown", "ü" * 9, "a" * 2000, "\x00", " ", "'\"<script>", "%2e%2e%2fetc")
 _WEBVTT = "WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n"
 _FLAGS = ("--avatar", "tiny", "--capacity-fps", "100000", "--max-sessions", "500",
           "--rate-per-key", "0", "--rate-per-address", "0", "--recording-days", "1")  # fmt: skip
@@ -88,19 +88,12 @@ def strict(document: Json) -> Json:
     return document
 
 
-def _with_known(document: Json, known: Mapping[str, list[str]]) -> Json:
-    """With ids that there are among those that may be asked for; files as what they are."""
-    for path, methods in document["paths"].items():
-        for method in _METHODS:
-            if method not in methods:
-                continue
-            for parameter in methods[method]["parameters"]:
-                if parameter["in"] == "path" and (ids := known.get(parameter["name"])):
-                    named = {"enum": ids}
-                    parameter["schema"] = {"anyOf": [named, named, _ANY_NAME]}
-            if body := methods[method].get("requestBody"):
+def _with_files(document: Json) -> Json:
+    """What has no schema is a file."""
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            if body := operation.get("requestBody"):
                 body["content"] = dict(_files_of(body["content"]))
-        document["paths"][path] = methods
     return document
 
 
@@ -133,20 +126,30 @@ def run(server: ProcessServer, key: str, num_examples: int, seed: int) -> Run:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     with httpx.Client(base_url=server.url, headers=headers, timeout=TIMEOUT_S) as client:
         document = strict(client.get("/openapi.json").json())
-        its = schemathesis.openapi.from_dict(_with_known(document, _known(client)))
+        ids = {name: [*its, *its, *_NO_IDS] for name, its in _known(client).items()}
+        its = schemathesis.openapi.from_dict(_with_files(document))
         its.config.update(base_url=server.url, request_timeout=TIMEOUT_S)
         operations = [each.ok() for each in its.get_all_operations() if each.ok().path != _SOCKET]
         # What ends sessions comes last.
         operations.sort(key=lambda each: each.method.upper() == "DELETE")
         for operation in operations:
+            named = {name: st.sampled_from(ids[name]) for name in _names(operation.path)}
             for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-                cases = operation.as_strategy(mode)
-                _ask_all(cases, found, headers, num_examples // 2, seed)
+                # What is in the path is drawn here: of strings none is wrong by its form.
+                cases = operation.as_strategy(mode, path_parameters=dict.fromkeys(named, "x"))
+                _ask_all(
+                    cases, st.fixed_dictionaries(named), found, headers, num_examples // 2, seed
+                )
     return found
+
+
+def _names(path: str) -> list[str]:
+    return re.findall(r"{(\w+)}", path)
 
 
 def _ask_all(
     cases: st.SearchStrategy[Case],
+    named: st.SearchStrategy[dict[str, str]],
     found: Run,
     headers: Mapping[str, str],
     num_examples: int,
@@ -160,8 +163,9 @@ def _ask_all(
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @hypothesis.given(case=cases)
-    def ask(case: Case) -> None:
+    @hypothesis.given(case=cases, ids=named)
+    def ask(case: Case, ids: dict[str, str]) -> None:
+        case.path_parameters.update(ids)
         _ask(case, found, headers)
 
     with suppress(hypothesis.errors.Unsatisfiable):  # nothing about it can be wrong
@@ -221,7 +225,9 @@ def _known(client: httpx.Client) -> dict[str, list[str]]:
         "session_id": sessions,
         "request_id": said,
         "avatar_id": ["tiny", "other", "demo"],
-        "name": ["chunk_0000.mp4"],
+        "name": ["chunk_0000.mp4", "chunk_0000.mp4", "chunk_9999.mp4"],
+        "job_id": [],
+        "recording_id": [],
         "filename": ["base.css", "player.css", "element.js"],
     }
 
