@@ -99,12 +99,16 @@ def test_the_unit_is_understood(tmp_path: Path) -> None:
 
 
 def test_the_proxy_of_compose_is_understood(tmp_path: Path) -> None:
+    config = ("--config", str(OPERATIONS / "Caddyfile"), "--adapter", "caddyfile")
+    environment = {"DOMAIN": "localhost", "HOME": str(tmp_path), "PATH": "/usr/bin:/usr/sbin"}
     try:
         run = subprocess.run(
-            ["caddy", "validate", "--config", str(OPERATIONS / "Caddyfile"), "--adapter", "caddyfile"],
-            capture_output=True, text=True, check=False,
-            env={"DOMAIN": "localhost", "HOME": str(tmp_path), "PATH": "/usr/bin:/usr/sbin"},
-        )  # fmt: skip
+            ("caddy", "validate", *config),
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+        )
     except FileNotFoundError:
         pytest.skip("no caddy here")
     assert run.returncode == 0, run.stderr
