@@ -287,10 +287,13 @@ class _AudioSocket:
 
     def _spend(self, num_bytes: int) -> None:
         """Raises _Mistake."""
+        refused = None
         try:
             spend(self._request, num_bytes)
         except QuotaExceeded as exc:
-            raise _Mistake(WSCloseCode.TRY_AGAIN_LATER, exc) from exc
+            refused = exc
+        if refused:  # raised out here, as it becomes the cause of its own error later
+            raise _Mistake(WSCloseCode.TRY_AGAIN_LATER, refused)
 
     async def _tell(self, error: MuseTalkStreamError, request_id: str | None) -> None:
         about = {} if request_id is None else {"request_id": request_id}
