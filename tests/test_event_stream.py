@@ -250,6 +250,33 @@ async def test_every_subscriber_sees_everything(server: Server) -> None:
     assert all(other == first for other in others)
 
 
+async def test_many_events_to_many_reach_all_in_order(server: Server) -> None:
+    """A thousand of them; `scripts/bench fanout` sends five thousand per second."""
+    session_id = await server.create()
+    request_id = (await spoken(server, session_id, 1.0))[0]["request_id"]
+    report = {"request_id": request_id, "event": "finished"}
+
+    async def heard(ready: asyncio.Semaphore) -> list[int]:
+        async with server.events(session_id) as events:
+            await events.next()
+            ready.release()
+            told = []
+            while not told or told[-1] < 100:
+                event = await events.next()
+                if event["event"] == "playback_finished":
+                    told.append(event["played_ms"])
+            return told
+
+    ready = asyncio.Semaphore(0)
+    subscribers = [asyncio.create_task(heard(ready)) for _ in range(10)]
+    for _ in subscribers:
+        await ready.acquire()
+    for played_ms in range(1, 101):
+        told = {**report, "played_ms": played_ms}
+        await server.client.post(f"/sessions/{session_id}/playback", json=told)
+    assert await asyncio.gather(*subscribers) == [list(range(1, 101))] * 10
+
+
 async def test_a_subscriber_that_leaves_cancels_nothing(serve: Serve) -> None:
     server = await serve(NumberRenderer(delay_s=0.005))
     session_id = await server.create()
