@@ -50,7 +50,7 @@ async def server_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(process.wait(), 10)
+        await asyncio.wait_for(process.wait(), 30)
         log.close()
     assert "Traceback" not in _text(log_path)
 

@@ -9,12 +9,14 @@ from player_driver import PlayerPage
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
+PLAIN = "/player/session/none"  # of this origin, may load its modules, and does nothing
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def page(browser: Any, server_url: str) -> Any:
     context = await browser.new_context()
     page = await context.new_page()
-    await page.goto(server_url + "/client/player/phase.js")  # any page of this origin
+    await page.goto(server_url + PLAIN)
     yield page
     await context.close()
 
@@ -159,7 +161,7 @@ async def test_backoff_grows_to_fifteen_seconds_and_jitters(page: Any) -> None:
 async def test_a_connection_that_never_answers_is_given_up(browser: Any, server_url: str) -> None:
     context = await browser.new_context()
     page = await context.new_page()
-    await page.goto(server_url + "/client/player/phase.js")
+    await page.goto(server_url + PLAIN)
     await page.clock.install()
     await page.route("**/never", lambda _: None)
     await page.evaluate(
@@ -207,7 +209,7 @@ async def test_a_server_that_ends_and_comes_back_is_waited_for(
 ) -> None:
     context = await browser.new_context()
     page = await context.new_page()
-    await page.goto(server_url + "/client/player/phase.js")
+    await page.goto(server_url + PLAIN)
     await page.clock.install()
     await page.evaluate(RESTARTS)
     assert await page.evaluate("restarts.made[0].readyState") == 2
