@@ -97,7 +97,9 @@ async def player_page(request: web.Request) -> web.Response:
     """The player of one session; an unknown one answers with a page that says so."""
     its = session(request)
     document = {"session_id": its.id, "avatar": avatar_document(its.avatar.manifest)}
-    return render_page(request, "player.html", config={"session": document}, modules=_player_modules())
+    return render_page(
+        request, "player.html", config={"session": document}, modules=_player_modules()
+    )
 
 
 async def selftest_page(request: web.Request) -> web.Response:
@@ -125,7 +127,9 @@ def _player_modules() -> list[str]:
 def problem_page(
     request: web.Request, status: int, title: str, detail: str, code: str, headers: dict[str, str]
 ) -> web.Response:
-    response = render_page(request, "problem.html", title=title, detail=detail, status=status, code=code)
+    response = render_page(
+        request, "problem.html", title=title, detail=detail, status=status, code=code
+    )
     response.set_status(status)
     response.headers.update(headers)
     return response
