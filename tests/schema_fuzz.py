@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 import hypothesis
+import openapi_spec_validator
 import requests
 import schemathesis
 from fakes import make_avatar, tone, wav
@@ -252,6 +253,10 @@ def _key(folder: Path) -> str:
     return next(word for word in made.stdout.split() if word.startswith("mts_"))
 
 
+def _require_valid(url: str) -> None:
+    openapi_spec_validator.validate(httpx.get(f"{url}/openapi.json").json())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--examples", type=int, default=100, help="of each operation and server")
@@ -267,6 +272,8 @@ def main() -> None:
             make_avatar(store, "other")
             prepare_store(store, shipped_avatars(), EncoderConfig())
             with serving(folder, store, closed=closed) as (server, key):
+                if closed:
+                    _require_valid(server.url)
                 found += run(server, key, args.examples, args.seed)
                 assert httpx.get(f"{server.url}/healthz").status_code == 200
             traces += server.log.count("Traceback")

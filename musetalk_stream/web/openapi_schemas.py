@@ -243,7 +243,7 @@ def _sessions(config: Config) -> dict[str, Schema]:
         "config": ref("SessionConfig"),
         "recording": {**BOOLEAN, "description": "by consent"},
         "subscribers": COUNT,
-        "utterance": nullable(shown),
+        "utterance": nullable(ref("UtteranceShown")),
         "counters": record(utterances=COUNT, events=COUNT),
     }
     addresses = ("player_url", "player_full_url", "events_url", "stream_url", "audio_url",
@@ -266,6 +266,7 @@ def _sessions(config: Config) -> dict[str, Schema]:
     return {
         "SessionParameters": record(session_parameters(config)),
         "SessionConfig": options,
+        "UtteranceShown": {**shown, "description": "the one that viewers see, or saw last"},
         "SessionCreated": record(tokens, **created),
         "SessionCreatedForWebRtc": record(
             tokens, **created, ice_servers={**array(STRING), "maxItems": 0}
@@ -335,11 +336,11 @@ def _speech() -> dict[str, Schema]:
         "Cue": cue,
         "Captions": record(cues={**array(ref("Cue")), "maxItems": MAX_CUES}),
         "Position": record(avatar_frame=ranged(AVATAR_FRAME)),
-        "PlaybackReport": _playback_report(),
+        **_playback_reports(),
     }
 
 
-def _playback_report() -> Schema:
+def _playback_reports() -> dict[str, Schema]:
     started = record(
         {AGO_MS.name: ranged(AGO_MS), FIRST_FRAME_MS.name: ranged(FIRST_FRAME_MS)},
         event={"const": "started"},
@@ -353,7 +354,16 @@ def _playback_report() -> Schema:
         event={"const": "finished"},
         request_id=STRING,
     )
-    return {"oneOf": [started, stalled, finished], "description": "what a viewer sees and hears"}
+    reports = {
+        "PlaybackStarted": started,
+        "PlaybackStalled": stalled,
+        "PlaybackFinished": finished,
+    }
+    any_of_them = {
+        "oneOf": [ref(name) for name in reports],
+        "description": "what a viewer sees and hears",
+    }
+    return {**reports, "PlaybackReport": any_of_them}
 
 
 def _jobs() -> dict[str, Schema]:
@@ -381,13 +391,15 @@ def _jobs() -> dict[str, Schema]:
         "percent": {"type": "number", "minimum": 0, "maximum": 100},
         "seconds_left": nullable(NUMBER),
         "notes": array(STRING),
-        "preview": nullable(preview),
-        "error": nullable(error),
+        "preview": nullable(ref("Preview")),
+        "error": nullable(ref("JobError")),
         "events_url": ADDRESS,
         "avatar_url": ADDRESS,
     }
     landmarks = tuple_of(point, NUM_LANDMARKS)
     return {
+        "Preview": {**preview, "description": "what was found, in pixels of its picture"},
+        "JobError": error,
         "Job": record(**job),
         "Jobs": record(jobs=array(ref("Job"))),
         "JobEvent": record(event={"const": "job"}, **job),
