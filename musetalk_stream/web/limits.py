@@ -79,7 +79,7 @@ async def rates(request: web.Request, handler: Handler) -> web.StreamResponse:
 def require_quota(request: web.Request) -> None:
     """What a body says of its size must fit. Raises QuotaExceeded."""
     limit, name = request.app[LIMITS].of_uploads, _uploader(request)
-    if limit and name and request.content_length:
+    if limit is not None and name and request.content_length:
         wait_s = limit.wait_s(name, request.content_length, time.monotonic())
         if wait_s:
             raise _quota_exceeded(request, wait_s)
@@ -88,7 +88,9 @@ def require_quota(request: web.Request) -> None:
 def spend(request: web.Request, num_bytes: int) -> None:
     """Bytes that have come. Raises QuotaExceeded."""
     limit, name = request.app[LIMITS].of_uploads, _uploader(request)
-    if limit and name and (wait_s := limit.take(name, num_bytes, now_s := time.monotonic())):
+    if limit is None or not name:
+        return
+    if wait_s := limit.take(name, num_bytes, now_s := time.monotonic()):
         if num_bytes < _WORTH_WHILE_BYTES < limit.at_once:
             wait_s = limit.wait_s(name, _WORTH_WHILE_BYTES, now_s)
         raise _quota_exceeded(request, wait_s)
