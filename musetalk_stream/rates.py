@@ -27,7 +27,8 @@ class RateLimit:
     def __repr__(self) -> str:
         return f"<RateLimit {1 / self._s_per_unit:g}/s of {len(self._whole_s)}>"
 
-    def __len__(self) -> int:
+    @property
+    def num_names(self) -> int:
         return len(self._whole_s)
 
     def take(self, name: str, units: float, now_s: float) -> float:

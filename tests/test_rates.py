@@ -54,6 +54,6 @@ def test_names_beyond_the_most_push_out_who_asked_least_lately() -> None:
         assert limit.take(name, 1, 0.0) == 0
     assert limit.take("a", 1, 0.0) > 0, "asks, and so stays"
     assert limit.take("d", 1, 0.0) == 0
-    assert len(limit) == 3
+    assert limit.num_names == 3
     assert limit.take("a", 1, 0.0) > 0
     assert limit.take("b", 1, 0.0) == 0, "was forgotten"
