@@ -149,6 +149,7 @@ async def soak(args: argparse.Namespace, aims: Aims) -> None:
             port = (await stack.enter_async_context(proxy.running())).port
         url = f"http://127.0.0.1:{port}"
         warm_up = max(args.sessions, args.utterances // 10)
+        stack.callback(lambda: [print(f"  PROBLEM {each}") for each in seen.problems[:20]])
         await crowd(url, seen, chance, warm_up, args.sessions)
         await until_empty(server)
         first = server.figures()
@@ -165,8 +166,6 @@ async def soak(args: argparse.Namespace, aims: Aims) -> None:
     print(f"  {seen.resets} resets, {seen.restarted} told as lost by a restart")
     print(f"  ends: {dict(seen.ends)}")
     print(f"  after {warm_up}: {first}\n  after all: {last}")
-    for problem in seen.problems[:20]:
-        print(f"  PROBLEM {problem}")
     aims.at_most("chunks or utterances lost, doubled, torn or out of order", len(seen.problems), 0)
     errors = re.findall(r"Traceback|^.*(?: ERROR | CRITICAL ).*$", log, re.MULTILINE)
     for line in errors[:10]:

@@ -65,6 +65,11 @@ class Viewer:
 
     def open(self) -> None:
         self._task = asyncio.create_task(self._follow())
+        self._task.add_done_callback(self._stopped)
+
+    def _stopped(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._problem(f"its viewer could not go on: {task.exception()!r}")
 
     async def leave(self) -> None:
         """Without a word."""
@@ -111,10 +116,11 @@ class Viewer:
         headers = {"Last-Event-ID": self._last_id} if self._last_id else {}
         path = f"/sessions/{self._session_id}/events"
         async with self._client.stream("GET", path, headers=headers) as stream:
+            if stream.status_code == 503:  # it is being started
+                return
             if stream.status_code != 200:
-                if stream.status_code in (404, 410):
-                    self._problem(f"a session that nobody ended answers {stream.status_code}")
-                    self.is_closed = True
+                self._problem(f"a session that nobody ended answers {stream.status_code}")
+                self.is_closed = True
                 return
             event_id = None
             async for line in stream.aiter_lines():

@@ -234,7 +234,7 @@ async def test_room_stays_free_on_the_disk(serve: Serve) -> None:
 # --- killed
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_killed_at_any_moment(avatar_store: Path, tmp_path: Path) -> None:
     """Five sessions speak, and something waits in each; what was announced stays as it was, and
     is whole. `scripts/bench soak --kills` does it more often."""
