@@ -54,11 +54,12 @@ OWNERS = {
     "numpy": {"audio", "sound", "levels", "resample", "listening", "onset", "speech", "voice",
               "decoding",
               "avatar", "blend", "encode", "prepare", "renderers", "models"},
-    "asyncio": {"tracing", "registry", "cli", "web", "sessions", "conversation", "turn", "utterance", "speech",
-                "growing_file", "readying", "supervisor", "loop_watch", "batcher", "store", "events", "workers", "jobs",
+    "asyncio": {"tracing", "registry", "cli", "web", "sessions", "conversation", "turn",
+                "utterance", "speech", "growing_file", "readying", "supervisor", "loop_watch",
+                "batcher", "store", "events", "workers", "jobs",
                 "threads", "records"},
     "threading": {"sound", "growing_file", "speech", "batcher", "workers", "loop_watch", "prepare",
-                  "renderers"},
+                  "renderers", "decoding"},
     "subprocess": {"prepare", "decoding"},
 }  # fmt: skip
 RANK = {module: row for row, modules in enumerate(LAYERS) for module in modules}
