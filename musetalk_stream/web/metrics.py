@@ -21,7 +21,6 @@ from prometheus_client.core import (
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
-from prometheus_client.utils import floatToGoString
 
 from .. import __version__
 from ..distribution import Distribution
@@ -139,7 +138,9 @@ def _of_engine(its: Services) -> Iterator[Metric]:
         "renderer_restarts", "Renderers that took a lost one's place", {"": its.supervisor.restarts}
     )
     yield _gauge(
-        "decoders_up", "1 while sound files can be decoded", {"": its.decoders.processes.lost is None}
+        "decoders_up",
+        "1 while sound files can be decoded",
+        {"": its.decoders.processes.lost is None},
     )
     yield _gauge("recordings", "Recordings that are kept", {"": len(its.recordings.all())})
     yield _gauge(
