@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .config import Config, MuseTalkConfig
-from .errors import FaceFinderMissing, SetupError, WeightsError
+from .errors import FaceFinderMissing, NotReady, SetupError, WeightsError
 from .exposure import require_closed_or_local
 from .keys import read_keys
 from .weights import command, gigabytes, missing
@@ -29,6 +29,7 @@ _OPENCV = (
 _DESCRIPTORS_PER_CONNECTION = 3  # its own, and of the files and processes that work for it
 _LOW_SPACE_BYTES = 2 * 10**9
 _FEW = 5  # avatars that are named; a store may hold hundreds
+_STARTS_WITHIN_S = 20.0
 _NO_SPACE_BYTES = 10**8  # less than one prepared avatar
 
 
@@ -55,6 +56,7 @@ def examine(config: Config) -> list[Finding]:
         Finding(Verdict.OK, f"Python {platform.python_version()}"),
         *_libraries(),
         *_encoders(),
+        *_decoding(config),
         *_opencv(),
         *_musetalk(config),
         *_avatars(config),
@@ -94,6 +96,24 @@ def _encoders() -> Iterator[Finding]:
                 f"encoder {name}",
                 "this PyAV was built without it: pip install --force-reinstall 'av<19'",
             )
+
+
+def _decoding(config: Config) -> Iterator[Finding]:
+    """By starting what a server would."""
+    try:
+        from .decoding import DecodeProcesses
+    except ImportError:
+        return  # said already, with the libraries
+    limits = config.upload
+    processes = DecodeProcesses(memory_mb=limits.decode_memory_mb, cpu_s=limits.decode_cpu_s)
+    what = "sound files are decoded in processes of their own"
+    try:
+        with processes.running():
+            processes.wait_until_ready(_STARTS_WITHIN_S)
+        yield Finding(Verdict.OK, what)
+    except NotReady:
+        advice = "allow this user more processes and memory; what was said above tells more"
+        yield Finding(Verdict.MISSING, f"{what}, which can't be started", advice)
 
 
 def _opencv() -> Iterator[Finding]:

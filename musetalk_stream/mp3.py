@@ -10,6 +10,7 @@ _ID3_HEADER = 10
 # Frame header, checksum and side information come before the tag: at most 38 bytes.
 _TAG_WITHIN = 64
 _HAS_FRAMES = 1
+_MOST_TAGS = 16  # one after another; a file of nothing else would be read for minutes
 
 
 class Seekable(Protocol):
@@ -20,7 +21,10 @@ class Seekable(Protocol):
 def counted_frames(file: Seekable) -> int | None:
     """The MPEG frames that the tag counts, None without a tag. Leaves the file at its beginning."""
     start = 0
-    while (header := file.read(_ID3_HEADER)).startswith(b"ID3") and len(header) == _ID3_HEADER:
+    for _ in range(_MOST_TAGS):
+        header = file.read(_ID3_HEADER)
+        if not header.startswith(b"ID3") or len(header) < _ID3_HEADER:
+            break
         size = 0
         for byte in header[6:]:  # seven bits each (ID3v2.4 §6.2)
             size = size << 7 | byte & 0x7F

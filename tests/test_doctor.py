@@ -45,6 +45,11 @@ def test_what_finds_faces(tmp_path: Path) -> None:
     assert found == Finding(Verdict.OK, f"faces are found by mediapipe {version('mediapipe')}")
 
 
+def test_what_decodes_files_is_started(tmp_path: Path) -> None:
+    (found,) = (each for each in findings(tmp_path) if each.what.startswith("sound files"))
+    assert found == Finding(Verdict.OK, "sound files are decoded in processes of their own")
+
+
 def test_nothing_finds_faces(tmp_path: Path) -> None:
     """Optional, as only new avatars need it, unless somebody asked for it by name."""
     path = without(tmp_path, "mediapipe")

@@ -24,13 +24,16 @@ from musetalk_stream.errors import MuseTalkStreamError
 
 ROOT = Path(__file__).parents[1]
 _OPENED = re.compile(r'open(?:at)?\((?:AT_FDCWD, )?"([^"]*)"')
+# Those that name other files, or are large in what they say.
+_OPENERS = {"m3u8", "m3u8 in id3", "concat", "concat in riff", "mkv that names others", "mpd",
+            "sdp",             "flac of 2^36 samples", "mp4 of 10^9 samples"}  # fmt: skip
 # Where libraries, and what they look up, are.
 _SYSTEM = ("/usr/", "/lib", "/etc/", "/proc/", "/sys/", "/dev/", str(ROOT), sys.prefix,
            sys.base_prefix, "musetalk_stream")  # fmt: skip
 
 
 def test_the_same_seed_makes_the_same_files() -> None:
-    first, second = ([(each.what, hash(each.data)) for each in mutated(5, 30, 0)] for _ in range(2))
+    first, second = ([(each.what, hash(each.data)) for each in mutated(5, 8, 0)] for _ in range(2))
     assert first == second
 
 
@@ -73,8 +76,8 @@ def test_a_process_that_decodes_opens_nothing(tmp_path: Path) -> None:
             if not traced_by:
                 pytest.skip("other processes may not be looked at here")
             bombs = {**disguises(), **sound_bombs()}
-            built = (bombs[name]() for name in sorted(bombs) if name != "noise")
-            some = (each.data for each in mutated(9, 20, 0))
+            built = (bombs[name]() for name in sorted(bombs) if name in _OPENERS)
+            some = (each.data for each in mutated(9, 5, 0))
             for file in (*sounds().values(), *built, *some):
                 with suppress(MuseTalkStreamError):
                     its = processes.file()
@@ -90,7 +93,7 @@ def _tracer(pid: int | None) -> bool:
     return "TracerPid:\t0" not in Path(f"/proc/{pid}/status").read_text()
 
 
-@pytest.mark.parametrize("name", ["m3u8", "concat", "svg", "mp4", "mkv"])
+@pytest.mark.parametrize("name", ["m3u8", "mp4"])
 def test_who_examines_a_picture_opens_only_that(name: str, tmp_path: Path) -> None:
     files = {**pictures(), **{each: disguises()[each]() for each in ("m3u8", "concat", "svg")}}
     upload, log = tmp_path / "upload", tmp_path / "calls"

@@ -84,10 +84,10 @@ class DecodeProcesses:
                 self._process.kill()
             keeper.join()
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self, within_s: float = _STARTS_WITHIN_S) -> None:
         """Blocking. Raises NotReady."""
         with self._changed:
-            self._wait(_STARTS_WITHIN_S)
+            self._wait(within_s)
 
     def file(self) -> FileDecoding:
         """To decode one file."""
