@@ -303,7 +303,7 @@ async def test_one_connection_too_many(serve: Serve) -> None:
 async def test_what_is_not_http_is_told(server: Server) -> None:
     for sent in (b"GET / HTTP/1.1\r\nA: " + b"b" * 20_000 + b"\r\n\r\n", b"hello\r\n\r\n"):
         answer = await talk(server, sent)
-        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b" 400 " in answer.partition(b"\r\n")[0]
         assert b"application/problem+json" in answer
         assert b'"code": "bad_request"' in answer
         assert b"nosniff" in answer
