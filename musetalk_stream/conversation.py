@@ -117,8 +117,9 @@ class Conversation:
         """A place for speech that arrives inside the block. An error that leaves it ends the speech
         early; if nothing of it can be spoken, it has never been.
 
-        Raises StreamActive, QueueFull, RendererLost, ShuttingDown; and UtteranceEnded, DamagedAudio, EmptyAudio
-        where the end of the speech, which is the block's unless it was said before, shows that.
+        Raises StreamActive, QueueFull, RendererLost, ShuttingDown; and UtteranceEnded,
+        DamagedAudio, EmptyAudio where the end of the speech, which is the block's unless it was
+        said before, shows that.
         Speech that gets QueueFull while it waits has never been, either.
         """
         self._engine.batcher.raise_if_lost()

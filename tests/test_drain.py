@@ -148,6 +148,6 @@ async def speaking(
 
 async def until_status(server: Server, status: str) -> None:
     async def is_so() -> bool:
-        return (await server.client.get("/readyz")).json()["status"] == status
+        return bool((await server.client.get("/readyz")).json()["status"] == status)
 
     await server.until(is_so)
