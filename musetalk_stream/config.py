@@ -352,8 +352,8 @@ class EngineConfig(_Checked):
     )
     otlp_endpoint: str = setting(
         "",
-        "address of an OpenTelemetry collector that takes OTLP over HTTP, to which a trace of every "
-        "utterance is sent (http://127.0.0.1:4318); needs the extra tracing",
+        "address of an OpenTelemetry collector that takes OTLP over HTTP, to which a trace of "
+        "every utterance is sent (http://127.0.0.1:4318); needs the extra tracing",
     )
 
     def __post_init__(self) -> None:

@@ -260,7 +260,7 @@ async def test_many_events_to_many_reach_all_in_order(server: Server) -> None:
         async with server.events(session_id) as events:
             await events.next()
             ready.release()
-            told = []
+            told: list[int] = []
             while not told or told[-1] < 100:
                 event = await events.next()
                 if event["event"] == "playback_finished":

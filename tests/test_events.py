@@ -8,7 +8,7 @@ import pytest
 from musetalk_stream.events import CAPACITY, LoggedEvent, MemoryEventLog, Missed
 
 
-async def collect(log: MemoryEventLog, after: int = 0) -> list[int]:
+async def collect(log: MemoryEventLog, after: int = 0) -> list[int | None]:
     async with aclosing(log.follow(after)) as entries:
         return [entry.id async for entry in entries]
 
@@ -40,8 +40,8 @@ async def test_a_follower_waits_for_what_comes() -> None:
 async def test_many_followers_read_everything_at_their_own_pace() -> None:
     log = MemoryEventLog()
 
-    async def slowly(pauses: int) -> list[int]:
-        seen = []
+    async def slowly(pauses: int) -> list[int | None]:
+        seen: list[int | None] = []
         async with aclosing(log.follow(0)) as entries:
             async for entry in entries:
                 seen.append(entry.id)

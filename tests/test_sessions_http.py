@@ -182,7 +182,8 @@ async def test_describing_a_session(server: Server) -> None:
         "hls_url": f"{address}/master.m3u8",
         "config": {"fps": 15, "playback_fps": 15, "batch_size": 2, "chunk_duration": 2.0,
                    "on_busy": "reject", "prebuffer": 0.2},
-        "recording": False, "subscribers": 0, "utterance": None, "counters": {"utterances": 0, "events": 0},
+        "recording": False, "subscribers": 0, "utterance": None,
+        "counters": {"utterances": 0, "events": 0},
     }  # fmt: skip
     await server.speak(session_id, wav(tone(1.0)))
     spoken = (await server.client.get(address)).json()

@@ -40,8 +40,8 @@ def test_files_that_can_not_be_used(files: Path, tmp_path: Path, wrong: str) -> 
     elif wrong == "nonsense":
         key.write_text("nonsense")
     elif wrong == "encrypted":
-        encrypt = ["openssl", "ec", "-aes256", "-passout", "pass:x", "-in", "key.pem", "-out", key]
-        subprocess.run(encrypt, check=True, capture_output=True, cwd=files)
+        encrypt = ["openssl", "ec", "-aes256", "-passout", "pass:x", "-in", "key.pem", "-out"]
+        subprocess.run([*encrypt, str(key)], check=True, capture_output=True, cwd=files)
     with pytest.raises(SetupError, match=r"can't be used: .+; they must be PEM files"):
         Certificate(files / "cert.pem", key)
 
