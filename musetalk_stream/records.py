@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .consent import Consent, read_consent
-from .disk import PART, full_disk_told, require_free, write_whole
+from .disk import PART, Room, write_whole
 from .errors import MuseTalkStreamError, SetupError
 from .options import SessionOptions, session_options
 from .threads import to_its_end
@@ -60,11 +60,13 @@ class SessionRecords:
     """The records of one server, which is the only one with this folder (`state_folder.held`).
 
     Instants are wall time: they are compared over the end of processes.
+
+    room  where they are kept
     """
 
     def __init__(self, state_dir: Path, *, min_free_bytes: int = 0) -> None:
         self._folder = state_dir / "sessions"
-        self._min_free_bytes = min_free_bytes
+        self.room = Room(self._folder, "sessions", min_free_bytes=min_free_bytes)
 
     def __repr__(self) -> str:
         return f"<SessionRecords {self._folder}>"
@@ -104,8 +106,7 @@ class SessionRecords:
 
     def _write(self, record: SessionRecord, epochs_ahead: int = EPOCHS_AHEAD) -> None:
         path = self._path(record.session_id)
-        require_free(self._folder, self._min_free_bytes)
-        with full_disk_told("no session can be kept; make room and try again"):
+        with self.room.taking("no session can be kept; make room and try again"):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_whole(path, json.dumps(_to_json(record, epochs_ahead)).encode(), mode=0o600)
             os.utime(path, (record.used_at, record.used_at))

@@ -31,6 +31,7 @@ from .schedule import Rates, admits
 from .sessions import Session, rates_of
 from .shelf import AvatarShelf
 from .store import Found
+from .threads import to_its_end
 from .turn import mint_id
 from .users import UserLimits
 
@@ -120,6 +121,7 @@ class SessionRegistry:
         self.resumed = len(kept)
         if kept or gone:
             log.info("%d sessions go on, %d were over", len(kept), len(gone))
+        await self._look_at_disks()
 
     def _avatar_of(self, record: SessionRecord, shelf: AvatarShelf) -> Avatar | None:
         """None where the session is over."""
@@ -146,10 +148,13 @@ class SessionRegistry:
         )
 
     def require_room(self, options: SessionOptions) -> None:
-        """Raises TooManySessions, AtCapacity, RendererLost or ShuttingDown if `create` would."""
+        """Raises TooManySessions, AtCapacity, RendererLost, ShuttingDown or StorageFull if `create`
+        would."""
         self._engine.batcher.raise_if_lost()
         if self._is_draining:
             raise ShuttingDown("the server is about to end: try again shortly", _TRY_AGAIN_S)
+        self._engine.store.require_room()
+        self._records.room.require()
         if len(self._sessions) >= self._config.max_sessions:
             raise TooManySessions(
                 f"this server takes {self._config.max_sessions} sessions and has as many: "
@@ -242,6 +247,11 @@ class SessionRegistry:
         return [session for session in self.all() if session.avatar.id == avatar_id]
 
     @property
+    def storage_trouble(self) -> str | None:
+        """Why no session, or nothing of what is said in it, can be kept."""
+        return self._engine.store.trouble or self._records.room.trouble
+
+    @property
     def reserved(self) -> Rates:
         """What the sessions that hold their share ask for when all of them speak."""
         holding = [each.rates for each in self.all() if each.holds_share]
@@ -296,12 +306,16 @@ class SessionRegistry:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
             try:
-                await self._engine.store.look_again()
+                await self._look_at_disks()
                 await self._tidy(time.monotonic())
                 await self._write_changes(time.monotonic())
                 await self._engine.recordings.tidy()
             except Exception:  # whatever one of them meets must not keep the others for ever
                 log.exception("housekeeping")
+
+    async def _look_at_disks(self) -> None:
+        await self._engine.store.look_again()
+        await to_its_end(self._records.room.look_again)
 
     async def _tidy(self, now_s: float) -> None:
         """A function of its own, so that whoever keeps house holds no session between times."""

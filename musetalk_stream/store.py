@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from .disk import PART, full_disk_told, require_free, write_whole
+from .disk import PART, Room, full_disk_told, write_whole
 from .errors import ChunkNotFound, StorageFull
 from .fmp4 import mime_type, split
 from .threads import to_its_end
@@ -26,7 +26,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{22}\Z")  # secrets.token_urlsafe(16)
 _WATCHED_FOR_S = 60.0
 _CHUNK_NAME = re.compile(r"chunk_\d{4,}\.mp4\Z")
 _NOTE = "utterance.json"
-_PROBE, _PROBE_BYTES = ".probe", 64 << 10  # written where chunks could not be, about a small chunk
+_ADVICE = "make room and send the audio again"
 # Of another server that shares the place and may be there still: what nobody has written to for so
 # long is left behind.
 _ABANDONED_AFTER_S = 3600.0
@@ -101,11 +101,15 @@ class ChunkStore(Protocol):
 
     @property
     def trouble(self) -> str | None:
-        """What stood against keeping a chunk the last time, if the place is to blame."""
+        """What stands against keeping a chunk, if the place is to blame."""
+        ...
+
+    def require_room(self) -> None:
+        """Raises StorageFull if there is trouble."""
         ...
 
     async def look_again(self) -> None:
-        """If there was trouble: whether it is over."""
+        """Whether there is trouble, or it is over."""
         ...
 
 
@@ -137,11 +141,10 @@ class DiskChunkStore:
         self._folder = folder
         self._clock = clock
         self._max_bytes = max_bytes
-        self._min_free_bytes = min_free_bytes
+        self._room = Room(folder, "chunks", min_free_bytes=min_free_bytes)
         self._chunks: dict[str, dict[str, Chunk]] = {}
         self._bytes = 0
         self._finished: dict[str, float] = {}  # request id -> when, oldest first
-        self.trouble: str | None = None
 
     def __repr__(self) -> str:
         return f"<DiskChunkStore {self._folder} {self._bytes} bytes>"
@@ -151,9 +154,7 @@ class DiskChunkStore:
 
     def _write_note(self, request_id: str, note: Mapping[str, Any], *, ended: bool) -> None:
         body = json.dumps({"ended": ended, "note": note}).encode()
-        if not ended:
-            require_free(self._folder, self._min_free_bytes)
-        with full_disk_told("make room and send the audio again"):
+        with full_disk_told(_ADVICE) if ended else self._room.taking(_ADVICE):
             write_whole(self._folder / request_id / _NOTE, body)
 
     async def put(self, request_id: str, index: int, body: bytes, mime: str) -> str:
@@ -169,10 +170,7 @@ class DiskChunkStore:
         kept = False
         try:
             await to_its_end(self._write, path, body)
-            kept, self.trouble = True, None
-        except StorageFull as exc:
-            self.trouble = exc.detail
-            raise
+            kept = True
         finally:
             if not kept:
                 self._bytes -= len(body)
@@ -181,21 +179,18 @@ class DiskChunkStore:
         return name
 
     def _write(self, path: Path, body: bytes) -> None:
-        require_free(self._folder, self._min_free_bytes)
-        with full_disk_told("make room and send the audio again"):
+        with self._room.taking(_ADVICE):
             write_whole(path, body)
 
+    @property
+    def trouble(self) -> str | None:
+        return self._room.trouble
+
+    def require_room(self) -> None:
+        self._room.require()
+
     async def look_again(self) -> None:
-        if self.trouble is None:
-            return
-        try:
-            await to_its_end(self._write, self._folder / _PROBE, bytes(_PROBE_BYTES))
-            self.trouble = None
-            log.info("chunks can be kept again")
-        except (StorageFull, OSError) as exc:
-            self.trouble = str(exc)
-        finally:
-            await to_its_end(_remove, self._folder / _PROBE)
+        await to_its_end(self._room.look_again)
 
     async def finish(self, request_id: str, note: Mapping[str, Any]) -> None:
         self._finished[request_id] = self._clock()

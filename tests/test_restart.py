@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import random
 import subprocess
@@ -220,15 +221,25 @@ async def test_a_session_that_could_not_be_kept_is_not_created(
     assert (refused.status_code, refused.json()["code"]) == (507, "storage_full")
     assert "make room" in refused.json()["detail"]
     assert (await server.client.get("/sessions/stats")).json()["total_sessions"] == 0
+    assert (await server.client.get("/readyz")).json()["status"] == "storage"
     ballast.unlink()
+    await server.until_ready()
     await server.create()
 
 
-async def test_room_stays_free_on_the_disk(serve: Serve) -> None:
+async def test_room_stays_free_on_the_disk(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody is sent here, from the first moment on, and the log says so once."""
     server = await serve(min_free_mb=10**9)
+    readiness = await server.client.get("/readyz")
+    assert (readiness.status_code, readiness.json()["status"]) == (503, "storage")
+    assert "musetalk_stream_ready 0.0" in (await server.client.get("/metrics")).text
+    told = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
     refused = await server.client.post("/sessions/create")
     assert (refused.status_code, refused.json()["code"]) == (507, "storage_full")
     assert "min_free_mb" in refused.json()["detail"]
+    after = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
+    assert after == told
+    assert len([each for each in told if "can't be kept" in each]) == 2, "chunks and sessions"
 
 
 # --- killed

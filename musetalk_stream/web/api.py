@@ -142,6 +142,6 @@ def why_not_ready(readiness: Readiness) -> tuple[str, str] | None:
         return "restarting", its.supervisor.describe()
     if lost := its.decoders.processes.lost:
         return "restarting", lost
-    if trouble := its.store.trouble:
+    if trouble := its.registry.storage_trouble:
         return "storage", trouble
     return None

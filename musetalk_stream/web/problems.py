@@ -7,9 +7,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from ..errors import Busy, MuseTalkStreamError, Unauthorized
-from .access import authorize
-from .context import session
+from ..errors import Busy, MuseTalkStreamError, StorageFull, Unauthorized
 from .links import mounted_at
 from .pages import problem_page
 from .telemetry import CODE, route_of
@@ -70,7 +68,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 
 def problem(request: web.Request, exc: MuseTalkStreamError) -> web.Response:
     is_ours = exc.status >= 500 and exc.status != 501  # which asks for what there never was
-    if is_ours and not isinstance(exc, Busy):  # whose reason is logged once, if any
+    if is_ours and not isinstance(exc, Busy | StorageFull):  # whose reason is logged once
         log.error("%s %s: %s", request.method, route_of(request), exc)
     retry_after_s = exc.retry_after_s if isinstance(exc, Busy) and exc.retryable else None
     answer = _answer(
@@ -79,26 +77,6 @@ def problem(request: web.Request, exc: MuseTalkStreamError) -> web.Response:
     if isinstance(exc, Unauthorized):
         answer.headers[hdrs.WWW_AUTHENTICATE] = exc.challenge
     return answer
-
-
-async def expectations(request: web.Request) -> web.Response | None:
-    """What an `Expect` header asks for: to go on, or what is refused. The framework answers it
-    before any middleware. Who may not send a body, or to no such session, need not begin."""
-    expected = request.headers[hdrs.EXPECT]
-    if expected.lower() == "100-continue":
-        try:
-            authorize(request)
-            if "session_id" in request.match_info:
-                session(request)
-        except MuseTalkStreamError as exc:
-            answer = problem(request, exc)
-            answer.force_close()
-            return answer
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # the answer itself has not begun
-        return None
-    detail = f"Expect: {expected[:40]} can't be met; possible: 100-continue"
-    return _answer(request, 417, "Expectation failed", detail, "expectation_failed", False, None)
 
 
 def _detail(request: web.Request, exc: web.HTTPException) -> str:
@@ -138,4 +116,6 @@ def _answer(
         document, status=status, headers=headers, content_type="application/problem+json"
     )
     answer[CODE] = code
+    if hdrs.EXPECT in request.headers:
+        answer.force_close()  # whether the body comes all the same is not known
     return answer
