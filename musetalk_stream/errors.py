@@ -6,6 +6,7 @@
     │   ├── NoAudioFile            422  no_audio_file
     │   ├── EmptyAudio             422  empty_audio
     │   ├── DamagedAudio           422  damaged_audio
+    │   ├── UnsupportedEncoding    415  unsupported_encoding
     │   ├── UnsupportedAudio       415  unsupported_audio
     │   ├── UploadStalled          408  upload_stalled
     │   ├── UploadAborted          400  upload_aborted
@@ -127,6 +128,12 @@ class DamagedAudio(BadRequest):
     status = 422
     code = "damaged_audio"
     title = "Damaged audio"
+
+
+class UnsupportedEncoding(BadRequest):
+    status = 415
+    code = "unsupported_encoding"
+    title = "Unsupported encoding"
 
 
 class UnsupportedAudio(BadRequest):

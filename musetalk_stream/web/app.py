@@ -42,6 +42,7 @@ from ..supervisor import Supervisor
 from ..tracing import open_tracing
 from ..workers import Workers
 from .access import Gate, guard
+from .bodies import bodies
 from .context import CONFIG, LOOP_WATCH, READINESS, Readiness, Services
 from .cors import allow_origins
 from .headers import protect
@@ -91,6 +92,7 @@ def build_app(
     app.middlewares.extend([links, only_own_hosts])
     limit(app)
     guard(app, Gate(config), add_routes(app))
+    app.middlewares.append(bodies)
     logging.getLogger("aiohttp.server").addFilter(without_bad_bytes)
     lifetime = _Lifetime(config, renderer, another or (lambda: renderer), decoding, app[READINESS])
     app.cleanup_ctx.append(_watch_loop)

@@ -153,6 +153,8 @@ class Connection(web.RequestHandler):
             loop=loop,
             access_log=None,  # type: ignore[arg-type]  # which is how there is none
             keepalive_timeout=_NEXT_REQUEST_S,
+            # What is compressed would be unpacked on the event loop, whatever the answer to it is.
+            auto_decompress=False,
         )
         self.has_asked = False
         self.is_extra = False

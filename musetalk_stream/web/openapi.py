@@ -60,7 +60,7 @@ _PATH: dict[str, tuple[Schema, tuple[str, ...]]] = {
 _OF_ALL = ("bad_request", "invalid_parameter", "foreign_host", "rate_limited")
 _OF_ACCESS = ("unauthorized", "invalid_credentials", "token_expired", "forbidden")
 _OF_SERVICES = ("not_ready", "shutting_down")
-_OF_BODIES = ("expectation_failed",)
+_OF_BODIES = ("expectation_failed", "unsupported_encoding")
 _OF_FILES = ("precondition_failed", "range_not_satisfiable")
 # Which answer before there is anything else.
 _WITHOUT_SERVICES = re.compile(

@@ -43,6 +43,13 @@ def without_bad_bytes(record: logging.LogRecord) -> bool:
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every error into a document with a stable code; the log gets what we did not foresee."""
+    answer = await _answered(request, handler)
+    if answer.status >= 400 and hdrs.EXPECT in request.headers:
+        answer.force_close()  # whether the body comes all the same is not known
+    return answer
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except MuseTalkStreamError as exc:
@@ -116,6 +123,4 @@ def _answer(
         document, status=status, headers=headers, content_type="application/problem+json"
     )
     answer[CODE] = code
-    if hdrs.EXPECT in request.headers:
-        answer.force_close()  # whether the body comes all the same is not known
     return answer

@@ -24,11 +24,11 @@ from . import (
 )
 from .access import Handler, Needs
 from .audio_socket import audio_socket
+from .bodies import expectations
 from .cors import from_allowed_origins, not_for_strangers
 from .event_stream import event_stream
 from .metrics import metrics
 from .page_files import files_of
-from .problems import expectations
 from .recording import recording
 
 # One segment without a slash. Ids are looked up, never parsed, so their form is not checked here.
@@ -62,7 +62,7 @@ ROUTES: tuple[Route, ...] = (
     _get("/player/session/{session_id}", access.VIEW, pages.player_page),
     _get("/player/selftest", access.PUBLIC, pages.selftest_page),
     _post("/sessions/create", access.SESSIONS, api.create_session),
-    _get("/sessions/stats", access.OPS, api.session_stats),
+    _get("/sessions/stats", access.OPS, not_for_strangers(api.session_stats)),
     _get(_SESSION, access.VIEW, api.get_session),
     _delete(_SESSION, access.END, api.delete_session),
     _post(f"{_SESSION}/tokens", access.SESSIONS, granting.create_token),
@@ -100,11 +100,11 @@ ROUTES: tuple[Route, ...] = (
     _delete("/avatars/{avatar_id}", access.AVATARS, not_for_strangers(avatars.delete_avatar)),
     _get("/avatars/{avatar_id}/video", access.PICTURES, media.placeholder),
     _get("/avatars/{avatar_id}/poster", access.PICTURES, media.poster),
-    _get("/jobs", access.JOBS, jobs.list_jobs),
-    _get(_JOB, access.JOBS, jobs.get_job),
+    _get("/jobs", access.JOBS, not_for_strangers(jobs.list_jobs)),
+    _get(_JOB, access.JOBS, not_for_strangers(jobs.get_job)),
     _delete(_JOB, access.AVATARS, not_for_strangers(jobs.delete_job)),
-    _get(f"{_JOB}/picture", access.JOBS, jobs.job_picture),
-    _get(f"{_JOB}/events", access.JOBS, jobs.job_events, allow_head=False),
+    _get(f"{_JOB}/picture", access.JOBS, not_for_strangers(jobs.job_picture)),
+    _get(f"{_JOB}/events", access.JOBS, not_for_strangers(jobs.job_events), allow_head=False),
     _post(f"{_JOB}/approve", access.AVATARS, not_for_strangers(jobs.approve_job)),
     _post(f"{webrtc.ROOT}/sessions/create", access.SESSIONS, webrtc.create_session),
     _get(f"{webrtc.ROOT}{_SESSION}", access.VIEW, api.get_session),
@@ -112,7 +112,7 @@ ROUTES: tuple[Route, ...] = (
     _post(f"{webrtc.ROOT}{_SESSION}/stream", access.SPEAK, speech.upload),
     _post(f"{webrtc.ROOT}{_SESSION}/offer", access.VIEW, webrtc.negotiation),
     _post(f"{webrtc.ROOT}{_SESSION}/ice", access.VIEW, webrtc.negotiation),
-    _get("/metrics", access.OPS, metrics),
+    _get("/metrics", access.METRICS, not_for_strangers(metrics)),
     _get("/healthz", access.PUBLIC, api.alive),
     _get("/readyz", access.PUBLIC, api.ready),
     _get("/openapi.json", access.PUBLIC, openapi_page.openapi_document),
