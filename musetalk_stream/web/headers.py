@@ -6,15 +6,16 @@ from functools import lru_cache
 from aiohttp import hdrs, web
 
 from ..config import HttpConfig, listed
+from ..exposure import is_loopback_name
 from .context import CONFIG
-from .hosts import is_loopback_name
-from .links import origin
+from .links import host_name, origin
 from .peers import is_secure
 
 _PLAYER = "/player/session/{session_id}"  # the one page that others may frame
 _EVERY_ANSWER = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",  # addresses carry tokens
+    "Server": "musetalk-stream",  # and not which version of what
 }
 # What is no page runs nothing. A picture or a film that is opened by itself is shown in a page of
 # the browser's own, which has a style.
@@ -62,13 +63,13 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
     else:
         headers["Content-Security-Policy"] = _NO_PAGE
     # Browsers would take it for all ports of localhost, where other things run.
-    if is_secure(request) and not is_loopback_name(request.url.host or ""):
+    if is_secure(request) and not is_loopback_name(host_name(request)):
         headers[hdrs.STRICT_TRANSPORT_SECURITY] = _HSTS
 
 
 def _policy(request: web.Request, is_player: bool) -> str:
     # Older Safari takes 'self' for https: alone.
-    socket = "ws" + origin(request).removeprefix("http")
+    socket = origin(request).replace("http", "ws", 1)
     policy = _PAGE.format(images="*" if is_player else "'self'", socket=socket)
     ancestors = _ancestors(request.app[CONFIG].http) if is_player else "'none'"
     # `*` would leave out apps, whose pages have schemes of their own.

@@ -17,7 +17,13 @@ from ..errors import Forbidden, QuotaExceeded, RateLimited, Unauthorized
 from ..rates import RateLimit
 from .access import authorize, caller
 from .context import CONFIG
-from .peers import client_address, client_network, comes_from_proxy
+from .peers import (
+    FORWARDED_FOR,
+    client_address,
+    client_network,
+    comes_from_proxy,
+    forwarded,
+)
 
 log = logging.getLogger(__name__)
 
@@ -124,8 +130,8 @@ def _key_id(request: web.Request) -> str:
 
 
 def _name_of_address(request: web.Request) -> str:
-    """Empty for what is not limited."""
-    if client_address(request).is_loopback:
+    """Empty for what is not limited: who asks from this machine, and by no proxy of ours."""
+    if client_address(request).is_loopback and forwarded(request, FORWARDED_FOR) is None:
         return ""
     return f"{caller(request).key_id} {client_network(request)}"
 
@@ -141,12 +147,13 @@ def _per_second(rate: float) -> RateLimit | None:
 def _remark_on_proxy(request: web.Request) -> None:
     """Says once that limits can't tell the clients of a proxy apart."""
     limits = request.app[LIMITS]
-    if limits.has_seen_proxy or "X-Forwarded-For" not in request.headers:
+    if limits.has_seen_proxy or FORWARDED_FOR not in request.headers:
         return
     if not comes_from_proxy(request) and client_address(request).is_private:
         limits.has_seen_proxy = True
         log.warning(
             "%s sends X-Forwarded-For and is not among trusted_proxies: if it is a proxy of yours, "
-            "name it there, or limits take all of its clients for one",
+            "name it there: limits take all of its clients for one, and none of them for a "
+            "stranger where it runs on this machine",
             client_address(request),
         )

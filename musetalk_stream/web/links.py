@@ -27,7 +27,10 @@ _PREFIX_HEADER = "X-Forwarded-Prefix"
 _MAX_PREFIX = 256
 # RFC 3986 §2.3 (unreserved), §3.3 (segments); those of dots alone would lead elsewhere.
 _PATH = re.compile(r"(?:/(?!\.+(?:/|$))[A-Za-z0-9._~-]+)*")
-_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?")
+_HOST = re.compile(
+    r"(?:(?P<name>[A-Za-z0-9._-]{1,253})|\[(?P<address>[0-9A-Fa-f:.]{2,45})\])"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+)
 
 
 @web.middleware
@@ -123,24 +126,30 @@ def _require_prefix(request: web.Request) -> str:
 
 def _require_host(request: web.Request) -> None:
     """Raises BadRequest: apps open the address that is made of it. HTTP/1.0 needs none."""
-    if hdrs.HOST in request.headers and not _is_host(request.host):
+    if hdrs.HOST in request.headers and not host_name(request):
         raise BadRequest("Host: must be a name or an address, and a port where it is another")
 
 
-def _is_host(said: str) -> bool:
-    match = _HOST.fullmatch(said)
-    return match is not None and int(match["port"] or 0) < 65536
+def host_name(request: web.Request) -> str:
+    """By which the server is asked, without a port; empty if what is said can be none."""
+    return _name_of(request.host)
+
+
+def _name_of(host: str) -> str:
+    match = _HOST.fullmatch(host)
+    if match is None or int(match["port"] or 0) > 65535:
+        return ""
+    return match["name"] or match["address"]
 
 
 def origin(request: web.Request) -> str:
-    """Scheme and host, as clients see them. What can't be one is left aside: some proxies call it
-    wss."""
+    """Scheme and host, as clients see them; empty if the host can be none. What else can't be one
+    is left aside: some proxies call the scheme wss."""
     scheme = _first(forwarded(request, "X-Forwarded-Proto"))
-    host = _first(forwarded(request, "X-Forwarded-Host"))
-    return "{}://{}".format(
-        scheme if scheme in ("http", "https") else request.scheme,
-        host if _is_host(host) else request.host,
-    )
+    told = _first(forwarded(request, "X-Forwarded-Host"))
+    host = next(filter(_name_of, (told, request.host)), "")
+    scheme = scheme if scheme in ("http", "https") else request.scheme
+    return f"{scheme}://{host}" if host else ""
 
 
 def _first(told: str | None) -> str:

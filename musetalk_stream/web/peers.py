@@ -12,7 +12,7 @@ from .context import CONFIG
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-_FORWARDED_FOR = "X-Forwarded-For"
+FORWARDED_FOR = "X-Forwarded-For"
 # An IPv6 client has a network of its own, and may call from each of its 2^64 addresses.
 _IPV6_CLIENT_BITS = 64
 _ADDRESS: web.RequestKey[Address] = web.RequestKey("address", IPv4Address)  # of either kind
@@ -66,13 +66,20 @@ def is_secure(request: web.Request) -> bool:
 
 def _find_address(request: web.Request) -> Address:
     http, address = request.app[CONFIG].http, _peer(request)
-    hops = ",".join(request.headers.getall(_FORWARDED_FOR, [])).split(",")
+    hops = ",".join(request.headers.getall(FORWARDED_FOR, [])).split(",")
     while hops and is_proxy(address, http):
         try:
-            address = _plain(ip_address(hops.pop().strip()))
+            address = _plain(ip_address(_without_port(hops.pop().strip())))
         except ValueError:
             break  # "unknown", or a mistake: then who said it is as far as we can see
     return address
+
+
+def _without_port(said: str) -> str:
+    """Some proxies say 192.0.2.1:4711 or [2001:db8::1]:4711."""
+    if said.startswith("["):
+        return said[1:].partition("]")[0]
+    return said.partition(":")[0] if said.count(":") == 1 else said
 
 
 def _peer(request: web.Request) -> Address:
