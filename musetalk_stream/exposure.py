@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+from urllib.parse import urlsplit
 
 from .config import Config
 from .errors import SetupError
@@ -13,17 +14,25 @@ def require_closed_or_local(config: Config) -> None:
     out."""
     http, state_dir = config.http, config.storage.state_dir
     has_keys = bool(read_keys(state_dir))
+    public = urlsplit(http.public_url).hostname or ""
     if has_keys and http.no_auth:
         raise SetupError(
             f"there are API keys in {state_dir}, and no_auth says that nobody needs one: leave out "
             "--no-auth, or choose another place by --state-dir"
         )
-    if not (has_keys or http.no_auth or is_local(http.host)):
-        raise SetupError(
-            f"{http.host or 'every address'} can be reached from other machines, and there are no "
-            "API keys: make one by musetalk-stream keys add --name … --scopes sessions,avatars, or "
-            "let everybody do everything by --no-auth"
-        )
+    if has_keys or http.no_auth:
+        return
+    if public and not is_loopback_name(public):
+        reached = public  # by a proxy
+    elif not is_local(http.host):
+        reached = http.host or "every address"
+    else:
+        return
+    raise SetupError(
+        f"{reached} can be reached from other machines, and there are no API keys in {state_dir}: "
+        "make one by musetalk-stream keys add --name … --scopes sessions,avatars, or let everybody "
+        "do everything by --no-auth"
+    )
 
 
 def is_local(host: str) -> bool:
@@ -36,6 +45,17 @@ def is_local(host: str) -> bool:
     except (OSError, UnicodeError):
         return True
     return all(_is_loopback(str(address[4][0])) for address in found)
+
+
+def is_loopback_name(name: str) -> bool:
+    """Whether a host is this machine, without asking anybody. Browsers lead names below localhost
+    (RFC 6761 §6.3) nowhere else."""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return _is_loopback(name)
+    except ValueError:
+        return False
 
 
 def _is_loopback(address: str) -> bool:

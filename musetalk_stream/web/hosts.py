@@ -3,13 +3,13 @@ somebody else must not reach it by a name that leads here (DNS rebinding), nor t
 that was not told whom to let in."""
 
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
 from ..config import HttpConfig
 from ..errors import ForeignHost
+from ..exposure import is_loopback_name
 from .access import is_closed
 from .context import CONFIG
 
@@ -32,8 +32,7 @@ async def only_own_hosts(request: web.Request, handler: Handler) -> web.StreamRe
             if host and not _is_own(host.strip(), http):
                 raise ForeignHost(
                     f"this server has no API keys and is not {host.strip()[:100]}: make a key "
-                    "(musetalk-stream keys add), say --public-url if that is its name, or "
-                    "--no-auth if everybody may do everything"
+                    "(musetalk-stream keys add), or say --no-auth if everybody may do everything"
                 )
     return await handler(request)
 
@@ -43,15 +42,4 @@ def _is_own(host: str, http: HttpConfig) -> bool:
         name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
     except ValueError:
         return False
-    public = urlsplit(http.public_url).hostname or "" if http.public_url else ""
-    return name in {public.lower(), http.host.lower()} - {""} or is_loopback_name(name)
-
-
-def is_loopback_name(name: str) -> bool:
-    """Browsers lead names below localhost (RFC 6761 §6.3) nowhere else."""
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return (name != "" and name == http.host.lower()) or is_loopback_name(name)
