@@ -14,6 +14,7 @@ class Scope(StrEnum):
     SESSIONS = "sessions"
     AVATARS = "avatars"
     OPS = "ops"
+    METRICS = "metrics"  # and nothing else: what measures keeps its key where others may read it
 
 
 class Right(StrEnum):
@@ -95,18 +96,21 @@ class Need:
             raise Forbidden(f"this token lacks the right {self.right}")
 
 
+_LOOKING = frozenset({Scope.SESSIONS, Scope.AVATARS, Scope.OPS})
+
 PUBLIC = Need()
-ANY_KEY = Need(frozenset(Scope))
+ANY_KEY = Need(_LOOKING)
 AVATARS = Need(frozenset({Scope.AVATARS}))
 SESSIONS = Need(frozenset({Scope.SESSIONS}))
 # By who made their sessions: they are there when those have ended.
 RECORDINGS = Need(frozenset({Scope.SESSIONS, Scope.OPS}))
 OPS = Need(frozenset({Scope.OPS}))
+METRICS = Need(frozenset({Scope.OPS, Scope.METRICS}))
 # Jobs are made by who makes avatars, and operators look on.
 JOBS = Need(frozenset({Scope.AVATARS, Scope.OPS}))
-LOOKING_AT_AVATARS = Need(frozenset(Scope), is_page_free=True)
+LOOKING_AT_AVATARS = Need(_LOOKING, is_page_free=True)
 # Pictures of an avatar: of the session that a token is for.
-PICTURES = Need(frozenset(Scope), Right.VIEW, of_any_session=True)
+PICTURES = Need(_LOOKING, Right.VIEW, of_any_session=True)
 CHUNKS = Need(frozenset({Scope.SESSIONS, Scope.OPS}), Right.VIEW, of_any_session=True)
 # Of a session, by who made it, by who has a token for it, or, to look and to end, by operators.
 VIEW = Need(frozenset({Scope.SESSIONS, Scope.OPS}), Right.VIEW)

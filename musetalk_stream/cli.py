@@ -113,7 +113,7 @@ def _add_keys_commands(keys: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--scopes",
         required=True,
-        metavar="sessions,avatars,ops",
+        metavar="sessions,avatars,ops,metrics",
         help="what it is for: sessions of its own; avatars, made and deleted; all that operators "
         "look at",
     )

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -142,15 +143,16 @@ def _changing(folder: Path) -> Iterator[dict[str, ApiKey]]:
 
 
 def make_private(folder: Path) -> None:
-    """A folder that nobody else can look into. Raises OSError."""
+    """A folder into which not everybody can write; nobody else can look into one that is made. One
+    that is there stays as it is: others may need it. Raises SetupError, OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.stat().st_mode & 0o077:
-        folder.chmod(0o700)
+    if folder.stat().st_mode & stat.S_IWOTH:
+        raise SetupError(f"everybody can write into {folder}: choose a folder of its own")
 
 
 def write_private(path: Path, text: str) -> None:
-    """A file that nobody else can read, all of it or none, also when the power fails. Raises
-    OSError."""
+    """A file that nobody else can read, all of it or none, and there to stay, also when the power
+    fails. Raises OSError."""
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -159,8 +161,18 @@ def write_private(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        _sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """What its files are called reaches the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 # --- a server's view of it
@@ -173,31 +185,33 @@ class KeyRing:
         self._folder = folder
         self._seen: tuple[int, ...] | None = None  # of the file that was read
         self._keys: dict[str, ApiKey] = {}
-        self.is_closed = False  # there was a key once: from then on never open again
+        self.is_closed = False  # there was a file of keys once: from then on never open again
 
     def __repr__(self) -> str:
         return f"<KeyRing {len(self._keys)} keys>"
 
     def look(self) -> bool:
         """Read the file if it is another one than before; whether it was. Blocking. Raises
-        SetupError, and then keeps what it knew."""
+        SetupError, and then keeps what it knew: no key, if that was its first one."""
         seen = self._stamp()
         if seen == self._seen:
             return False
         # A file that has gone takes its keys along, and leaves the server closed.
         self._keys = read_keys(self._folder)
         self._seen = seen
-        self.is_closed |= bool(self._keys)
         return True
 
     def _stamp(self) -> tuple[int, ...] | None:
-        """What tells one version of the file from the next; None if there is none."""
+        """What tells one version of the file from the next; None if there is none. Else, and where
+        that can't be known, the server is closed, whatever is in it."""
         try:
             found = (self._folder / _FILE).stat()
         except FileNotFoundError:
             return None
         except OSError as exc:
+            self.is_closed = True
             raise SetupError(f"the API keys in {self._folder} can't be read: {exc}") from exc
+        self.is_closed = True
         return found.st_ino, found.st_mtime_ns, found.st_size
 
     def find(self, secret: str) -> ApiKey | None:

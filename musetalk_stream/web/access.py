@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 from ..access import ANYBODY, NOBODY, Caller, Need, Right
 from ..clock import steady_clock
 from ..config import Config
-from ..errors import InvalidCredentials, SetupError, Unauthorized
+from ..errors import InvalidCredentials, NotReady, SetupError, TokenExpired, Unauthorized
 from ..keys import PREFIX, KeyRing
 from ..tokens import ALL_RIGHTS, VIEWING, WATCHING, Claims, Tokens, token_secret
 
@@ -75,8 +75,12 @@ class Gate:
         """At the file of keys, if it has changed. Blocking. Raises SetupError, and then goes on
         with what it knew."""
         was_closed = self.is_closed
-        if self._ring.look() and self.is_closed:
-            log.info("API keys are asked for" if not was_closed else "the API keys have changed")
+        try:
+            if self._ring.look() and was_closed:
+                log.info("the API keys have changed")
+        finally:
+            if self.is_closed and not was_closed:
+                log.info("API keys are asked for")
         if self.is_closed and self._tokens is None:
             self._tokens = Tokens(token_secret(self._folder), self._clock)
 
@@ -116,10 +120,17 @@ class Gate:
             return 0.0
         return max(0.0, caller.expires_s - self._clock())
 
-    def make(self, caller: Caller, session_id: str, rights: frozenset[Right], ttl_s: int) -> str:
-        return self._its_tokens().make(
-            Claims(session_id, rights, self.expires_s(ttl_s), caller.key_id)
-        )
+    def require_still(self, caller: Caller) -> None:
+        """Raises TokenExpired, InvalidCredentials."""
+        if caller.key_id and not self._ring.counts(caller.key_id):
+            raise InvalidCredentials("the API key of this request was revoked")
+        if not self.seconds_left(caller):
+            raise TokenExpired("this token has expired: ask for a new one where you got it")
+
+    def make(
+        self, caller: Caller, session_id: str, rights: frozenset[Right], expires_s: int
+    ) -> str:
+        return self._its_tokens().make(Claims(session_id, rights, expires_s, caller.key_id))
 
     def expires_s(self, ttl_s: int) -> int:
         """Of a token that is made now, in seconds since 1970."""
@@ -129,23 +140,27 @@ class Gate:
         """For who has just created a session."""
         if not self.is_closed:
             return Granted()
+        expires_s = self.expires_s(self._ttl_s)
         full, watching, viewing = (
-            self.make(caller, session_id, rights, self._ttl_s)
+            self.make(caller, session_id, rights, expires_s)
             for rights in (ALL_RIGHTS, WATCHING, VIEWING)
         )
-        return Granted(full, watching, viewing, self.expires_s(self._ttl_s))
+        return Granted(full, watching, viewing, expires_s)
 
     def make_viewing(self, caller: Caller, session_id: str) -> tuple[str, float]:
-        """A token for addresses, and when it should be replaced by another."""
-        token = self.make(caller, session_id, VIEWING, self._ttl_s)
-        return token, self._clock() + self._ttl_s / 2
+        """A token for addresses, and when it should be replaced by another. It is the same for a
+        while: a list that is loaded again must name its segments as before (RFC 8216 §6.2.1)."""
+        step_s = max(1, self._ttl_s // 4)
+        expires_s = self.expires_s(self._ttl_s) // step_s * step_s
+        return self.make(caller, session_id, VIEWING, expires_s), expires_s - self._ttl_s / 2
 
     def is_fresh(self, until_s: float) -> bool:
         return self._clock() < until_s
 
     def _its_tokens(self) -> Tokens:
+        """Raises NotReady."""
         if self._tokens is None:
-            raise SetupError(f"tokens can't be signed: their secret is not in {self._folder}")
+            raise NotReady("tokens can't be signed or read here now: the server's log says why")
         return self._tokens
 
 
@@ -181,6 +196,13 @@ def caller(request: web.Request) -> Caller:
 def seconds_left(request: web.Request) -> float:
     """For which who asked may still do so: what lasts, as an event stream does, ends with that."""
     return request.app[GATE].seconds_left(caller(request)) if is_closed(request) else math.inf
+
+
+def require_still(request: web.Request) -> None:
+    """Who was let in may have to leave: asked again while a request lasts. Raises TokenExpired,
+    InvalidCredentials."""
+    if is_closed(request):
+        request.app[GATE].require_still(caller(request))
 
 
 def authorize(request: web.Request) -> None:

@@ -14,6 +14,7 @@ from ..session_state import TurnState
 from ..sessions import Session
 from ..speech import Speech
 from ..turn import Turn
+from .access import require_still
 from .context import services
 from .uploads import aborted, storage_errors
 
@@ -28,15 +29,17 @@ LOST = (UploadAborted, UploadStalled)
 
 @asynccontextmanager
 async def begun(
-    pieces: AsyncGenerator[bytes, None],
+    request: web.Request, pieces: AsyncGenerator[bytes, None]
 ) -> AsyncIterator[AsyncGenerator[bytes, None]]:
-    """All of them, once the first is there: what brings no sound must interrupt nothing."""
+    """All of them, once the first is there: what brings no sound must interrupt nothing. They end
+    with TokenExpired or InvalidCredentials when who sends them may not any more."""
     async with aclosing(pieces):
         first = await anext(pieces)
 
         async def all_of_them() -> AsyncGenerator[bytes, None]:
             yield first
             async for data in pieces:
+                require_still(request)
                 yield data
 
         yield all_of_them()

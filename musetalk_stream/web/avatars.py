@@ -15,7 +15,7 @@ from ..errors import AvatarInUse, AvatarNotFound, NotFound
 from ..jobs import Wanted
 from ..options import flag
 from ..prepare.work import PREPARING, throw_away
-from .access import caller, wants_page
+from .access import caller, require_still, wants_page
 from .context import CONFIG, Services, require_open, services
 from .pages import avatar_document, avatars_page
 from .parameters import wanted
@@ -51,6 +51,7 @@ async def create_avatar(request: web.Request) -> web.Response:
     store = config.storage.avatars_dir
 
     def asked(fields: Mapping[str, str], file_name: str) -> Wanted:
+        require_still(request)
         found = replace(
             wanted({**request.query, **fields}, file_name), owner=caller(request).key_id
         )
@@ -72,16 +73,22 @@ async def create_avatar(request: web.Request) -> web.Response:
 
 
 async def delete_avatar(request: web.Request) -> web.Response:
-    """With the sessions that show it, if that was asked for."""
+    """With the sessions that show it, if that was asked for, and they are the caller's own."""
     its = services(request)
     avatar_id = its.avatars.resolve(request.match_info["avatar_id"])
     is_forced = flag(request.query, "force")
     folder = its.avatars.deletable(avatar_id)
-    shown_by = its.registry.showing(avatar_id)
-    if shown_by and not is_forced:
+    owners = [session.owner for session in its.registry.showing(avatar_id)]
+    num_own = sum(map(caller(request).owns, owners))
+    if num_own and not is_forced:
         raise AvatarInUse(
-            f"sessions that show avatar {avatar_id}: {len(shown_by)}; delete them first, or delete "
+            f"sessions that show avatar {avatar_id}: {num_own}; delete them first, or delete "
             "it with ?force=true, which ends them"
+        )
+    if num_own < len(owners):
+        raise AvatarInUse(
+            f"sessions of another API key show avatar {avatar_id}: wait until they have ended, or "
+            "delete it with ?force=true and a key of the scopes avatars and ops, which ends them"
         )
     await _close(its, avatar_id)
     if job := its.jobs.getting_ready(avatar_id):

@@ -49,16 +49,17 @@ def allow_origins(app: web.Application, origins: str) -> None:
 
 
 def not_for_strangers(handler: Handler) -> Handler:
-    """Any website that somebody visits can send requests to a server on their machine. What changes
-    avatars is for our own pages, for origins that are listed by name, and for who is no browser."""
+    """Any website that somebody visits can send requests to a server on their machine. What is no
+    app's business, to change avatars or to learn what there is, is for our own pages, for origins
+    that are listed by name, and for who is no browser."""
 
     @wraps(handler)
     async def guarded(request: web.Request) -> web.StreamResponse:
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None and not _is_known(origin, request.host, request.app[CONFIG].http):
             raise ForeignOrigin(
-                f"pages of {origin[:100]} may not change avatars here, unless cors_origins lists "
-                "that origin (* does not count)"
+                f"pages of {origin[:100]} may not ask for this, unless cors_origins lists that "
+                "origin (* does not count)"
             )
         return await handler(request)
 

@@ -19,11 +19,12 @@ async def create_token(request: web.Request) -> web.Response:
     raw = await parameters(request)
     rights = _rights(raw)
     ttl_s = int(TOKEN_TTL.read(raw.get(TOKEN_TTL.name, request.app[CONFIG].http.token_ttl_s)))
-    token = gate.make(caller(request), its.id, rights, ttl_s) if gate.is_closed else ""
+    expires_s = gate.expires_s(ttl_s)
+    token = gate.make(caller(request), its.id, rights, expires_s) if gate.is_closed else ""
     document = {
         "token": token or None,
         "rights": [right.value for right in Right if right in rights],
-        "expires_at": in_rfc3339(gate.expires_s(ttl_s)) if token else None,
+        "expires_at": in_rfc3339(expires_s) if token else None,
         "player_url": with_token(f"/player/session/{its.id}", token),
         "events_url": with_token(f"/sessions/{its.id}/events", token),
     }

@@ -484,9 +484,14 @@ def _jobs() -> dict[str, Operation]:
     job = "/jobs/{job_id}"
     return {
         "GET /jobs": Operation(
-            "avatars", "Jobs that make avatars, the newest first", _answers(200, "Jobs", "The jobs")
+            "avatars",
+            "Jobs that make avatars, the newest first",
+            _answers(200, "Jobs", "The jobs"),
+            errors=("foreign_origin",),
         ),
-        f"GET {job}": Operation("avatars", "One job", _answers(200, "Job", "The job")),
+        f"GET {job}": Operation(
+            "avatars", "One job", _answers(200, "Job", "The job"), errors=("foreign_origin",)
+        ),
         f"DELETE {job}": Operation(
             "avatars",
             "End a job, which leaves nothing; one that is over is forgotten",
@@ -497,12 +502,14 @@ def _jobs() -> dict[str, Operation]:
             "avatars",
             "The picture in which the face was found",
             _file("The picture", "image/jpeg"),
+            errors=("foreign_origin",),
             is_file=True,
         ),
         f"GET {job}/events": Operation(
             "avatars",
             "The job as it changes, as server-sent events",
             _events_of("Each message is the whole job", ref("JobEvent")),
+            errors=("foreign_origin",),
         ),
         f"POST {job}/approve": Operation(
             "avatars",
@@ -571,11 +578,13 @@ def _operating() -> dict[str, Operation]:
             "operating",
             "How the server is doing, for Prometheus",
             {200: Answer("Prometheus or OpenMetrics text", dict.fromkeys(_METRICS, STRING))},
+            errors=("foreign_origin",),
         ),
         "GET /sessions/stats": Operation(
             "operating",
             "All sessions, and what the engine does",
             _answers(200, "Statistics", "Figures since the start, or of the last 10 s"),
+            errors=("foreign_origin",),
         ),
         "GET /healthz": Operation(
             "operating",

@@ -14,6 +14,7 @@ from ..options import flag
 from ..sessions import Session
 from ..store import ChunkStore
 from ..turn import Turn
+from .access import require_still
 from .context import services, session
 from .media import IMMUTABLE
 from .parts import Part, blocks_of, drop, send_parts
@@ -61,7 +62,8 @@ def _headers(request: web.Request, turn: Turn) -> dict[str, str]:
 
 async def _growing(request: web.Request, its: Session, turn: Turn) -> web.StreamResponse:
     """Chunk by chunk as they are made; ranges can't be had yet. If it fails, or what was made is
-    gone, the connection ends without the last piece, so that nobody takes it for whole."""
+    gone, or who watches may not any more, the connection ends without the last piece, so that
+    nobody takes it for whole."""
     headers = {**_headers(request, turn), hdrs.CACHE_CONTROL: "no-store"}
     response = web.StreamResponse(headers=headers)
     response.enable_chunked_encoding()
@@ -72,6 +74,7 @@ async def _growing(request: web.Request, its: Session, turn: Turn) -> web.Stream
         async with aclosing(_as_it_comes(services(request).store, its, turn)) as blocks:
             with request.app[SENDING].answer():
                 async for block in blocks:
+                    require_still(request)
                     its.looked_at(turn.request_id)
                     await send(request, response, block)
         _require_whole(turn)

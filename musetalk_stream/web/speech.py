@@ -54,7 +54,7 @@ async def upload(request: web.Request) -> web.Response:
         await _pass_over(form.sound())
         await form.rest()
         return _replay(request, its, said)
-    async with begun(form.sound()) as sound:
+    async with begun(request, form.sound()) as sound:
         cues = cues_of_field(form.captions)
         with admitted(request, its, options, key) as turn:
             its.caption(turn.request_id, cues)
@@ -94,7 +94,7 @@ async def stream_audio(request: web.Request) -> web.Response:
     if said := _said(its, key):
         await _pass_over(pieces)
         return _replay(request, its, said)
-    async with begun(pieces) as sound:
+    async with begun(request, pieces) as sound:
         with admitted(request, its, options, key) as turn:
             if form:
                 await hear_pcm(sound, form, turn.speech)
