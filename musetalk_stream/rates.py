@@ -45,6 +45,12 @@ class RateLimit:
             self._whole_s.move_to_end(name)
         return wait_s
 
+    def use(self, name: str, units: float, now_s: float) -> None:
+        """Take units that can't be refused any more, as far as they are there."""
+        there = self.at_once - (self._since(name, now_s) - now_s) / self._s_per_unit
+        if (units := min(units, there)) > 0:
+            self.take(name, units, now_s)
+
     def wait_s(self, name: str, units: float, now_s: float) -> float:
         """What `take` would say."""
         if units > self.at_once:

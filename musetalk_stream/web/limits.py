@@ -7,6 +7,7 @@ ways to keep it busy, and behind a proxy that nobody has named all the world wou
 
 import logging
 import math
+import sys
 import time
 from collections.abc import Awaitable, Callable
 
@@ -38,6 +39,8 @@ _FILES, _FILE_UNITS = ("/client/", "/static/"), 0.1
 _HEALTH = ("/healthz", "/readyz")
 # Of a body of unknown length: when it is worth while to go on.
 _WORTH_WHILE_BYTES = 10**6
+# How much of the body has been counted.
+_COUNTED: web.RequestKey[int] = web.RequestKey("counted", int)
 
 
 class Limits:
@@ -79,7 +82,10 @@ async def rates(request: web.Request, handler: Handler) -> web.StreamResponse:
         _count(request, limits.of_keys, key_id)
     else:
         _count(request, limits.of_addresses, _name_of_address(request))
-    return await handler(request)
+    try:
+        return await handler(request)
+    finally:
+        _spend_rest(request)
 
 
 def require_quota(request: web.Request) -> None:
@@ -89,6 +95,25 @@ def require_quota(request: web.Request) -> None:
         wait_s = limit.wait_s(name, request.content_length, time.monotonic())
         if wait_s:
             raise _quota_exceeded(request, wait_s)
+
+
+def spend_body(request: web.Request) -> None:
+    """What has come of the body since this was last asked, with all that is around its parts.
+    Raises QuotaExceeded."""
+    spend(request, _uncounted_bytes(request))
+
+
+def _uncounted_bytes(request: web.Request) -> int:
+    """They count from here on."""
+    counted, request[_COUNTED] = request.get(_COUNTED, 0), request.content.total_bytes
+    return max(0, request.content.total_bytes - counted)
+
+
+def _spend_rest(request: web.Request) -> None:
+    """Of what is over: bodies that are no uploads, and what nobody has read."""
+    limit, name = request.app[LIMITS].of_uploads, _uploader(request)
+    if limit is not None and name:
+        limit.use(name, _uncounted_bytes(request), time.monotonic())
 
 
 def spend(request: web.Request, num_bytes: int) -> None:
@@ -103,6 +128,7 @@ def spend(request: web.Request, num_bytes: int) -> None:
 
 
 def _quota_exceeded(request: web.Request, wait_s: float) -> QuotaExceeded:
+    request[_COUNTED] = sys.maxsize  # what is refused costs nothing, or waiting would be in vain
     quota = f"{request.app[CONFIG].limits.upload_mb_per_hour:g} MB"
     if math.isinf(wait_s):
         error = QuotaExceeded(f"{quota} may be uploaded within an hour, and this is more")
@@ -153,7 +179,7 @@ def _remark_on_proxy(request: web.Request) -> None:
         limits.has_seen_proxy = True
         log.warning(
             "%s sends X-Forwarded-For and is not among trusted_proxies: if it is a proxy of yours, "
-            "name it there: limits take all of its clients for one, and none of them for a "
-            "stranger where it runs on this machine",
+            "name it there; until then its clients count as one, or are not limited at all if it "
+            "runs on this machine",
             client_address(request),
         )

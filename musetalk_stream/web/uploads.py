@@ -33,7 +33,7 @@ from ..errors import (
     UploadTooLarge,
 )
 from ..prepare.work import RECEIVING
-from .limits import require_quota, spend
+from .limits import require_quota, spend_body
 
 T = TypeVar("T")
 
@@ -147,7 +147,6 @@ class AudioForm:
         is_captions, data = part.name == CAPTIONS_FIELD, b""
         while piece := await self._within(part.read_chunk(_CHUNK_BYTES)):
             self._others_bytes += len(piece)
-            spend(self._request, len(piece))
             if self._others_bytes > self._max_bytes:
                 raise _too_large(self._max_bytes)
             if is_captions and len(data) <= CAPTIONS_BYTES:
@@ -194,12 +193,17 @@ async def _pieces(
         size += len(data)
         if size > max_bytes:
             raise _too_large(max_bytes)
-        spend(request, len(data))
         yield data
 
 
 async def _read_within(request: web.Request, reading: Awaitable[T], silence_s: float) -> T:
-    """From what reading a body can raise to what a client understands."""
+    """From what reading an upload can raise to what a client understands."""
+    read = await _read(request, reading, silence_s)
+    spend_body(request)
+    return read
+
+
+async def _read(request: web.Request, reading: Awaitable[T], silence_s: float) -> T:
     try:
         async with asyncio.timeout(silence_s):
             return await reading
@@ -217,7 +221,7 @@ async def _read_within(request: web.Request, reading: Awaitable[T], silence_s: f
 async def small_body(request: web.Request) -> bytes:
     """All of a body that is bounded by the framework. Raises UploadStalled, UploadAborted,
     BadRequest."""
-    return await _read_within(request, request.read(), _SMALL_BODY_S)
+    return await _read(request, request.read(), _SMALL_BODY_S)
 
 
 def aborted() -> UploadAborted:
@@ -322,7 +326,7 @@ class _Patience:
 
     def received(self, num_bytes: int) -> None:
         """Raises QuotaExceeded."""
-        spend(self._request, num_bytes)
+        spend_body(self._request)
         self._received_bytes += num_bytes
         until_s = asyncio.get_running_loop().time() + _SILENCE_S
         if self._least_bytes_per_s:
