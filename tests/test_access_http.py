@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,12 +12,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import httpx
 import httpx_sse
 import pytest
 import websockets
 from fakes import NumberRenderer, tone, wav
 from making import PHOTO
 from servers import Begin, Json, Serve, Server
+from talking import L16, Held, pcm
 from yarl import URL
 
 from musetalk_stream.access import Need, Right, Scope
@@ -152,7 +155,6 @@ class Matrix:
 
     def wrongs(self, route: Route, names: Names) -> Iterator[Wrong]:
         session_id, need = names["session_id"], route.need
-        yield from self._of_nobody(session_id)
         if scopes := lacking(need):
             secret = self._by_scopes[scopes]
             yield in_header("a key of another scope", 403, "forbidden", secret)
@@ -169,7 +171,7 @@ class Matrix:
         if "{session_id}" in route.path and route.handler is not webrtc.negotiation:
             yield in_header("another's key", 404, "session_not_found", self.other)
 
-    def _of_nobody(self, session_id: str) -> Iterator[Wrong]:
+    def of_nobody(self, session_id: str) -> Iterator[Wrong]:
         """What is wrong everywhere."""
         claims = Claims(session_id, ALL_RIGHTS, 4_000_000_000, self.mine_id)
         unsigned = Tokens("a secret that somebody has made up.....", lambda: 0.0).make(claims)
@@ -217,7 +219,17 @@ async def test_every_route_with_every_wrong_credential(serve: Serve, keys: Keys)
                 assert (answer.status == 401) == ("WWW-Authenticate" in answer.headers)
                 return answer.status, document.get("code", ""), document.get("detail", "")
 
-        for route in GUARDED:
+        places = (there, nowhere)
+        of_nobody = [[*matrix.of_nobody(names["session_id"])] for names in places]
+        details: dict[str, str] = {}  # by what is wrong: the same everywhere
+        for number, route in enumerate(GUARDED):
+            for kind, wrongs in enumerate(zip(*of_nobody, strict=True)):
+                place = (number + kind) % 2  # by turns, as it is the same wherever it is said
+                wrong = wrongs[place]
+                answer = await told(route, places[place], wrong)
+                detail = details.setdefault(wrong.kind, answer[2])
+                if answer != (wrong.status, wrong.code, detail):
+                    failed.append(f"{route.method} {route.path} with {wrong.kind}: {answer}")
             pairs = zip(matrix.wrongs(route, there), matrix.wrongs(route, nowhere), strict=True)
             for here, away in pairs:
                 answers = [await told(route, there, here), await told(route, nowhere, away)]
@@ -462,6 +474,113 @@ async def test_an_event_stream_ends_with_its_token(serve: Serve, keys: Keys) -> 
             pass
     again = await server.client.get(url)
     assert (again.status_code, again.json()["code"]) == (401, "token_expired")
+
+
+@pytest.mark.parametrize("code", ["token_expired", "invalid_credentials"])
+async def test_what_lasts_ends_with_the_credential(serve: Serve, keys: Keys, code: str) -> None:
+    """A live upload, and a film that grows: what came until then is spoken."""
+    key_id, secret = keys.add(Scope.SESSIONS)
+    server = await serve()
+    created = await create(server, secret, chunk_duration=0.5)
+    base = f"/sessions/{created['session_id']}"
+    ttl_s = 1 if code == "token_expired" else 60
+    asked = await server.client.post(
+        f"{base}/tokens", json={"rights": ["view", "speak"], "ttl": ttl_s}, headers=bearer(secret)
+    )
+    ours = bearer(asked.json()["token"])
+    body = Held(pcm(1.0), pcm(1.0))
+    sending = asyncio.create_task(
+        server.client.post(f"{base}/audio", content=body, headers={**ours, "Content-Type": L16})
+    )
+    async with httpx_sse.aconnect_sse(server.client, "GET", created["events_url"]) as source:
+        async for message in source.aiter_sse():
+            if (event := json.loads(message.data))["event"] == "chunk":
+                break
+    film = f"{base}/utterances/{event['request_id']}.mp4"
+    async with server.client.stream("GET", film, headers=ours) as growing:
+        assert growing.status_code == 200
+        if code == "invalid_credentials":
+            revoke_key(keys.folder, key_id)
+
+        async def is_refused() -> bool:
+            return (await server.client.get(base, headers=ours)).status_code == 401
+
+        await server.until(is_refused, 5)
+        body.let_go()
+        answer = await sending
+        assert (answer.status_code, answer.json()["code"]) == (401, code)
+        assert "what came before is spoken" in answer.json()["detail"]
+        with pytest.raises(httpx.RemoteProtocolError):
+            await growing.aread()
+
+
+async def test_lists_name_their_segments_as_before(serve: Serve, keys: Keys) -> None:
+    """Also to who has no token, for whom one is made: a second later, it is the same."""
+    _, secret = keys.add(Scope.SESSIONS)
+    server = await serve(token_ttl_s=604_800)
+    created = await create(server, secret)
+    request_id = (await speak(server, created))[-1]["request_id"]
+    address = f"/sessions/{created['session_id']}/live.m3u8?request_id={request_id}"
+    before = await server.client.get(address, headers=bearer(secret))
+    began_s = int(time.time())
+
+    async def is_later() -> bool:
+        return int(time.time()) > began_s
+
+    await server.until(is_later)
+    assert (await server.client.get(address, headers=bearer(secret))).text == before.text
+
+
+async def test_what_measures_can_do_nothing_else(serve: Serve, keys: Keys) -> None:
+    secret = keys.add(Scope.METRICS)[1]
+    server = await serve()
+    answer = await server.client.get("/metrics", headers=bearer(secret))
+    assert answer.status_code == 200
+    for path in ("/sessions/stats", "/avatars", "/avatars/tiny", "/jobs", "/recordings"):
+        answer = await server.client.get(path, headers=bearer(secret))
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), path
+
+
+async def test_force_ends_only_what_is_ones_own(serve: Serve, keys: Keys, own_store: Path) -> None:
+    app = keys.add(Scope.SESSIONS)[1]
+    editor = keys.add(Scope.SESSIONS, Scope.AVATARS)[1]
+    operator = keys.add(Scope.AVATARS, Scope.OPS)[1]
+    server = await serve(avatars_dir=own_store)
+    theirs = await create(server, app, avatar_id="other")
+    mine = await create(server, editor, avatar_id="other")
+
+    async def delete(secret: str, query: str = "") -> httpx.Response:
+        return await server.client.delete(f"/avatars/other{query}", headers=bearer(secret))
+
+    refused = await delete(editor)
+    assert (refused.status_code, refused.json()["code"]) == (409, "avatar_in_use")
+    assert "other: 1;" in refused.json()["detail"]  # of others' it is not said how many
+    refused = await delete(editor, "?force=true")
+    assert (refused.status_code, refused.json()["code"]) == (409, "avatar_in_use")
+    for created in (theirs, mine):
+        assert (await server.client.get(created["utterances_url"])).status_code == 200
+    assert (await delete(operator, "?force=true")).status_code == 204
+    assert (await server.client.get(theirs["utterances_url"])).status_code == 410
+
+
+async def test_a_file_of_keys_that_is_damaged_closes_the_server(
+    serve: Serve, keys: Keys, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody gets in until it can be read; why is for the log, and not for strangers."""
+    server = await serve()
+    keys.folder.joinpath("keys.json").write_text("{")
+
+    async def is_closed() -> bool:
+        return (await server.client.get("/jobs")).status_code == 401
+
+    await server.until(is_closed, 5)
+    answer = await server.client.get("/jobs", headers=bearer("x.y"))
+    assert answer.status_code == 503
+    assert str(keys.folder) not in answer.text
+    assert "damaged" in caplog.text
+    caplog.clear()  # which is an error of ours, this time
+    keys.folder.joinpath("keys.json").unlink()
+    assert await is_closed()
 
 
 async def test_a_running_server_notices_keys(serve: Serve, keys: Keys) -> None:

@@ -3,6 +3,7 @@
 import json
 import stat
 import threading
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,6 @@ ALL = frozenset(Scope)
 
 def test_a_key_is_kept_as_a_hash_for_its_owner_alone(tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    folder.mkdir(mode=0o755)
     key, secret = add_key(folder, "backend", frozenset({Scope.SESSIONS}))
     path = folder / "keys.json"
     assert secret.startswith(f"mts_{key.id}_")
@@ -30,6 +30,36 @@ def test_a_key_is_kept_as_a_hash_for_its_owner_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert read_keys(folder) == {key.id: key}
     assert not list(folder.glob(".*"))
+
+
+def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+    """It may be the machine's; where everybody can write, anybody could put keys of their own."""
+    tmp_path.chmod(0o755)
+    add_key(tmp_path, "one", ALL)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+    tmp_path.chmod(0o1777)
+    for keeping in (lambda: add_key(tmp_path, "two", ALL), lambda: token_secret(tmp_path)):
+        with pytest.raises(SetupError, match="a folder of its own"):
+            keeping()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o1777
+    assert len(read_keys(tmp_path)) == 1
+
+
+def test_what_was_told_has_reached_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file, and then that it is this one: a revoked key must not come back."""
+    key, _ = add_key(tmp_path, "one", ALL)
+    synced: list[tuple[str, bool]] = []
+
+    def sync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append((path.name, read_keys(tmp_path)[key.id].revoked is not None))
+
+    monkeypatch.setattr("os.fsync", sync)
+    revoke_key(tmp_path, key.id)
+    assert [is_revoked for _, is_revoked in synced] == [False, True]
+    assert synced[-1][0] == tmp_path.name
 
 
 def test_what_counts(tmp_path: Path) -> None:
@@ -65,6 +95,21 @@ def test_a_server_never_opens_again(tmp_path: Path) -> None:
     ring.look()
     assert ring.is_closed
     assert ring.find(secret) is None
+
+
+@pytest.mark.parametrize("first", ["{", '{"version": 1, "keys": []}', None])
+def test_a_first_file_closes_whatever_is_in_it(tmp_path: Path, first: str | None) -> None:
+    ring = KeyRing(tmp_path / "state")
+    ring.look()
+    assert not ring.is_closed
+    if first is None:
+        (tmp_path / "state").touch()  # so that what would be in it can't be known
+    else:
+        (tmp_path / "state").mkdir()
+        (tmp_path / "state/keys.json").write_text(first)
+    with suppress(SetupError):
+        ring.look()
+    assert ring.is_closed
 
 
 @pytest.mark.parametrize(
@@ -217,7 +262,7 @@ def test_the_life_of_a_key(command: Command, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("add", "--name", "x", "--scopes", "root"), "sessions, avatars, ops"),
+        (("add", "--name", "x", "--scopes", "root"), "sessions, avatars, ops, metrics"),
         (("add", "--name", "x", "--scopes", ","), "needs a scope"),
         (("add", "--name", "", "--scopes", "ops"), "1 to 80"),
         (("add", "--name", "a\nb", "--scopes", "ops"), "1 to 80"),
@@ -256,8 +301,23 @@ def test_an_open_server_is_not_put_on_the_internet(command: Command, tmp_path: P
     assert "--no-auth" in refused.stderr
 
 
-def test_both_ways_out(tmp_path: Path) -> None:
-    everywhere = {"host": "0.0.0.0", "state_dir": str(tmp_path)}
+@pytest.mark.parametrize(
+    ("public_url", "is_refused"),
+    [("https://talk.example", True), ("http://192.0.2.1:8000/avatar", True),
+     ("http://LOCALHOST:8000", False), ("https://[::1]/", False), ("", False)],
+)  # fmt: skip
+def test_an_open_server_has_no_name_in_the_world(
+    tmp_path: Path, public_url: str, is_refused: bool
+) -> None:
+    config = load({"public_url": public_url, "state_dir": str(tmp_path)}, environ={})
+    told = pytest.raises(SetupError, match="keys add") if is_refused else nullcontext()
+    with told:
+        require_closed_or_local(config)
+
+
+@pytest.mark.parametrize("reached", [{"host": "0.0.0.0"}, {"public_url": "https://talk.example"}])
+def test_both_ways_out(tmp_path: Path, reached: dict[str, str]) -> None:
+    everywhere = {**reached, "state_dir": str(tmp_path)}
     require_closed_or_local(load({**everywhere, "no_auth": "true"}, environ={}))
     key, _ = add_key(tmp_path, "one", ALL)
     require_closed_or_local(load(everywhere, environ={}))
