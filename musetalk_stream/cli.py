@@ -321,6 +321,8 @@ async def _serve(config: Config) -> int:
     http, tls = config.http, certificate(config.http)
     if tls:
         loop.add_signal_handler(signal.SIGHUP, tls.reload)
+    elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        loop.add_signal_handler(signal.SIGHUP, _hang_up, stopping)
     app = build_app(config, make_renderer(config), lambda: make_renderer(config))
     runner = make_runner(app)
     await runner.setup()
@@ -362,6 +364,12 @@ def _stop(stopping: "asyncio.Future[signal.Signals]", number: signal.Signals) ->
         os._exit(128 + number)
     log.info("stopping; once more to stop at once")
     stopping.set_result(number)
+
+
+def _hang_up(stopping: "asyncio.Future[signal.Signals]") -> None:
+    """The terminal has gone, which is said twice: by it and by the shell."""
+    if not stopping.done():
+        _stop(stopping, signal.SIGHUP)
 
 
 def _end_at_once(status: int) -> None:

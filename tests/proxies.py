@@ -78,7 +78,8 @@ def _nginx(folder: Path, text: str, port: int, upstream: int) -> list[str]:
     )
     (folder / "nginx.conf").write_text(
         f"pid {folder}/pid;\ndaemon off;\nmaster_process off;\nerror_log {folder}/log;\n"
-        "events {}\nhttp {\naccess_log off;\n"
+        "events {}\nhttp {\n"
+        f"access_log {folder}/usual;\n"  # as Debian's, with queries
         f"include /etc/nginx/mime.types;\n{folders}include {folder}/site.conf;\n}}\n"
     )
     return ["nginx", "-e", f"{folder}/log", "-c", f"{folder}/nginx.conf"]
@@ -132,7 +133,28 @@ def running(
     certificate(folder / "tls")
     port = free_port()
     text = _replaced((DOCUMENTED / proxy.file).read_text(), (_NOBODY, operators))
-    command = proxy.prepare(folder, text, port, upstream)
+    with _started(proxy.prepare(folder, text, port, upstream), folder, port):
+        yield f"https://127.0.0.1:{port}/avatar"
+
+
+@contextmanager
+def caddy_of_compose(folder: Path, upstream: int) -> Iterator[str]:
+    """Likewise, without TLS; its address."""
+    port, documented = free_port(), DOCUMENTED.parent / "operations" / "Caddyfile"
+    text = _replaced(
+        documented.read_text(),
+        ("server:8000", f"127.0.0.1:{upstream}"),
+        ("{$DOMAIN}", f"http://127.0.0.1:{port}"),
+        ("\n{\n", "\n{\n\tadmin off\n"),
+    )
+    (folder / "Caddyfile").write_text(text)
+    command = ["caddy", "run", "--config", f"{folder}/Caddyfile", "--adapter", "caddyfile"]
+    with _started(command, folder, port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def _started(command: list[str], folder: Path, port: int) -> Iterator[None]:
     with (folder / "output").open("w") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, cwd=folder,
@@ -140,7 +162,7 @@ def running(
         )  # fmt: skip
     try:
         _await_port(process, port, folder / "output")
-        yield f"https://127.0.0.1:{port}/avatar"
+        yield
     finally:
         process.kill()  # to end gently, they would wait for their connections
         process.wait()

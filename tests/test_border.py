@@ -1,6 +1,7 @@
 """Between the socket and the handlers: who is believed, by which name, how often, how much."""
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -52,11 +53,9 @@ async def test_what_strangers_say_of_themselves_says_nothing(server: Server) -> 
 # --- names
 
 
-OWN_NAMES = [
-    "localhost:8000", "app.localhost", "127.0.0.2", "[::1]:8000", "LOCALHOST.",
-    "talk.example",  # public_url
-]  # fmt: skip
+OWN_NAMES = ["localhost:8000", "app.localhost", "127.0.0.2", "[::1]:8000", "LOCALHOST."]
 FOREIGN_NAMES = [
+    "talk.example",  # public_url: whoever has put a proxy before it has let nobody in yet
     "evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "192.0.2.1",
 ]  # fmt: skip
 
@@ -105,6 +104,9 @@ async def test_an_address_that_asks_too_often(serve: Serve) -> None:
     assert (await ask("/avatars")).status_code == 200, "this machine's own are not limited"
     assert (await ask("/healthz", headers=STRANGER)).status_code == 200
     preflight = {"Access-Control-Request-Method": "POST", "Origin": "https://app.example"}
+    asking_first = {**STRANGER, "Expect": "100-continue"}
+    expecting = await server.client.post("/sessions/create", headers=asking_first)
+    assert code(expecting) == (429, "rate_limited")
     asked = await server.client.options("/avatars", headers={**STRANGER, **preflight})
     assert asked.status_code == 204
     assert "Authorization" in asked.headers["Access-Control-Allow-Headers"]
@@ -117,8 +119,11 @@ async def test_whose_address_it_is(serve: Serve) -> None:
         ("198.51.100.1, 203.0.113.9", 429),  # what is on the left anybody may have written
         ("203.0.113.9, 127.0.0.1", 429),  # a proxy before the proxy
         ("::ffff:203.0.113.9", 429),
-        ("203.0.113.9, nonsense", 200),  # then it is the proxy's own, which is not limited
+        ("203.0.113.9:4711", 429),
+        ("203.0.113.9, nonsense", 200),  # then it is the proxy's own
+        ("nothing at all", 429),
         ("2001:db8:1:2::1", 200),
+        ("[2001:db8:1:2::9]:4711", 429),
         ("2001:db8:1:2:ffff::2", 429),  # who has one address has all of them up to the /64
     ):
         answer = await server.client.get("/avatars", headers={"X-Forwarded-For": said})
@@ -186,6 +191,16 @@ async def test_uploads_within_an_hour(serve: Serve) -> None:
     never = await server.client.post(address, content=bytes(90_000), headers=headers)
     assert not never.json()["retryable"]
     assert "Retry-After" not in never.headers
+    around = b"nothing\r\n" * 10_000 + b"--X\r\n"
+
+    async def preamble() -> AsyncIterator[bytes]:
+        yield around
+
+    headers["Content-Type"] = "multipart/form-data; boundary=X"
+    void = await server.client.post(
+        f"/sessions/{session_id}/stream", content=preamble(), headers=headers
+    )
+    assert code(void) == (429, "quota_exceeded")
     own = await server.client.post(address, content=sound, headers={"Content-Type": "audio/wav"})
     assert own.status_code == 202
 
@@ -307,6 +322,18 @@ async def test_what_is_not_http_is_told(server: Server) -> None:
         assert b"application/problem+json" in answer
         assert b'"code": "bad_request"' in answer
         assert b"nosniff" in answer
+
+
+async def test_nothing_is_unpacked(serve: Serve, tmp_path: Path) -> None:
+    """Whatever is answered: what says that it is compressed, and is not, hurts nobody."""
+    add_key(tmp_path / "keys", "app", frozenset(Scope))
+    server = await serve(state_dir=tmp_path / "keys")
+    packed = b"Content-Encoding: gzip\r\nContent-Length: 7\r\n\r\nnothing"
+    for path, status in ((b"/healthz", b"405"), (b"/sessions/create", b"401")):
+        asked = b"POST %s HTTP/1.1\r\nHost: localhost\r\n" % path + packed
+        after = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        answers = re.findall(rb"HTTP/1.1 (\d+)", await talk(server, asked + after))
+        assert answers == [status, b"200"], path
 
 
 async def test_connections_end_with_phones_that_vanish(begin: Begin) -> None:

@@ -56,6 +56,18 @@ async def test_it_stops_at_once_in_the_middle_of_everything(
         assert "Traceback" not in process.log, process.log
 
 
+@pytest.mark.skipif(
+    signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="started by nohup, servers go on"
+)
+def test_a_terminal_that_is_closed(tmp_path: Path, avatar_store: Path) -> None:
+    """It says so, and the shell does, too: all ends in good order."""
+    with start_process(tmp_path, avatar_store, "--capacity-fps", "100000") as process:
+        for _ in range(2):
+            process.process.send_signal(signal.SIGHUP)
+        assert process.process.wait(timeout=20) == 0
+        assert process.log.count("stopping") == 1
+
+
 async def test_a_second_signal_does_not_wait(tmp_path: Path, avatar_store: Path) -> None:
     """For a request that hangs, here; a slow device would take longer."""
     with start_process(tmp_path, avatar_store) as process:

@@ -15,7 +15,7 @@ import httpx
 import httpx_sse
 import pytest
 from fakes import speech_like, tone, wav
-from proxies import PROXIES, Proxy, running
+from proxies import PROXIES, Proxy, caddy_of_compose, running
 from servers import Events, ProcessServer, free_port, needed
 from websockets.asyncio.client import connect
 
@@ -86,6 +86,14 @@ class Proxied:
         """One with connections of its own."""
         trust = ssl.create_default_context(cafile=self._cafile)
         return httpx.AsyncClient(base_url=self.origin, http2=True, verify=trust, timeout=20)
+
+    def plain_addresses(self) -> list[str]:
+        """Where HTTP leads to HTTPS."""
+        listening = re.compile(r"(?:listen|bind) 127\.0\.0\.1:(\d+);?$", re.M)
+        written = [
+            each.read_text() for each in self.folder.iterdir() if each.suffix in {".conf", ".cfg"}
+        ]
+        return [f"http://127.0.0.1:{port}" for text in written for port in listening.findall(text)]
 
     async def until_through(self) -> None:
         """Until the proxy knows that its connections of the test before are gone."""
@@ -175,6 +183,8 @@ async def test_all_of_a_session(proxied: Proxied) -> None:
 
 
 async def chunks_come_right(proxied: Proxied, url: str) -> None:
+    by_key = await proxied.client.get(url, headers={"Authorization": "Bearer its-own"})
+    assert by_key.status_code == 200
     whole = await proxied.client.get(url)
     assert whole.status_code == 200
     assert whole.headers["Content-Type"].startswith("video/mp4; codecs=")
@@ -183,7 +193,8 @@ async def chunks_come_right(proxied: Proxied, url: str) -> None:
     for answer in (whole, again):  # from the server, and from the proxy's cache if it has one
         assert answer.headers["Cache-Control"] == "private, max-age=3600, immutable"
     asked = proxied.relay.asked.count(url.removeprefix("/avatar"))
-    assert asked == (1 if proxied.proxy.caches else 2)
+    # What was asked for by a header is not for those who have none.
+    assert asked == (2 if proxied.proxy.caches else 3)
     part = await proxied.client.get(url, headers={"Range": "bytes=4-7"})
     assert (part.status_code, part.content) == (206, b"ftyp")
     assert part.headers["Content-Range"] == f"bytes 4-7/{len(whole.content)}"
@@ -205,6 +216,9 @@ OPERATORS = [
     ("GET", "/sessions/stats"),
     ("GET", "/sessions/%73tats"),
     ("HEAD", "/sessions/stats?x=/"),
+    ("GET", "/metrics"),
+    ("GET", "/recordings"),
+    ("DELETE", "/recordings/unknown"),
     ("GET", "/jobs"),
     ("DELETE", "/jobs/unknown"),
     ("POST", "/avatars"),
@@ -326,6 +340,8 @@ async def test_their_logs_have_no_tokens(proxied: Proxied) -> None:
     """Of what is answered, and of what can't be."""
     path = "/avatar/avatars?token=sesame-7391"
     assert (await proxied.client.get(path)).status_code == 200
+    for address in proxied.plain_addresses():
+        assert (await proxied.client.get(address + path)).status_code == 308
     await proxied.relay.cut()
     assert (await proxied.client.get(path)).status_code in {502, 503, 504}
     await proxied.relay.mend()
@@ -334,6 +350,16 @@ async def test_their_logs_have_no_tokens(proxied: Proxied) -> None:
     logs = [each for each in written if b"/avatar/avatars" in each.read_bytes()]
     assert logs, "nothing is logged: then this shows nothing"
     assert not [each for each in written if b"sesame-7391" in each.read_bytes()]
+
+
+@pytest.mark.skipif(not PROXIES["caddy"].is_installed, reason="caddy is not installed")
+def test_the_proxy_of_compose_logs_no_tokens(tmp_path: Path) -> None:
+    with caddy_of_compose(tmp_path, free_port()) as address:
+        assert httpx.get(f"{address}/sessions/x/events?token=sesame-7391").status_code == 502
+        assert httpx.get(f"{address}/metrics").status_code == 404
+    said = (tmp_path / "output").read_text()
+    assert "/sessions/x/events" in said
+    assert "sesame-7391" not in said
 
 
 async def test_who_asks_is_known(proxied: Proxied) -> None:

@@ -42,6 +42,15 @@ def test_never_more_than_the_rate_in_the_long_run() -> None:
     assert taken == pytest.approx(20 + 10 * now_s, abs=2)
 
 
+def test_what_can_not_be_refused_any_more() -> None:
+    limit = RateLimit(per_s=2, at_once=5)
+    limit.use("a", 3, 100.0)
+    assert limit.wait_s("a", 3, 100.0) == pytest.approx(0.5)
+    limit.use("a", 1000, 100.0)
+    assert limit.wait_s("a", 1, 100.0) == pytest.approx(0.5), "as far as it was there"
+    assert limit.num_refused == 0
+
+
 def test_what_there_never_is() -> None:
     limit = RateLimit(per_s=1, at_once=4)
     assert math.isinf(limit.take("a", 5, 0.0))

@@ -28,6 +28,7 @@ def check_every_answer(answer: httpx.Response) -> None:
     assert policy(answer)["default-src"] == "'none'", where
     assert "unsafe-eval" not in answer.headers["Content-Security-Policy"], where
     assert "Strict-Transport-Security" not in answer.headers, where
+    assert answer.headers.get_list("Server") == ["musetalk-stream"], where
 
 
 async def test_every_answer(server: Server) -> None:
@@ -65,7 +66,6 @@ async def test_every_answer(server: Server) -> None:
         ("POST", "/sessions/create", {"Expect": "miracles"}, 417),
         ("GET", "/avatars", {"Host": "evil.example"}, 403),
         ("GET", "/healthz", {}, 200),
-        ("B(EW", "/", {}, 400),  # what is not HTTP
         ("OPTIONS", "/avatars", {"Access-Control-Request-Method": "POST"}, 204),
         ("DELETE", session, {}, 204),
     ]
@@ -153,6 +153,17 @@ async def test_who_may_take_it(
         for path, policy in zip(("/avatars/tiny/poster", "/avatars"), wanted, strict=True):
             answer = await server.client.get(path, headers=headers)
             assert answer.headers.get_list("Cross-Origin-Resource-Policy") == [policy], path
+
+
+@pytest.mark.parametrize("host", [b"x:99999999", b"[::1]:abc", b"\xff\xfe", b"a;script-src *"])
+async def test_what_can_be_no_host_gets_into_no_header(serve: Serve, host: bytes) -> None:
+    server = await serve(trusted_proxies="127.0.0.1", no_auth=True)
+    for asked in ({}, HTML, {**HTML, "Host": "localhost", "X-Forwarded-Host": "a;script-src *"}):
+        headers = {"Host": host, "X-Forwarded-Proto": "https", **asked}
+        answer = await server.client.get("/", headers=headers)
+        assert answer.status_code == (400 if headers["Host"] == host else 200), asked
+        assert "script-src *" not in answer.headers["Content-Security-Policy"]
+        assert "Strict-Transport-Security" not in answer.headers
 
 
 async def test_https_is_asked_for_again_where_it_was_spoken(serve: Serve) -> None:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from proxies import certificate
 from servers import Command, launch
+from test_deployment import is_healthy
 
 from musetalk_stream.config import load
 from musetalk_stream.errors import SetupError
@@ -112,6 +113,8 @@ def test_a_server_that_speaks_https(files: Path, tmp_path: Path, avatar_store: P
         with httpx.Client(base_url=url, verify=trust) as client:
             created = client.post("/sessions/create").json()
             assert created["player_full_url"] == url + created["player_url"]
+            nowhere = client.get("/", headers={"Host": "x:99999999"})
+            assert (nowhere.status_code, nowhere.json()["code"]) == (400, "bad_request")
             page = client.get(created["player_url"])
             assert "wss://127.0.0.1:" in page.headers["Content-Security-Policy"]
             assert "Strict-Transport-Security" not in page.headers, "it is this machine's own name"
@@ -124,4 +127,5 @@ def test_a_server_that_speaks_https(files: Path, tmp_path: Path, avatar_store: P
             client.get(f"{url}/healthz")
         with httpx.Client(base_url=url, verify=trust) as client:
             assert client.get("/healthz").status_code == 200
+        assert is_healthy(PORT=str(parts.port), TLS_CERT="cert.pem")
     assert "Traceback" not in (tmp_path / "log").read_text()

@@ -63,7 +63,8 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
     else:
         headers["Content-Security-Policy"] = _NO_PAGE
     # Browsers would take it for all ports of localhost, where other things run.
-    if is_secure(request) and not is_loopback_name(host_name(request)):
+    name = host_name(request)
+    if is_secure(request) and name and not is_loopback_name(name):
         headers[hdrs.STRICT_TRANSPORT_SECURITY] = _HSTS
 
 
