@@ -9,22 +9,16 @@ ARG PYTHON=python:3.12-slim-bookworm
 
 FROM ${PYTHON} AS build
 ARG EXTRAS=face,tracing
-RUN python -m venv /opt/musetalk-stream
 WORKDIR /source
 COPY setup.cfg pyproject.toml constraints.txt README.md LICENSE ./
 COPY musetalk_stream musetalk_stream
 COPY templates templates
 COPY avatars avatars
 COPY clients/web/src clients/web/src
-ENV PATH=/opt/musetalk-stream/bin:$PATH \
-    PIP_NO_CACHE_DIR=1 \
+COPY scripts/install scripts/install
+ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN pip install --constraint constraints.txt ".[${EXTRAS}]"
-# MediaPipe brings an OpenCV that opens windows, which needs the libraries of a desktop, into the
-# folder of ours, which does not: ours is put there again.
-RUN ours=$(python -c 'from importlib.metadata import version as v; print(v("opencv-python-headless"))') \
-    && pip uninstall --yes opencv-contrib-python \
-    && pip install --force-reinstall --no-deps "opencv-python-headless==$ours"
+RUN scripts/install /opt/musetalk-stream "${EXTRAS}"
 
 FROM ${PYTHON}
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin musetalk-stream \
@@ -49,7 +43,11 @@ EXPOSE 8000
 # As systemd does: what is being spoken has drain_s (30) to end. Run with --stop-timeout 45, or set
 # stop_grace_period as compose.yaml does: Docker's own default is 10 s.
 STOPSIGNAL SIGTERM
+# Port and TLS are set by variables, not by flags of `serve`: this looks there, too.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 CMD ["python", "-c", \
-    "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
+    "import os, ssl, urllib.request as u; e = os.environ; \
+    s = 'https' if e.get('MUSETALK_STREAM_TLS_CERT') else 'http'; \
+    a = s + '://127.0.0.1:' + e['MUSETALK_STREAM_PORT'] + '/healthz'; \
+    u.urlopen(a, timeout=4, context=ssl._create_unverified_context())"]
 ENTRYPOINT ["musetalk-stream"]
 CMD ["serve"]

@@ -5,7 +5,7 @@ import os
 import platform
 import resource
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -16,6 +16,8 @@ from .config import Config, MuseTalkConfig
 from .errors import FaceFinderMissing, NotReady, SetupError, WeightsError
 from .exposure import require_closed_or_local
 from .keys import read_keys
+from .tracing import open_tracing
+from .web.tls import certificate
 from .weights import command, gigabytes, missing
 
 _LIBRARIES = ("aiohttp", "av", "cv2", "jinja2", "numpy")
@@ -25,6 +27,10 @@ _OPENCV = (
     "opencv-contrib-python-headless",
     "opencv-python",
     "opencv-contrib-python",
+)
+_WITHOUT_WINDOWS = (
+    "pip uninstall -y opencv-contrib-python opencv-python, then "
+    "pip install --force-reinstall --no-deps opencv-python-headless; scripts/install does that"
 )
 _DESCRIPTORS_PER_CONNECTION = 3  # its own, and of the files and processes that work for it
 _LOW_SPACE_BYTES = 2 * 10**9
@@ -64,6 +70,7 @@ def examine(config: Config) -> list[Finding]:
         _folder("avatars", config.storage.avatars_dir, "--avatars-dir"),
         _folder("chunks", config.storage.chunks_dir, "--chunks-dir"),
         _folder("state", config.storage.state_dir, "--state-dir"),
+        *_asked_for(config),
         _exposure(config),
         _descriptors(config.http.max_connections),
         Finding(
@@ -77,7 +84,10 @@ def _libraries() -> Iterator[Finding]:
         try:
             module = importlib.import_module(name)
         except ImportError as exc:
-            yield Finding(Verdict.MISSING, f"{name}: {exc}", "pip install -e . in the checkout")
+            advice = "pip install -e . in the checkout"
+            if "libGL" in str(exc):  # it opens windows, which we never do
+                advice = _WITHOUT_WINDOWS
+            yield Finding(Verdict.MISSING, f"{name}: {exc}", advice)
         else:
             yield Finding(Verdict.OK, f"{name} {getattr(module, '__version__', '')}".strip())
 
@@ -252,6 +262,26 @@ def _descriptors(max_connections: int) -> Finding:
         return Finding(Verdict.OK, f"{max_connections} connections at once are allowed")
     advice = f"raise the limit (ulimit -n, LimitNOFILE) to {wanted}, or lower --max-connections"
     return Finding(Verdict.OPTIONAL, f"{most} files and connections at once are allowed", advice)
+
+
+def _asked_for(config: Config) -> Iterator[Finding]:
+    """What only some settings need."""
+    storage, http = config.storage, config.http
+    if storage.recording_days:
+        yield _folder("recordings", storage.recordings_dir, "--recordings-dir")
+    if endpoint := config.engine.otlp_endpoint:
+        yield _works(f"traces go to {endpoint}", lambda: open_tracing(endpoint).close())
+    if http.tls_cert:
+        yield _works(f"certificate {http.tls_cert}", lambda: certificate(http))
+
+
+def _works(what: str, begin: Callable[[], object]) -> Finding:
+    """begin: does what the server would begin with; raises SetupError"""
+    try:
+        begin()
+    except SetupError as exc:
+        return Finding(Verdict.MISSING, what, str(exc))
+    return Finding(Verdict.OK, what)
 
 
 def _folder(name: str, folder: Path, flag: str) -> Finding:

@@ -25,6 +25,12 @@ def end_with_parent(parent: int) -> None:
             os._exit(1)
 
 
+def end_first() -> None:
+    """By the kernel, where memory runs out: before its server. What it starts likewise."""
+    with suppress(OSError):  # this system has nothing of the kind
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
 def give_up_privileges() -> None:
     """No more rights by programs that it starts, no memory in a core file."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -61,9 +61,11 @@ class ExportedTracing(Tracing):
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
         named = {"service.name": "musetalk-stream", "service.version": __version__}
-        self._provider = TracerProvider(resource=Resource.create(named))
+        # Clients say which trace theirs is part of, not whether there is one.
+        self._provider = TracerProvider(ALWAYS_ON, resource=Resource.create(named))
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("musetalk_stream", __version__)
 

@@ -177,6 +177,7 @@ def test_a_process_can_open_write_and_start_nothing(decoding: DecodeProcesses) -
     assert int(most[1]) < 2 << 30
     status = Path(f"/proc/{pid}/status").read_text()
     assert "NoNewPrivs:\t1" in status
+    assert Path(f"/proc/{pid}/oom_score_adj").read_text() == "1000\n", "rather than the server"
     if os.geteuid() == 0:  # nobody else may look at one that can't be dumped
         held = {str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()}
         assert sum(each.startswith("socket:") for each in held) == 1

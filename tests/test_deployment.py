@@ -1,13 +1,17 @@
 """What an operator starts the server with names settings, files and commands that there are."""
 
+import asyncio
 import json
 import re
 import subprocess
+import sys
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from servers import Server
 from test_docs import subclasses
 
 from musetalk_stream.config import ENV_PREFIX, Config, settings
@@ -58,6 +62,69 @@ def test_who_stops_the_server_waits_for_it_to_drain() -> None:
     assert int(grace.removesuffix("s")) >= drain_s + 10
     (stop_s,) = re.findall(r"^TimeoutStopSec=(\d+)$", UNIT.read_text(), re.MULTILINE)
     assert int(stop_s) >= drain_s + 10
+
+
+def test_nothing_that_a_command_forgets_moves_the_site() -> None:
+    """Each `docker compose` command reads DOMAIN anew, and containers follow it."""
+    named = re.findall(r"\$\{?(\w+)(:?.?)", (ROOT / "compose.yaml").read_text())
+    assert set(named) == {("DOMAIN", ":?")}, "none has a default"
+
+
+def test_a_second_container_of_the_server_has_an_address() -> None:
+    """`docker compose run` starts one beside it."""
+    services = compose()["services"]
+    given = [each for each in services if "ipv4_address" in str(services[each]["networks"])]
+    assert given == ["caddy"]
+    (pool,) = compose()["networks"]["inside"]["ipam"]["config"]
+    proxy = ip_address(services["caddy"]["networks"]["inside"]["ipv4_address"])
+    assert proxy in ip_network(pool["subnet"])
+    assert proxy not in ip_network(pool["ip_range"])
+
+
+def test_a_preparation_meets_its_own_limit_first() -> None:
+    """Before that of the service, which counts the server, FFmpeg and, in a container, /tmp."""
+    server = compose()["services"]["server"]
+    (unit_gb,) = re.findall(r"^MemoryMax=(\d+)G$", UNIT.read_text(), re.MULTILINE)
+    (unit_mb,) = re.findall(r"PREPARE_MEMORY_MB=(\d+)$", UNIT.read_text(), re.MULTILINE)
+    compose_mb = server["environment"]["MUSETALK_STREAM_PREPARE_MEMORY_MB"]
+    for limit_gb, prepare_mb in (
+        (server["mem_limit"].removesuffix("g"), compose_mb),
+        (unit_gb, unit_mb),
+    ):
+        assert 2 * int(prepare_mb) + 1000 <= int(limit_gb) * 1000
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no checkout")
+def test_what_is_kept_is_not_committed() -> None:
+    storage = Config().storage
+    kept = [
+        storage.state_dir,
+        storage.chunks_dir,
+        storage.recordings_dir,
+        Config().musetalk.models_dir,
+    ]
+    secrets = [ROOT / each["file"] for each in compose()["secrets"].values()]
+    paths = [str(path) for path in (*(each / "x" for each in kept), *secrets, ROOT / ".env")]
+    run = subprocess.run(
+        ["git", "check-ignore", *paths], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert run.stdout.splitlines() == paths
+
+
+def is_healthy(**variables: str) -> bool:
+    """As the image asks, with the variables of its container."""
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
+    (check,) = re.findall(r"^HEALTHCHECK .* CMD (\[.*\])$", text, re.MULTILINE)
+    environ = {ENV_PREFIX + name: value for name, value in variables.items()}
+    command = [sys.executable, *json.loads(check)[1:]]
+    return subprocess.run(command, env=environ, capture_output=True, check=False).returncode == 0
+
+
+async def test_the_image_asks_its_server_how_it_is(server: Server) -> None:
+    """With TLS: `test_tls.py`."""
+    port = server.url.rpartition(":")[2]
+    assert await asyncio.to_thread(is_healthy, PORT=port)
+    assert not await asyncio.to_thread(is_healthy, PORT=port, TLS_CERT="cert.pem")
 
 
 def test_what_the_image_is_built_from_is_let_in() -> None:

@@ -132,6 +132,35 @@ def test_an_open_server_on_an_address_of_others(tmp_path: Path) -> None:
     assert "for everybody" in found.what
 
 
+def test_what_some_settings_ask_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it the server would not start, or would record nothing."""
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.json.http.trace_exporter", None)
+    (tmp_path / "file").write_text("")
+    flags = {
+        "recording_days": "3",
+        "recordings_dir": str(tmp_path / "file"),
+        "tls_cert": "no",
+        "tls_key": "no",
+        "otlp_endpoint": "http://127.0.0.1:9",
+    }
+    said = {each.what.partition(" ")[0]: each for each in findings(tmp_path, **flags)}
+    for what, words in (
+        ("recordings", "--recordings-dir"),
+        ("certificate", "can't be used"),
+        ("traces", "pip install 'musetalk-stream[tracing]'"),
+    ):
+        assert said[what].verdict is Verdict.MISSING
+        assert words in said[what].advice
+
+
+def test_an_opencv_that_opens_windows(tmp_path: Path) -> None:
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object')")
+    lines = doctor(PYTHONPATH=str(tmp_path)).splitlines()
+    advice = lines[next(i for i, line in enumerate(lines) if "cv2: libGL" in line) + 1]
+    assert "pip uninstall -y opencv-contrib-python" in advice
+    assert "opencv-python-headless" in advice
+
+
 def test_state_that_can_not_be_kept_and_too_few_descriptors(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     flags = {"state_dir": str(tmp_path / "file"), "max_connections": "100000000"}

@@ -176,12 +176,13 @@ async def names(server: Server) -> set[str]:
 def named(expression: str) -> set[str]:
     """The metrics of an expression in PromQL: what is no function, keyword or label."""
     bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\"[^\"]*\"|\b(by|without) ?\([^)]*\)", " ", expression)
-    return set(re.findall(r"\b[a-z][a-z0-9]*_[a-z0-9_]*\b(?!\()", bare)) - {"histogram_quantile"}
+    return set(re.findall(r"\b(?:[a-z][a-z0-9]*_[a-z0-9_]*|up)\b(?!\()", bare))
 
 
 def test_how_metrics_are_found_in_expressions() -> None:
     text = 'histogram_quantile(0.95, sum by (le, a_b) (rate(x_y_bucket{c_d="e_f"}[5m]))) > up_z'
-    assert named(text) == {"x_y_bucket", "up_z"}
+    text += ' and up{a="b"} == 0'
+    assert named(text) == {"x_y_bucket", "up_z", "up"}
 
 
 async def test_the_dashboard_shows_metrics_that_exist(server: Server) -> None:
@@ -201,10 +202,16 @@ async def test_alerts_watch_metrics_that_exist(server: Server) -> None:
     text = (DOCS / "operations/alerts.yml").read_text()
     expressions = re.findall(r"^\s+expr: (.+)$", text, re.MULTILINE)
     assert len(expressions) == text.count("- alert: ") >= 8
-    known = await names(server)
+    known = await names(server) | {"up"}  # which Prometheus knows of whom it asks
     for expression in expressions:
         assert named(expression), expression
         assert named(expression) <= known, expression
+
+
+def test_somebody_is_told_of_a_server_that_is_dead() -> None:
+    """It has no figures then: only Prometheus knows. By the name under which it is asked."""
+    (job,) = re.findall(r"job_name: (\S+)", (DOCS / "operations/prometheus.yml").read_text())
+    assert f'expr: up{{job="{job}"}} == 0\n' in (DOCS / "operations/alerts.yml").read_text()
 
 
 async def test_the_page_for_operators_names_all_metrics(server: Server) -> None:

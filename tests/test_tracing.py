@@ -57,13 +57,15 @@ def attributes(span: dict[str, Any]) -> dict[str, Any]:
     return {each["key"]: next(iter(each["value"].values())) for each in span["attributes"]}
 
 
-async def traced(begin: Begin, collector: Collector, renderer: NumberRenderer) -> Server:
+async def traced(
+    begin: Begin, collector: Collector, renderer: NumberRenderer, *, flags: str = "01"
+) -> Server:
     """A server that has spoken three seconds, or failed to, and has ended."""
     starting = await begin(renderer, otlp_endpoint=collector.url)
     await starting.readiness.settled()
     server = starting.server
     session_id = await server.create(user_id="somebody-by-name")
-    server.client.headers["traceparent"] = f"00-{TRACE}-{PARENT}-01"
+    server.client.headers["traceparent"] = f"00-{TRACE}-{PARENT}-{flags}"
     server.client.headers["X-Request-Id"] = "my-upload"
     await server.speak(session_id, wav(tone(3.0)))
     await starting.runner.cleanup()
@@ -91,6 +93,14 @@ async def test_an_utterance_is_a_trace(begin: Begin, collector: Collector) -> No
     named = {each["key"]: each["value"].get("stringValue") for each in collector.resources}
     assert named["service.name"] == "musetalk-stream"
     assert "somebody-by-name" not in json.dumps([collector.spans, collector.resources])
+
+
+async def test_a_client_does_not_decide_whether_it_is_traced(
+    begin: Begin, collector: Collector
+) -> None:
+    await traced(begin, collector, NumberRenderer(), flags="00")
+    (root,) = collector.named("utterance")
+    assert root["traceId"] == TRACE
 
 
 async def test_a_failure_is_told_by_its_code(begin: Begin, collector: Collector) -> None:

@@ -14,6 +14,7 @@ from ..errors import DamagedAudio, MuseTalkStreamError
 from ..listening import decoded_while_arriving
 from ..resample import joined
 from ..sandbox import (
+    end_first,
     end_with_parent,
     give_up_privileges,
     hide,
@@ -49,6 +50,7 @@ _UNEXPECTED = "the file can't be decoded: it is corrupt"
 
 def confine(*, memory_bytes: int, cpu_s: int, parent: int) -> None:
     end_with_parent(parent)
+    end_first()
     give_up_privileges()
     hide()
     limit_memory(memory_bytes)  # which looks at a file, so it comes before what forbids that

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from ..config import Config, load
 from ..errors import DamagedMedia, MuseTalkStreamError, PreparationFailed
-from ..sandbox import give_up_privileges, limit_cpu, limit_data, write_nothing
+from ..sandbox import end_first, give_up_privileges, limit_cpu, limit_data, write_nothing
 from .progress import Progress, Stage
 
 _EXAMINE_S = 20
@@ -35,6 +35,7 @@ _ORPHAN_ENDS_WITHIN_S = 30.0
 def main(argv: Sequence[str]) -> int:
     speaker = _Speaker()
     _end_with_parent()
+    end_first()
     give_up_privileges()
     try:
         config = load({})
