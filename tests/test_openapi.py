@@ -26,8 +26,8 @@ from musetalk_stream.options import (
 )
 from musetalk_stream.web.access import NEEDS
 from musetalk_stream.web.app import build_app
-from musetalk_stream.web.openapi import document
-from musetalk_stream.web.openapi_operations import operations
+from musetalk_stream.web.openapi.document import document
+from musetalk_stream.web.openapi.tables import operations
 from musetalk_stream.web.problems import FRAMEWORK_CODES
 
 _STANDARD = "resources/schemas/v3.1/schema.json"

@@ -136,9 +136,12 @@ def problem_page(
 
 
 def render_page(request: web.Request, template: str, **values: object) -> web.Response:
-    prefix = mounted_at(request)
     return web.Response(
-        text=_templates.get_template(template).render(in_document(values, prefix), prefix=prefix),
+        text=render(template, mounted_at(request), **values),
         content_type="text/html",
         headers={"Cache-Control": "no-store"},
     )
+
+
+def render(template: str, prefix: str, **values: object) -> str:
+    return _templates.get_template(template).render(in_document(values, prefix), prefix=prefix)

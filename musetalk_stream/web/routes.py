@@ -15,7 +15,6 @@ from . import (
     granting,
     jobs,
     media,
-    openapi_page,
     pages,
     playlists,
     recordings,
@@ -28,6 +27,7 @@ from .bodies import expectations
 from .cors import from_allowed_origins, not_for_strangers
 from .event_stream import event_stream
 from .metrics import metrics
+from .openapi import page as openapi
 from .page_files import files_of
 from .recording import recording
 
@@ -115,8 +115,8 @@ ROUTES: tuple[Route, ...] = (
     _get("/metrics", access.METRICS, not_for_strangers(metrics)),
     _get("/healthz", access.PUBLIC, api.alive),
     _get("/readyz", access.PUBLIC, api.ready),
-    _get("/openapi.json", access.PUBLIC, openapi_page.openapi_document),
-    _get("/docs", access.PUBLIC, openapi_page.docs_page),
+    _get("/openapi.json", access.PUBLIC, openapi.openapi_document),
+    _get("/docs", access.PUBLIC, openapi.docs_page),
     _get("/client/{filename:.+}", access.PUBLIC, files_of(pages.CLIENT)),
     _get("/static/{filename:.+}", access.PUBLIC, files_of(pages.TEMPLATES / "static")),
 )
@@ -124,6 +124,7 @@ ROUTES: tuple[Route, ...] = (
 
 def add_routes(app: web.Application) -> Needs:
     """What each of them needs, by its path and method."""
+    app[openapi.CONTRACT] = openapi.Contract()
     needs = {}
     for route in ROUTES:
         options = {"allow_head": route.allow_head} if route.method == hdrs.METH_GET else {}

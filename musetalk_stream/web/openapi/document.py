@@ -1,18 +1,18 @@
 """The contract as an OpenAPI 3.1 document, made of the tables that the server itself runs on: its
-routes and what they need, `openapi_operations`, ranges of options, and the tree of errors."""
+routes and what they need, `tables`, ranges of options, and the tree of errors."""
 
 import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .. import __version__
-from ..access import Need, Right, Scope
-from ..config import Config
-from ..errors import MuseTalkStreamError
-from .openapi_operations import TAGS, Answer, Body, Operation, operations
-from .openapi_schemas import Schema, components, ref
-from .problems import FRAMEWORK_CODES
+from ... import __version__
+from ...access import Need, Right, Scope
+from ...config import Config
+from ...errors import MuseTalkStreamError
+from ..problems import FRAMEWORK_CODES
+from .parts import Answer, Body, Operation, Schema, ref
+from .tables import TAGS, components, operations
 
 PROBLEM = "application/problem+json"
 
@@ -56,11 +56,13 @@ _PATH: dict[str, tuple[Schema, tuple[str, ...]]] = {
         ("not_found",),
     ),
 }
-# Any request may be wrong in these ways.
-_OF_ALL = ("bad_request", "invalid_parameter", "foreign_host", "rate_limited")
+# Any request may be wrong in these ways, or come at a wrong time; how the server is is always told.
+_OF_ALL = ("bad_request", "invalid_parameter", "foreign_host", "expectation_failed",
+           "unsupported_encoding", "internal_error")  # fmt: skip
+_OF_LIMITS = ("rate_limited", "too_many_connections")
+_HEALTH = ("/healthz", "/readyz")
 _OF_ACCESS = ("unauthorized", "invalid_credentials", "token_expired", "forbidden")
 _OF_SERVICES = ("not_ready", "shutting_down")
-_OF_BODIES = ("expectation_failed", "unsupported_encoding")
 _OF_FILES = ("precondition_failed", "range_not_satisfiable")
 # Which answer before there is anything else.
 _WITHOUT_SERVICES = re.compile(
@@ -214,8 +216,8 @@ def _codes(path: str, operation: Operation, need: Need) -> list[str]:
         codes += _OF_ACCESS
     if not _WITHOUT_SERVICES.fullmatch(path):
         codes += _OF_SERVICES
-    if operation.body:
-        codes += _OF_BODIES
+    if path not in _HEALTH:
+        codes += _OF_LIMITS
     if operation.is_file:
         codes += _OF_FILES
     return sorted(set(codes), key=lambda code: (_status(code), code))

@@ -1,5 +1,7 @@
-"""The OpenAPI document, and the page on which people read it."""
+"""The OpenAPI document, and the page on which people read it. Both are public, and made once: of a
+request is only where the server is found, which stands in their texts as a mark."""
 
+import asyncio
 import hashlib
 import json
 import re
@@ -10,45 +12,79 @@ from typing import Any
 import markupsafe
 from aiohttp import hdrs, web
 
-from .access import NEEDS
-from .context import CONFIG
-from .links import full_url, mounted_at
-from .openapi import document
-from .openapi_schemas import Schema
-from .pages import render_page
-from .parts import is_known
+from ...config import Config
+from ..access import NEEDS, Needs
+from ..context import CONFIG
+from ..links import full_url, mounted_at
+from ..pages import render
+from ..parts import is_known
+from .document import document
+from .parts import Schema
 
 CONTENT_TYPE = "application/openapi+json"
+_PREFIX, _ADDRESS = "\ue000", "\ue001"  # for private use: no other text has them
 _UPPER = {"session_id": "SESSION", "request_id": "UTTERANCE", "avatar_id": "demo"}
 _NAMED = re.compile(r"#/components/schemas/(\w+)")
 
 
+class Contract:
+    """Their texts, as soon as somebody has asked."""
+
+    def __init__(self) -> None:
+        self._making: asyncio.Task[tuple[str, str]] | None = None
+
+    async def texts(self, config: Config, needs: Needs) -> tuple[str, str]:
+        """Of the document and of the page. They are made to their end even where nobody waits any
+        more: else whoever asks and leaves would have them made again and again."""
+        if self._making is None:
+            making = asyncio.to_thread(_texts, config, needs)
+            self._making = asyncio.create_task(making, name="openapi")
+        return await asyncio.shield(self._making)
+
+
+CONTRACT: web.AppKey[Contract] = web.AppKey("contract", Contract)
+
+
 async def openapi_document(request: web.Request) -> web.Response:
-    body = json.dumps(_document(request)).encode()
+    app = request.app
+    text, _ = await app[CONTRACT].texts(app[CONFIG], app[NEEDS])
+    return _answer(request, text.replace(_PREFIX, mounted_at(request) or "/"), CONTENT_TYPE)
+
+
+async def docs_page(request: web.Request) -> web.Response:
+    app = request.app
+    _, text = await app[CONTRACT].texts(app[CONFIG], app[NEEDS])
+    text = text.replace(_PREFIX, mounted_at(request))
+    text = text.replace(_ADDRESS, markupsafe.escape(full_url(request, "")))
+    return _answer(request, text, "text/html")
+
+
+def _answer(request: web.Request, text: str, content_type: str) -> web.Response:
+    body = text.encode()
     tag = hashlib.sha256(body).hexdigest()[:32]
     headers = {hdrs.CACHE_CONTROL: "no-cache", hdrs.ETAG: f'"{tag}"'}
     if is_known(request, tag):
         return web.Response(status=304, headers=headers)
-    return web.Response(body=body, content_type=CONTENT_TYPE, headers=headers)
+    return web.Response(body=body, content_type=content_type, headers=headers)
 
 
-def _document(request: web.Request) -> dict[str, Any]:
-    return document(request.app[CONFIG], request.app[NEEDS], mounted_at(request))
+def _texts(config: Config, needs: Needs) -> tuple[str, str]:
+    its = document(config, needs, _PREFIX)
+    return json.dumps(its, ensure_ascii=False), _page(its)
 
 
-async def docs_page(request: web.Request) -> web.Response:
-    its = _document(request)
+def _page(its: dict[str, Any]) -> str:
     groups = [
-        _Group(tag["name"], tag["description"], _sections(request, its["paths"], tag["name"]))
+        _Group(tag["name"], tag["description"], _sections(its["paths"], tag["name"]))
         for tag in its["tags"]
     ]
     schemas = [
         _Named(name, schema.get("description", ""), _members(schema), _words(schema))
         for name, schema in its["components"]["schemas"].items()
     ]
-    return render_page(
-        request,
+    return render(
         "docs.html",
+        _PREFIX,
         info=its["info"],
         groups=groups,
         schemas=schemas,
@@ -107,16 +143,16 @@ class _Group:
     sections: list[_Section]
 
 
-def _sections(request: web.Request, paths: dict[str, Any], tag: str) -> list[_Section]:
+def _sections(paths: dict[str, Any], tag: str) -> list[_Section]:
     return [
-        _section(request, method, path, operation)
+        _section(method, path, operation)
         for path, methods in paths.items()
         for method, operation in methods.items()
         if tag in operation["tags"]
     ]
 
 
-def _section(request: web.Request, method: str, path: str, operation: dict[str, Any]) -> _Section:
+def _section(method: str, path: str, operation: dict[str, Any]) -> _Section:
     return _Section(
         id=operation["operationId"],
         method=method.upper(),
@@ -137,7 +173,7 @@ def _section(request: web.Request, method: str, path: str, operation: dict[str, 
             _Answer(status, _marked(answer["description"]), _told(answer))
             for status, answer in operation["responses"].items()
         ],
-        curl=_curl(request, method.upper(), path, operation),
+        curl=_curl(method.upper(), path, operation),
     )
 
 
@@ -214,7 +250,7 @@ def _marked(text: str) -> markupsafe.Markup:
     return markupsafe.Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped))
 
 
-def _curl(request: web.Request, method: str, path: str, operation: dict[str, Any]) -> str:
+def _curl(method: str, path: str, operation: dict[str, Any]) -> str:
     """A line to paste: whatever is in capitals is to be replaced."""
     named = re.sub(r"{(\w+)}", lambda match: _UPPER.get(match[1], match[1].upper()), path)
     words = ["curl"]
@@ -229,5 +265,5 @@ def _curl(request: web.Request, method: str, path: str, operation: dict[str, Any
         words.append('-H "Authorization: Bearer $KEY"')
     if operation.get("x-curl"):
         words.append(operation["x-curl"])
-    words.append(f'"{full_url(request, named)}"')
+    words.append(f'"{_ADDRESS}{named}"')
     return " ".join(words)
