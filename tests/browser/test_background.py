@@ -202,7 +202,7 @@ async def test_speech_of_another_origin_without_media_source(
     browser: Browser, green_api: httpx.AsyncClient
 ) -> None:
     answer = await green_api.post("/sessions/create", json={"avatar_id": "green"})
-    context = await browser.new_context()
+    context = await browser.new_context(bypass_csp=True)  # what is there is no page of ours
     page = await context.new_page()
     await page.add_init_script(PART + NO_MEDIA_SOURCE)
     server = str(green_api.base_url).rstrip("/")

@@ -20,6 +20,7 @@ from multidict import CIMultiDict
 # These belong to one connection, not to what goes over it (RFC 9110, 7.6.1).
 HOP_BY_HOP = {"connection", "keep-alive", "te", "transfer-encoding", "upgrade"}
 PIECE_BYTES = 8192
+POLICY = "Content-Security-Policy"
 
 
 @dataclass
@@ -109,8 +110,7 @@ class Wire:
             allow_redirects=False,
         ) as answer:
             if script:
-                page = (await answer.text()).replace("<head>", f"<head><script>{script}</script>")
-                return web.Response(status=answer.status, text=page, content_type="text/html")
+                return await _beginning_with(script, answer)
             response = web.StreamResponse(status=answer.status, reason=answer.reason)
             response.headers.extend(_without(HOP_BY_HOP, answer.headers))
             await self._stream(request, response, answer)
@@ -132,6 +132,14 @@ class Wire:
             _break(request)  # as the server did
         finally:
             del self._requests[id(request)]
+
+
+async def _beginning_with(script: str, page: ClientResponse) -> web.Response:
+    """A page under its own policy, which lets the script pass, too."""
+    text = (await page.text()).replace("<head>", f"<head><script nonce=wire>{script}</script>")
+    policy = page.headers[POLICY].replace("script-src ", "script-src 'nonce-wire' ")
+    headers = {POLICY: policy}
+    return web.Response(status=page.status, text=text, content_type="text/html", headers=headers)
 
 
 def _without(names: set[str], headers: Mapping[str, str]) -> CIMultiDict[str]:
