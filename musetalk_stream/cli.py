@@ -115,7 +115,7 @@ def _add_keys_commands(keys: argparse.ArgumentParser) -> None:
         required=True,
         metavar="sessions,avatars,ops,metrics",
         help="what it is for: sessions of its own; avatars, made and deleted; all that operators "
-        "look at",
+        "look at; figures for Prometheus, and nothing else",
     )
     listed = commands.add_parser("list", help="all of them, without their secrets")
     revoke = commands.add_parser("revoke", help="one counts no more, nor do its tokens")

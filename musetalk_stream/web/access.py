@@ -62,27 +62,25 @@ class Gate:
         self._ring = KeyRing(self._folder)
         self._clock = steady_clock()
         self._tokens: Tokens | None = None  # from the first key on
+        self.is_closed = False
         self.look()
 
     def __repr__(self) -> str:
         return f"<Gate {'closed' if self.is_closed else 'open'} {self._ring!r}>"
 
-    @property
-    def is_closed(self) -> bool:
-        return self._ring.is_closed
-
     def look(self) -> None:
         """At the file of keys, if it has changed. Blocking. Raises SetupError, and then goes on
         with what it knew."""
-        was_closed = self.is_closed
         try:
-            if self._ring.look() and was_closed:
+            if self._ring.look() and self.is_closed:
                 log.info("the API keys have changed")
+            if self._ring.is_closed and self._tokens is None:
+                self._tokens = Tokens(token_secret(self._folder), self._clock)
         finally:
-            if self.is_closed and not was_closed:
+            # Last, as who is asked for a key from then on gets tokens; and whatever has gone wrong.
+            if self._ring.is_closed and not self.is_closed:
+                self.is_closed = True
                 log.info("API keys are asked for")
-        if self.is_closed and self._tokens is None:
-            self._tokens = Tokens(token_secret(self._folder), self._clock)
 
     async def follow(self) -> None:
         """What commands change counts a moment later."""
@@ -99,7 +97,8 @@ class Gate:
                 told = ""
 
     def caller_of(self, said: str, *, in_address: bool) -> Caller:
-        """Raises InvalidCredentials, TokenExpired."""
+        """Raises InvalidCredentials, TokenExpired; NotReady where neither can be known."""
+        tokens = self._its_tokens()
         if said.startswith(PREFIX):
             if in_address:
                 raise InvalidCredentials(
@@ -109,7 +108,7 @@ class Gate:
             if (key := self._ring.find(said)) is None:
                 raise InvalidCredentials("this API key is not one of this server, or was revoked")
             return Caller(key.id, key.scopes)
-        claims = self._its_tokens().read(said)
+        claims = tokens.read(said)
         if not self._ring.counts(claims.key_id):
             raise InvalidCredentials("the API key by which this token was made was revoked")
         return claims.caller
@@ -160,7 +159,7 @@ class Gate:
     def _its_tokens(self) -> Tokens:
         """Raises NotReady."""
         if self._tokens is None:
-            raise NotReady("tokens can't be signed or read here now: the server's log says why")
+            raise NotReady("keys and tokens can't be looked up now: the server's log says why")
         return self._tokens
 
 
