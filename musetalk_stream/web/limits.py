@@ -105,7 +105,8 @@ def spend_body(request: web.Request) -> None:
 
 def _uncounted_bytes(request: web.Request) -> int:
     """They count from here on."""
-    counted, request[_COUNTED] = request.get(_COUNTED, 0), request.content.total_bytes
+    counted: int = request.get(_COUNTED, 0)
+    request[_COUNTED] = max(counted, request.content.total_bytes)
     return max(0, request.content.total_bytes - counted)
 
 
