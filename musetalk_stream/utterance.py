@@ -20,6 +20,7 @@ from .options import SessionOptions
 from .schedule import live_part_frames, may_start, next_chunk_frames, patience_s
 from .speech import Speech
 from .sse import Event
+from .stats import EngineStats
 from .timeline import (
     PART_FRAMES,
     chunk_frames,
@@ -55,9 +56,7 @@ async def perform(
         with spans as trace:
             await run_utterance(utterance, engine, publish, delivery, seal, trace)
     except Exception as exc:
-        error = _failure(utterance, exc)
-        engine.stats.fail(error.code)
-        _tell_why(error, utterance.speech, publish, delivery)
+        _tell_why(_failure(utterance, exc), utterance.speech, engine.stats, publish, delivery)
         return False
     engine.stats.completed += 1
     log.info("%r: %.2f s spoken", utterance, delivery.seconds)
@@ -65,10 +64,15 @@ async def perform(
 
 
 def _tell_why(
-    error: MuseTalkStreamError, speech: Speech, publish: Publish, delivery: Delivery
+    error: MuseTalkStreamError,
+    speech: Speech,
+    stats: EngineStats,
+    publish: Publish,
+    delivery: Delivery,
 ) -> None:
     """Those who watch, and who still sends. Not where the error was caught: a frame that it went
     through must not keep it."""
+    stats.fail(error.code)
     speech.end(error)
     publish(delivery.error_event(error))
 
@@ -170,7 +174,6 @@ def _is_unwatched(delivery: Delivery, engine: Engine, now_s: float) -> bool:
     if not limit_s or delivery.hurries or unwatched_s < limit_s:
         return False
     if unwatched_s >= 2 * limit_s:
-        engine.stats.unwatched += 1
         raise NotWatched(
             f"nobody fetched any of its chunks for {unwatched_s:.0f} s, and there was more to make"
         )

@@ -26,7 +26,12 @@ def clean_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """A client's mistake is not the server's: nothing worse than INFO, no traceback."""
     caplog.set_level(logging.INFO)
     yield
-    bad = [r for r in caplog.get_records("call") if r.levelno > logging.INFO or r.exc_info]
+    bad = [
+        each
+        for each in caplog.get_records("call")
+        if (each.levelno > logging.INFO or each.exc_info)
+        and not each.name.endswith("loop_watch")  # a busy machine is no mistake of ours, either
+    ]
     assert not bad, [record.getMessage() for record in bad]
 
 

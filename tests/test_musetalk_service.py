@@ -305,9 +305,8 @@ async def test_a_file_that_is_cut_is_told_and_made_anew(server: Server, store: P
     session_id = await created(server, avatar_id="cut")
     (path,) = (store / "cut" / "derived").glob(FILE)
     path.write_bytes(path.read_bytes()[:5000])
-    heard = await server.speak(session_id, wav(tone(0.4)))
-    assert (heard[-1]["event"], heard[-1]["code"]) == ("error", "render_failed")
-    assert "cut is not prepared" in heard[-1]["message"]
+    refused = await server.upload(session_id, wav(tone(0.4)))
+    assert (refused.status_code, refused.json()["code"]) == (409, "avatar_not_prepared")
     assert (await spoken(server, wav(tone(0.4)), avatar_id="cut", fps=10)).frames.shape[0] == 4
     await server.client.delete(f"/sessions/{session_id}")
 

@@ -25,6 +25,8 @@ GROUPS = (
     if _ASKED
     else [list(range(first, first + 25)) for first in range(0, 100, 25)]
 )
+# Threads that work for everybody, of which a new server has not all yet.
+_POOLS = 10
 # What a sender may be told by a server that is well.
 SENDERS_CODES = {
     "",
@@ -256,7 +258,7 @@ async def _check_nothing_is_left(server: Server, tasks: int, threads: int) -> No
 
     async def nothing_runs() -> bool:
         await asyncio.sleep(0)
-        return len(asyncio.all_tasks()) <= tasks and threading.active_count() <= threads + 4
+        return len(asyncio.all_tasks()) <= tasks and threading.active_count() <= threads + _POOLS
 
     try:
         await server.until(nothing_runs)

@@ -18,6 +18,7 @@ ALLOWED = {
     (TurnState.QUEUED, Trigger.SPEAK): TurnState.SPEAKING,
     (TurnState.QUEUED, Trigger.DROP): TurnState.DROPPED,
     (TurnState.SPEAKING, Trigger.FINISH): TurnState.COMPLETE,
+    (TurnState.QUEUED, Trigger.FAIL): TurnState.FAILED,
     (TurnState.SPEAKING, Trigger.FAIL): TurnState.FAILED,
     **{(state, Trigger.INTERRUPT): TurnState.INTERRUPTED for state in _STOPPABLE},
     **{(state, Trigger.CANCEL): TurnState.CANCELLED for state in _STOPPABLE},
