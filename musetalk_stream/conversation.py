@@ -49,6 +49,7 @@ _LOST = "the server was started again while this was said: send the sound anew"
 _TRY_AGAIN_S = 1  # what whoever finds the queue full is told to wait
 # How long a first chunk takes where none has been measured yet.
 _FIRST_CHUNK_GUESS_S = 0.1
+_MOST_STALLS = 20  # of one utterance, as players say, that count
 
 
 Keep = Callable[[Delivery], Awaitable[None]]
@@ -408,6 +409,7 @@ class Conversation:
             self.turns.add(turn, now_s)
             self._ended_s[turn.request_id] = turn.delivery.watched_until_s or now_s
             if not each.ended:
+                self._engine.stats.fail(ServerRestarted.code)
                 self._events.publish(turn.delivery.error_event(ServerRestarted(_LOST)))
 
     def knows(self, request_id: str) -> bool:
@@ -437,7 +439,7 @@ class Conversation:
         if not turn.has_sound:
             self._drop(turn)
             return
-        self._engine.stats.failed += turn.status is TurnState.SPEAKING
+        self._engine.stats.fail(error.code)
         self._publish(turn, turn.delivery.error_event(error))
         turn.advance(Trigger.FAIL)
         if turn.task is not None:
@@ -499,9 +501,16 @@ class Conversation:
         self._publish(turn, delivery.playback_started_event())
 
     def playback_stalled(self, request_id: str, stalled_s: float) -> None:
-        """A player stood still for want of more of it. Raises UtteranceNotFound."""
-        self.turns.get(request_id)
-        self._engine.stats.stalled(stalled_s)
+        """A player stood still for want of more of it; what can't be true does not count. Raises
+        UtteranceNotFound."""
+        turn = self.turns.get(request_id)
+        began_s = turn.delivery.first_announced_s
+        if began_s is None or turn.stalls >= _MOST_STALLS:
+            return
+        counted_s = min(stalled_s, time.monotonic() - began_s - turn.stalled_s)
+        turn.stalls += 1
+        turn.stalled_s += counted_s
+        self._engine.stats.stalled(counted_s)
 
     def playback_finished(self, request_id: str, *, played_ms: int, interrupted: bool) -> None:
         """A player has come to the end of it, or to where it was stopped; of several the longest

@@ -20,16 +20,18 @@ def set_up_logging(level: str, form: str) -> None:
 
 class TextFormatter(logging.Formatter):
     """`2026-01-31 12:00:00,123 INFO message [3f2a…]`: with the id of the request, if there is one.
-    Further lines of a message are indented, so that what a client says can't look like one of ours.
+    Further lines, of tracebacks too, are indented: what a client says can't look like one of ours.
     """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        asked = LOGGED[0].get()
-        line = super().formatMessage(record).replace("\r", "\\r").replace("\n", "\n    ")
+        asked, line = LOGGED[0].get(), super().formatMessage(record)
         return f"{line} [{asked}]" if asked else line
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).replace("\r", "\\r").replace("\n", "\n    ")
 
 
 class JsonFormatter(logging.Formatter):
@@ -45,7 +47,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         line |= {var.name: value for var in LOGGED if (value := var.get())}
-        line |= {name: value for name, value in vars(record).items() if name not in _USUAL}
+        usual = _USUAL | line.keys()
+        line |= {name: value for name, value in vars(record).items() if name not in usual}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         elif record.exc_text:

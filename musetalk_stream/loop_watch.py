@@ -8,7 +8,6 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from .distribution import Distribution
 
@@ -19,32 +18,22 @@ _LAGS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _STALL_S = 0.5  # without a turn: by then a chunk is late that was in time
 
 
-@dataclass(frozen=True, slots=True)
-class LoopStatistics:
-    """`lag_s`: of the latest question; `max_lag_s`: of all; `stalls`: of half a second or more."""
-
-    lag_s: float
-    max_lag_s: float
-    stalls: int
-
-
 class LoopWatch:
     """Asks four times per second how long the loop takes to answer. Of each stall it logs once
     where the loop is: lines of code, never what is in variables.
 
-    lags  all answers, in seconds
+    lags    all answers, in seconds
+    stalls  of them that took half a second and more
     """
 
     def __init__(self, *, stall_s: float = _STALL_S) -> None:
         self._stall_s = stall_s
         self._ending = threading.Event()
-        self._lag_s = 0.0
-        self._max_lag_s = 0.0
-        self._stalls = 0
+        self.stalls = 0
         self.lags = Distribution(_LAGS_S)
 
     def __repr__(self) -> str:
-        return f"<LoopWatch {self._stalls} stalls, {self._max_lag_s:.3f} s at most>"
+        return f"<LoopWatch {self.stalls} stalls>"
 
     @contextmanager
     def running(self) -> Iterator["LoopWatch"]:
@@ -61,9 +50,6 @@ class LoopWatch:
         finally:
             self._ending.set()
 
-    def statistics(self) -> LoopStatistics:
-        return LoopStatistics(self._lag_s, self._max_lag_s, self._stalls)
-
     def _watch(self, loop: asyncio.AbstractEventLoop, thread_id: int) -> None:
         while not self._ending.wait(_ASK_EVERY_S) and not loop.is_closed():
             asked_s, answered = time.monotonic(), threading.Event()
@@ -72,14 +58,12 @@ class LoopWatch:
             except RuntimeError:  # it was closed just now
                 return
             if not answered.wait(self._stall_s):
-                self._stalls += 1
+                self.stalls += 1
                 _tell_where(thread_id, time.monotonic() - asked_s)
                 while not answered.wait(_ASK_EVERY_S):
                     if self._ending.is_set():
                         return
-            self._lag_s = time.monotonic() - asked_s
-            self._max_lag_s = max(self._max_lag_s, self._lag_s)
-            self.lags.observe(self._lag_s)
+            self.lags.observe(time.monotonic() - asked_s)
 
 
 def _tell_where(thread_id: int, stalled_s: float) -> None:

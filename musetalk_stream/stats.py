@@ -56,7 +56,6 @@ class EngineStats:
         self.completed = 0
         self.failed = 0
         self.cancelled = 0
-        self.unwatched = 0  # of those that failed, as nobody fetched them
         self.chunks = 0
         self.late_chunks = 0
         self.frames = 0

@@ -37,6 +37,7 @@ class Turn:
     was_cut      it was stopped while its sound was still arriving
     has_report   a player has said that it is over
     was_finished set then, or when nobody will say so
+    stalls       that players have said, as far as they count; stalled_s: how long they were
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class Turn:
         self.was_cut = False
         self.has_report = False
         self.was_finished = asyncio.Event()
+        self.stalls = 0
+        self.stalled_s = 0.0
         self._speech = speech
         self._received_s = speech.received_s if speech else time.monotonic()
         self._decoded_s: float | None = None

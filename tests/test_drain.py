@@ -76,6 +76,8 @@ async def test_speech_that_takes_too_long_ends_with_the_reason(begin: Begin) -> 
         assert (await events.until("error"))[-1]["code"] == "shutting_down"
     failed = (await server.client.get("/sessions/stats")).json()["engine"]["failed"]
     assert failed == 1
+    told = (await server.client.get("/metrics")).text
+    assert 'utterance_errors_total{code="shutting_down"} 1.0\n' in told
 
 
 async def test_who_types_ctrl_c_and_watches_nothing_does_not_wait(begin: Begin) -> None:

@@ -63,6 +63,25 @@ def test_what_a_client_says_can_not_look_like_a_line() -> None:
     assert [line.startswith("    ") for line in text.splitlines()] == [False, True]
 
 
+def test_nor_can_what_an_exception_says() -> None:
+    made = record("it failed")
+    try:
+        raise ValueError("a\n2026-01-01 00:00:00,000 INFO forged")
+    except ValueError:
+        made.exc_info = sys.exc_info()
+    made.stack_info = "Stack:\n  at x"
+    first, *others = TextFormatter().format(made).splitlines()
+    assert first.endswith("WARNING it failed")
+    assert "forged" in others[-3]
+    assert all(line.startswith("    ") for line in others)
+
+
+def test_extras_are_not_taken_for_what_we_say() -> None:
+    told = json.loads(JsonFormatter().format(record("x", level="debug", time="never", more=1)))
+    assert (told["level"], told["message"], told["more"]) == ("warning", "x", 1)
+    assert _TIME.fullmatch(told["time"])
+
+
 class Kept(logging.Handler):
     """Formats lines where they are made, as a real handler does."""
 

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import random
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -322,7 +323,8 @@ async def check_kept(
     last_ids: dict[str, int],
 ) -> None:
     """Chunks are what they were. Who reconnects is told of what was lost: once, and of nothing that
-    was complete."""
+    was complete. It is counted, too."""
+    num_lost = 0
     for url, body in announced.items():
         assert (await server.client.get(url)).content == body
     for session_id, request_ids in accepted.items():
@@ -341,6 +343,10 @@ async def check_kept(
         assert len(told_of) == len(set(told_of))
         assert request_ids <= set(told_of)
         assert answer.json()["request_id"] not in told_of
+        num_lost += len(told_of)
+    metrics = (await server.client.get("/metrics")).text
+    counted = re.findall(r'utterance_errors_total{code="server_restarted"} (\d+)', metrics)
+    assert int(*counted) == num_lost
 
 
 async def assert_playable(server: Server, url: str, tmp_path: Path) -> None:

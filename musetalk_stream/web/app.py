@@ -168,8 +168,7 @@ class _Lifetime:
 
     async def _serve_alone(self, is_alone_with_chunks: bool) -> None:
         config, readiness = self._config, self._readiness
-        avatars = await asyncio.to_thread(self._prepare)
-        tracing = open_tracing(config.engine.otlp_endpoint)
+        tracing = open_tracing(config.engine.otlp_endpoint)  # first, as it may not be installed
         workers = Workers(config.engine.encode_threads, "encoder")
         processes, running = self._decode_processes()
         decoders = Decoders(Workers(_DECODE_THREADS, "decoder", nice=_DECODE_NICE), processes)
@@ -188,6 +187,7 @@ class _Lifetime:
             supervisor.running(),
             closing(tracing),
         ):
+            avatars = await asyncio.to_thread(self._prepare)
             avatar = avatars.get(config.session.avatar)
             await self._get_ready(supervisor.batcher, readying, avatar)
             await asyncio.to_thread(processes.wait_until_ready)

@@ -41,16 +41,32 @@ def make_runner(app: web.Application) -> web.AppRunner:
     return web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
 
 
+class ConnectionCounts:
+    """Of all that listens for an application.
+
+    num_open      that there are
+    num_refused   beyond their number, so far
+    num_not_http  times that what came was no HTTP
+    """
+
+    def __init__(self) -> None:
+        self.num_open = 0
+        self.num_refused = 0
+        self.num_not_http = 0
+
+
+CONNECTIONS: web.AppKey[ConnectionCounts] = web.AppKey("connections", ConnectionCounts)
+
+
 class Listener(web.BaseSite):
     """Everything that listens, as one site of a runner.
 
-    first_request_s   within which the head of a first request must come
-    num_connections   that there are
-    num_refused       beyond their number, so far
+    first_request_s  within which the head of a first request must come
+    counts           of its connections
     """
 
-    __slots__ = ("_certificate", "_following", "_http", "_of_address", "first_request_s",
-                 "num_connections", "num_refused")  # fmt: skip
+    __slots__ = ("_certificate", "_following", "_http", "_of_address", "counts",
+                 "first_request_s")  # fmt: skip
 
     def __init__(
         self,
@@ -62,15 +78,14 @@ class Listener(web.BaseSite):
     ) -> None:
         super().__init__(runner)
         self.first_request_s = first_request_s
-        self.num_connections = 0
-        self.num_refused = 0
+        self.counts = runner.app[CONNECTIONS]
         self._http = http
         self._certificate = certificate
         self._following: asyncio.Task[None] | None = None
         self._of_address: Counter[str] = Counter()
 
     def __repr__(self) -> str:
-        return f"<Listener {self.name} {self.num_connections} connections>"
+        return f"<Listener {self.name} {self.counts.num_open} connections>"
 
     @property
     def name(self) -> str:
@@ -113,24 +128,24 @@ class Listener(web.BaseSite):
     def entered(self, address: Address | None) -> tuple[str, bool]:
         """What its address counts as, and whether it is one too many."""
         name = "" if self._is_free(address) or address is None else network_name(address)
-        self.num_connections += 1
+        self.counts.num_open += 1
         self._of_address[name] += 1
         most = self._http.max_connections
-        is_extra = self.num_connections > most or (
+        is_extra = self.counts.num_open > most or (
             bool(name) and self._of_address[name] > most // _SHARE_OF_ADDRESS
         )
-        self.num_refused += is_extra
+        self.counts.num_refused += is_extra
         return name, is_extra
 
     def left(self, name: str) -> None:
-        self.num_connections -= 1
+        self.counts.num_open -= 1
         self._of_address[name] -= 1
         if not self._of_address[name]:
             del self._of_address[name]
 
     @property
     def is_overrun(self) -> bool:
-        return self.num_connections > self._http.max_connections + _EXTRA_CONNECTIONS
+        return self.counts.num_open > self._http.max_connections + _EXTRA_CONNECTIONS
 
     def _is_free(self, address: Address | None) -> bool:
         """Proxies, and what runs on this machine, may have all of them."""
@@ -195,6 +210,7 @@ class Connection(web.RequestHandler):
         answer = super().handle_error(request, status, exc, message)
         if status != BadRequest.status:
             return answer
+        self._listener.counts.num_not_http += 1
         detail = (message or BadRequest.title).partition("\n")[0].strip()[:200].rstrip(":")
         answer = web.json_response(
             {
@@ -215,6 +231,7 @@ class Connection(web.RequestHandler):
 
 def count_connections(app: web.Application) -> None:
     """Who is one too many hears so, unless they ask how the server is."""
+    app[CONNECTIONS] = ConnectionCounts()
     app.middlewares.append(_not_too_many)
     app.on_response_prepare.append(_end_what_is_extra)
 

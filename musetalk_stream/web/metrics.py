@@ -29,6 +29,7 @@ from ..session_state import State
 from ..stats import EngineStats
 from .api import why_not_ready
 from .context import CONFIG, LOOP_WATCH, READINESS, Services
+from .listen import CONNECTIONS, ConnectionCounts
 from .sending import SENDING
 from .telemetry import TRAFFIC, Traffic
 
@@ -66,14 +67,11 @@ class _Everything(Collector):
         its = self._app[READINESS].services
         is_ready = why_not_ready(self._app[READINESS]) is None
         renderer = self._app[CONFIG].engine.renderer
-        build = {"version": __version__, "renderer": renderer}
-        yield _gauge(
-            "build_info", "Always 1; which version this is, and what renders", {"": 1}, build
-        )
+        yield _build_info(renderer)
         yield _gauge("ready", "1 while sessions are taken", {"": is_ready})
         yield from _of_traffic(self._app[TRAFFIC])
-        cut_off = self._app[SENDING].cut_off
-        yield _counter("cut_off", "Connections of clients that took no more", {"": cut_off})
+        most = self._app[CONFIG].http.max_connections
+        yield from _of_connections(self._app[CONNECTIONS], most, self._app[SENDING].cut_off)
         yield from _of_event_loop(self._app[LOOP_WATCH])
         if self._free_bytes is not None:
             yield _gauge(
@@ -88,6 +86,22 @@ class _Everything(Collector):
             )
             yield from _of_utterances(its.stats)
             yield from _of_players(its.stats)
+
+
+def _build_info(renderer: str) -> Metric:
+    meaning = "Always 1; which version this is, and what renders"
+    family = GaugeMetricFamily(_PREFIX + "build_info", meaning, labels=("version", "renderer"))
+    family.add_metric((__version__, renderer), 1)
+    return family
+
+
+def _of_connections(counts: ConnectionCounts, most: int, cut_off: int) -> Iterator[Metric]:
+    yield _gauge("connections", "Open connections", {"": counts.num_open})
+    yield _gauge("connections_limit", "Connections that there may be", {"": most})
+    refused, not_http = {"": counts.num_refused}, {"": counts.num_not_http}
+    yield _counter("connections_refused", "Connections beyond what there may be", refused)
+    yield _counter("connections_not_http", "Connections over which came no HTTP", not_http)
+    yield _counter("connections_cut_off", "Connections of clients that took no more", {"": cut_off})
 
 
 def _of_traffic(traffic: Traffic) -> Iterator[Metric]:
@@ -108,8 +122,8 @@ def _of_event_loop(watch: LoopWatch) -> Iterator[Metric]:
     yield _histogram(
         "event_loop_lag_seconds", "How long the event loop took to answer", {"": watch.lags}
     )
-    stalls = watch.statistics().stalls
-    yield _counter("event_loop_stalls", "Half a second and more without a turn", {"": stalls})
+    stalls = {"": watch.stalls}
+    yield _counter("event_loop_stalls", "Half a second and more without a turn", stalls)
 
 
 def _of_sessions(its: Services) -> Iterator[Metric]:
@@ -117,7 +131,7 @@ def _of_sessions(its: Services) -> Iterator[Metric]:
     by_state = {state.value: 0 for state in State if state is not State.CLOSED}
     for session in sessions:
         by_state[session.state.value] += 1
-    yield _gauge("sessions", "Open sessions, by what they do", by_state, label="state")
+    yield _gauge("sessions", "Open sessions, by what they do", by_state, "state")
     begun = {"created": its.registry.created, "resumed": its.registry.resumed}
     yield _counter("sessions_begun", "Sessions, by where they come from", begun, "how")
     waiting = sum(session.num_waiting for session in sessions)
@@ -142,7 +156,7 @@ def _of_engine(its: Services) -> Iterator[Metric]:
         "1 while sound files can be decoded",
         {"": its.decoders.processes.lost is None},
     )
-    yield _gauge("recordings", "Recordings that are kept", {"": len(its.recordings.all())})
+    yield _gauge("recordings_kept", "Recordings that are kept", {"": len(its.recordings.all())})
     yield _gauge(
         "capacity_frames_per_second", "Frames that can be made", {"": figures.capacity_fps}
     )
@@ -164,13 +178,13 @@ def _of_utterances(stats: EngineStats) -> Iterator[Metric]:
         "failed": stats.failed,
         "cancelled": stats.cancelled,
     }
-    yield _counter("utterances", "Utterances that were begun, by their end", outcomes, "outcome")
+    yield _counter("utterances", "Utterances, by their end", outcomes, "outcome")
     yield _counter(
         "utterance_errors", "Utterances that failed, by the error's code", stats.failures, "code"
     )
     yield _counter("chunks", "Chunks made", {"": stats.chunks})
     yield _counter("late_chunks", "Chunks that viewers had to wait for", {"": stats.late_chunks})
-    yield _counter("frames", "Frames in these chunks", {"": stats.frames})
+    yield _counter("encoded_frames", "Frames in these chunks", {"": stats.frames})
     yield _histogram(
         "queue_wait_seconds", "From an utterance's first sound to its turn", {"": stats.queue_wait}
     )
@@ -202,19 +216,8 @@ def _of_players(stats: EngineStats) -> Iterator[Metric]:
     )
 
 
-def _gauge(
-    name: str,
-    meaning: str,
-    values: Mapping[str, float],
-    fixed: Mapping[str, str] | None = None,
-    *,
-    label: str = "",
-) -> Metric:
-    """`values` by the value of `label`, or one of "" without a label; `fixed`: labels of it."""
-    if fixed:
-        family = GaugeMetricFamily(_PREFIX + name, meaning, labels=tuple(fixed))
-        family.add_metric(tuple(fixed.values()), values[""])
-        return family
+def _gauge(name: str, meaning: str, values: Mapping[str, float], label: str = "") -> Metric:
+    """`values` by the value of `label`, or one of "" without a label."""
     return _filled(GaugeMetricFamily(_PREFIX + name, meaning, labels=_labels(label)), values)
 
 

@@ -31,11 +31,16 @@ FRAMEWORK_CODES = {
 
 
 def without_bad_bytes(record: logging.LogRecord) -> bool:
-    """A log filter: what is not HTTP is the client's mistake, not an error of ours to trace."""
+    """A log filter: what is not HTTP is the client's mistake, not an error of ours to trace; and
+    clients leave when they like, also in the middle of an answer."""
     exc = record.exc_info[1] if record.exc_info else None
+    if isinstance(exc, ConnectionError):
+        return False
     if isinstance(exc, HttpProcessingError | web.RequestPayloadError):
+        if not log.isEnabledFor(logging.DEBUG):  # anybody could fill the log; they are counted
+            return False
         record.exc_info = None
-        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
         record.msg = f"{record.msg}: not HTTP ({type(exc).__name__})"
     return True
 
