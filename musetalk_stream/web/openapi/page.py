@@ -56,16 +56,18 @@ async def docs_page(request: web.Request) -> web.Response:
     _, text = await app[CONTRACT].texts(app[CONFIG], app[NEEDS])
     text = text.replace(_PREFIX, mounted_at(request))
     text = text.replace(_ADDRESS, markupsafe.escape(full_url(request, "")))
-    return _answer(request, text, "text/html")
+    return _answer(request, text, "text/html", "utf-8")
 
 
-def _answer(request: web.Request, text: str, content_type: str) -> web.Response:
+def _answer(
+    request: web.Request, text: str, content_type: str, charset: str | None = None
+) -> web.Response:
     body = text.encode()
     tag = hashlib.sha256(body).hexdigest()[:32]
     headers = {hdrs.CACHE_CONTROL: "no-cache", hdrs.ETAG: f'"{tag}"'}
     if is_known(request, tag):
         return web.Response(status=304, headers=headers)
-    return web.Response(body=body, content_type=content_type, headers=headers)
+    return web.Response(body=body, content_type=content_type, charset=charset, headers=headers)
 
 
 def _texts(config: Config, needs: Needs) -> tuple[str, str]:
