@@ -132,8 +132,8 @@ class Gate:
         return self._its_tokens().make(Claims(session_id, rights, expires_s, caller.key_id))
 
     def expires_s(self, ttl_s: int) -> int:
-        """Of a token that is made now, in seconds since 1970."""
-        return int(self._clock()) + ttl_s
+        """Of a token that is made now, in seconds since 1970: it lasts no less than it was told."""
+        return math.ceil(self._clock()) + ttl_s
 
     def grant(self, caller: Caller, session_id: str) -> Granted:
         """For who has just created a session."""
