@@ -184,9 +184,6 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
 
 
 def _check(config: Config) -> int:
-    """Raises SetupError."""
-    from .web.tls import certificate
-
     for section, spec in settings():
         value = getattr(getattr(config, section), spec.name)
         mark = "" if value == default_of(spec) else "  (set)"
@@ -197,7 +194,6 @@ def _check(config: Config) -> int:
     missing = [finding for finding in examine(config) if finding.verdict is Verdict.MISSING]
     for finding in missing:
         print(f"musetalk-stream: {finding.what}: {finding.advice}", file=sys.stderr)
-    certificate(config.http)  # or say what is wrong with its files
     return int(bool(missing) or exposed)
 
 
