@@ -65,9 +65,9 @@ async def test_chunks_that_arrive_late_and_swapped(open_player: OpenPlayer) -> N
         await route.continue_()
 
     await player.page.route("**/chunks/**", slow)
-    request_id = await player.speak(tone(3))
+    request_id = await player.speak(tone(2))
     await player.until_spoken()
-    await assert_played_once_in_order(player, request_id, seconds=3)
+    await assert_played_once_in_order(player, request_id, seconds=2)
     assert (await player.read("counters"))["stalls"] >= 1
 
 
@@ -85,9 +85,9 @@ async def test_chunks_that_fail_once(open_player: OpenPlayer) -> None:
             await route.fulfill(status=502, body="bad gateway")
 
     await player.page.route("**/chunks/**", fail_once)
-    request_id = await player.speak(tone(2.4))
+    request_id = await player.speak(tone(1.6))
     await player.until_spoken()
-    await assert_played_once_in_order(player, request_id, seconds=2.4)
+    await assert_played_once_in_order(player, request_id, seconds=1.6)
     assert set(asked.values()) == {2}
     assert (await player.read("counters"))["retries"] == len(asked)
 
@@ -131,15 +131,15 @@ async def test_a_browser_without_room_is_asked_again(open_player: OpenPlayer) ->
 
 async def test_connections_cut_in_mid_speech(open_player: OpenPlayer, proxy: Proxy) -> None:
     player = await open_player(origin=proxy.url, settings={"chunk_duration": 0.64})
-    request_id = await player.speak(tone(2.6))
+    request_id = await player.speak(tone(1.6))
     await player.until_playing(0.3)
     proxy.cut()
     await player.until_spoken()
-    await assert_played_once_in_order(player, request_id, seconds=2.6)
+    await assert_played_once_in_order(player, request_id, seconds=1.6)
     # And the connection is there again for the next one.
-    request_id = await player.speak(tone(1))
+    request_id = await player.speak(tone(0.6))
     await player.until_spoken(2)
-    await assert_played_once_in_order(player, request_id, seconds=1)
+    await assert_played_once_in_order(player, request_id, seconds=0.6)
 
 
 async def test_a_server_that_was_away_longer(open_player: OpenPlayer, proxy: Proxy) -> None:
@@ -149,9 +149,9 @@ async def test_a_server_that_was_away_longer(open_player: OpenPlayer, proxy: Pro
     await player.page.wait_for_selector("#offline:not([hidden])")
     proxy.is_open = True
     await player.page.wait_for_selector("#offline", state="hidden")
-    request_id = await player.speak(tone(1))
+    request_id = await player.speak(tone(0.6))
     await player.until_spoken()
-    await assert_played_once_in_order(player, request_id, seconds=1)
+    await assert_played_once_in_order(player, request_id, seconds=0.6)
 
 
 async def test_a_page_that_is_frozen_and_wakes(open_player: OpenPlayer) -> None:
@@ -222,11 +222,11 @@ async def test_speech_that_the_browser_removed_is_fetched_again(open_player: Ope
 
 async def test_a_second_upload_right_after_the_first(open_player: OpenPlayer) -> None:
     player = await open_player()
-    first = await player.speak(tone(1))
-    second = await player.speak(tone(1))
+    first = await player.speak(tone(0.6))
+    second = await player.speak(tone(0.6))
     await player.until_spoken(2)
-    await assert_played_once_in_order(player, first, seconds=1)
-    await assert_played_once_in_order(player, second, seconds=1)
+    await assert_played_once_in_order(player, first, seconds=0.6)
+    await assert_played_once_in_order(player, second, seconds=0.6)
 
 
 async def test_a_reload_joins_the_running_speech(open_player: OpenPlayer) -> None:
