@@ -1,6 +1,7 @@
 """What was recorded by consent: one film per utterance, with the consent beside it, until its days
 are over or it is deleted. Without consent nothing gets here."""
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -73,6 +74,7 @@ class Recordings:
         self._min_free_bytes = min_free_bytes
         self._clock = clock or steady_clock()
         self._known: dict[str, Recording] = {}  # oldest first
+        self._coming: dict[Recording, asyncio.Future[None]] = {}  # being written
 
     def __repr__(self) -> str:
         return f"<Recordings {len(self._known)} in {self._folder}>"
@@ -112,15 +114,25 @@ class Recordings:
             if is_ours and time.time() - path.stat().st_mtime > _ABANDONED_AFTER_S:
                 path.unlink(missing_ok=True)
 
-    async def keep(self, recording: Recording, pieces: Sequence[Piece]) -> bool:
-        """Whether it is kept; else the log says why. The pieces' files must stay meanwhile."""
+    async def keep(
+        self, recording: Recording, pieces: Sequence[Piece], is_agreed: Callable[[], bool]
+    ) -> bool:
+        """Whether it is kept, as it is if its people still agree once it is written; where it
+        can't be, the log says why. The pieces' files must stay meanwhile."""
+        written = self._coming[recording] = asyncio.get_running_loop().create_future()
         try:
             await to_its_end(self._keep, recording, pieces)
+            if not is_agreed():
+                await to_its_end(self._remove, recording.recording_id)
+                return False
+            self._known[recording.recording_id] = recording
+            return True
         except (MuseTalkStreamError, OSError) as exc:
             log.error("utterance %s is not recorded: %s", recording.request_id[:8], exc)
             return False
-        self._known[recording.recording_id] = recording
-        return True
+        finally:
+            del self._coming[recording]
+            written.set_result(None)
 
     def _keep(self, recording: Recording, pieces: Sequence[Piece]) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -164,6 +176,12 @@ class Recordings:
         return self.expires_at(recording) <= self._clock()
 
     # --- deleting
+
+    async def all_written(self, user_id: str) -> None:
+        """What is being recorded of a user has been, and can be deleted."""
+        coming = [written for each, written in self._coming.items() if each.user_id == user_id]
+        if coming:
+            await asyncio.wait(coming)
 
     async def delete(self, recordings: Iterable[Recording]) -> None:
         """Raises OSError; then they are there still."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from .consent import Consent, read_consent
 from .disk import PART, Room, write_whole
-from .errors import MuseTalkStreamError, SetupError
+from .errors import MuseTalkStreamError, SetupError, StorageFull
 from .options import SessionOptions, session_options
 from .threads import to_its_end
 
@@ -73,10 +73,12 @@ class SessionRecords:
 
     def load(self) -> list[SessionRecord]:
         """Those that the last server left, each as taken over by this one: with a run more, before
-        anybody is told anything in it. Blocking. Raises SetupError."""
+        anybody is told anything in it. While no server was there it did not age: nobody could
+        use it. Blocking. Raises SetupError."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            found = [self._take_over(path) for path in sorted(self._folder.iterdir())]
+            down_s = max(0.0, time.time() - self._folder.stat().st_mtime)
+            found = [self._take_over(path, down_s) for path in sorted(self._folder.iterdir())]
         except (OSError, MuseTalkStreamError) as exc:
             raise SetupError(
                 f"open sessions can't be kept in {self._folder}: {exc}; make room, or choose "
@@ -84,7 +86,8 @@ class SessionRecords:
             ) from exc
         return [record for record in found if record is not None]
 
-    def _take_over(self, path: Path) -> SessionRecord | None:
+    def _take_over(self, path: Path, down_s: float) -> SessionRecord | None:
+        """down_s: since the last server was seen alive"""
         match = _NAME.match(path.name)
         if match is None:
             if path.name.endswith(PART):  # of who was killed while writing it
@@ -96,13 +99,24 @@ class SessionRecords:
             log.error("a session is lost, as its record can't be read: %s: %r", path, exc)
             path.replace(self._folder / f"session{_DAMAGED}")
             return None
-        record = replace(known, runs=known.runs + 1)
+        record = replace(known, runs=known.runs + 1, used_at=known.used_at + down_s)
         self._write(record)
         return record
 
-    async def write(self, record: SessionRecord, *, rests: bool = False) -> None:
-        """`rests`: no more happens in it until the next server. Raises StorageFull, OSError."""
-        await to_its_end(self._write, record, 1 if rests else EPOCHS_AHEAD)
+    async def write(self, record: SessionRecord) -> None:
+        """Raises StorageFull, OSError."""
+        await to_its_end(self._write, record)
+
+    async def rest(self, records: Sequence[SessionRecord]) -> None:
+        """No more happens in them until the next server."""
+        await to_its_end(self._rest, records)
+
+    def _rest(self, records: Sequence[SessionRecord]) -> None:
+        try:
+            for record in records:
+                self._write(record, epochs_ahead=1)
+        except (StorageFull, OSError) as exc:  # what was written before does as well
+            log.warning("sessions are kept as they were a while ago: %s", exc)
 
     def _write(self, record: SessionRecord, epochs_ahead: int = EPOCHS_AHEAD) -> None:
         path = self._path(record.session_id)
@@ -112,14 +126,15 @@ class SessionRecords:
             os.utime(path, (record.used_at, record.used_at))
 
     async def used(self, session_ids: Sequence[str]) -> None:
-        """They are in use now."""
-        if session_ids:
-            await to_its_end(self._touch, session_ids, time.time())
+        """They are in use now, and the server is there."""
+        await to_its_end(self._touch, session_ids, time.time())
 
     def _touch(self, session_ids: Sequence[str], now: float) -> None:
         for session_id in session_ids:
             with contextlib.suppress(FileNotFoundError):  # it ended meanwhile
                 os.utime(self._path(session_id), (now, now))
+        with contextlib.suppress(OSError):  # housekeeping finds that, too
+            os.utime(self._folder, (now, now))
 
     async def remove(self, session_ids: Sequence[str]) -> None:
         """They have ended; that they were there already, or never, is no error."""

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .access import ANYBODY, Caller
 from .avatar import Avatar
@@ -41,6 +41,7 @@ _REMEMBERED = 10_000  # ids of closed sessions that still answer 410; the oldest
 _WHY_GONE = {"avatar_deleted": "has ended, as its avatar was deleted"}
 _HOUSEKEEPING_S = 1.0
 _TELL_USED_S = 15.0  # how much younger than known a session may be, to the next server
+_RETURN_S = 30.0  # which viewers have to come back in, once the next server is ready
 _TRY_AGAIN_S = 5  # what whoever finds the server full is told to wait
 
 
@@ -72,6 +73,7 @@ class SessionRegistry:
         self._sessions: dict[str, Session] = {}
         self._gone: OrderedDict[str, _Gone] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
+        self._writing = asyncio.Lock()  # of records: what is removed is not written afterwards
         self._is_draining = False
         self._told_used_s = time.monotonic()
         self.created = 0
@@ -116,7 +118,9 @@ class SessionRegistry:
             found.setdefault(each.note["session_id"], []).append(each)
         for session_id, (avatar, record) in kept.items():
             session = Session(avatar, record, self._engine, max_queue=self._config.max_queue)
-            session.resume(found.get(session_id, []), unused_s=_unused_s(record))
+            # They could not come while no server was there, and some are on their way.
+            unused_s = min(_unused_s(record), max(0.0, self._config.session_idle_s - _RETURN_S))
+            session.resume(found.get(session_id, []), unused_s=unused_s)
             self._sessions[session_id] = session
         self.resumed = len(kept)
         if kept or gone:
@@ -192,7 +196,8 @@ class SessionRegistry:
         session = Session(avatar, record, self._engine, max_queue=self._config.max_queue)
         self._sessions[session.id] = session
         try:
-            await self._records.write(record)
+            async with self._writing:
+                await self._write(session)
         except BaseException:
             await self.close(session.id, "deleted")
             raise
@@ -259,48 +264,54 @@ class SessionRegistry:
 
     async def close(self, session_id: str, reason: str) -> None:
         """Close a session, to the end even if the caller is cancelled. Raises what `get` raises."""
-        session = self.get(session_id)
-        del self._sessions[session_id]
-        self._gone[session_id] = _Gone(reason, session.owner)
+        await asyncio.shield(self._begin_to_close(self.get(session_id), reason))
+
+    def _begin_to_close(self, session: Session, reason: str) -> asyncio.Task[None]:
+        del self._sessions[session.id]
+        self._gone[session.id] = _Gone(reason, session.owner)
         if len(self._gone) > _REMEMBERED:
             self._gone.popitem(last=False)
-        closing = asyncio.create_task(self._close(session, reason), name=f"close-{session_id[:8]}")
+        closing = asyncio.create_task(self._close(session, reason), name=f"close-{session.id[:8]}")
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
-        await asyncio.shield(closing)
+        return closing
 
     async def _close(self, session: Session, reason: str) -> None:
-        await self._records.remove([session.id])  # first: what is deleted never comes back
+        async with self._writing:
+            await self._records.remove([session.id])  # first: what is deleted never comes back
         await session.close(reason)
 
     async def record(self, session: Session, consent: Consent | None) -> None:
         """What is spoken in a session is recorded from now on, or no more; also by the next server.
-        Raises StorageFull."""
+        Raises StorageFull, OSError, SessionGone."""
         if consent is None:
-            session.record(None)
-        kept = replace(session.kept, epoch=session.epoch, consent=consent)
-        await self._records.write(kept)
-        session.kept = kept
-        if consent is not None:
+            session.record(None)  # whatever the disk does
+        async with self._writing:
+            await self._write(session, consent=consent)
             session.record(consent)
 
     async def stop(self) -> None:
         """All sessions rest until the next server goes on with them, or end (`forget_on_stop`)."""
         if self._forget_on_stop:
-            await asyncio.gather(*(self.close(each, "shutdown") for each in self._sessions))
+            for session in self.all():
+                self._begin_to_close(session, "shutdown")
         else:
-            await asyncio.gather(*map(self._rest, self.all()))
+            await self._rest()
         if self._closing:
             await asyncio.wait(self._closing)
 
-    async def _rest(self, session: Session) -> None:
-        unused_s = 0.0 if session.subscribers else time.monotonic() - session.last_used_s
-        await session.rest()
-        record = replace(session.kept, epoch=session.epoch, used_at=time.time() - unused_s)
-        try:
-            await self._records.write(record, rests=True)
-        except (StorageFull, OSError) as exc:  # what was written before does as well
-            log.warning("%r: %s", session, exc)
+    async def _rest(self) -> None:
+        unused_s = {each: each.unused_s for each in self.all()}  # before their viewers leave
+        await asyncio.gather(*(each.rest() for each in unused_s))
+        async with self._writing:
+            now = time.time()
+            resting = [
+                replace(each.kept, epoch=each.epoch, used_at=now - unused_s[each])
+                for each in self.all()
+                if each in unused_s
+            ]
+            await self._records.rest(resting)
+        log.info("%d sessions rest until the next server", len(resting))
 
     async def _keep_house(self) -> None:
         while True:
@@ -330,19 +341,26 @@ class SessionRegistry:
         """What the next server must know of sessions, if this one is killed."""
         for session in self.all():
             if session.epoch - session.kept.epoch > EPOCHS_AHEAD // 2:
-                await self._write(session, replace(session.kept, epoch=session.epoch))
-        if now_s - self._told_used_s > _TELL_USED_S:
+                try:
+                    async with self._writing:
+                        await self._write(session)
+                except SessionGone:  # meanwhile
+                    continue
+                except (StorageFull, OSError) as exc:  # tried anew
+                    log.warning("%r: what has changed can't be kept: %s", session, exc)
+        if now_s - self._told_used_s > min(_TELL_USED_S, self._config.session_idle_s / 3):
             used = [each.id for each in self.all() if not each.is_idle_since(self._told_used_s)]
             self._told_used_s = now_s
             await self._records.used(used)
 
-    async def _write(self, session: Session, record: SessionRecord) -> None:
-        """Tried anew if it fails."""
-        try:
-            await self._records.write(record)
-            session.kept = record
-        except (StorageFull, OSError) as exc:
-            log.warning("%r: what has changed can't be kept: %s", session, exc)
+    async def _write(self, session: Session, **changes: Any) -> None:
+        """Whoever writes holds the lock. Raises SessionGone, StorageFull, OSError."""
+        if self._sessions.get(session.id) is not session:
+            raise SessionGone("this session has ended; create another")
+        used_at = time.time() - session.unused_s
+        record = replace(session.kept, epoch=session.epoch, used_at=used_at, **changes)
+        await self._records.write(record)
+        session.kept = record
 
 
 def _unused_s(record: SessionRecord) -> float:

@@ -312,7 +312,7 @@ class Session:
         except ChunkNotFound:  # it was so long that its first chunks made room for others
             log.error("%r: %s is not recorded: its chunks are gone", self, delivery.request_id[:8])
             return
-        await self._engine.recordings.keep(recording, pieces)
+        await self._engine.recordings.keep(recording, pieces, lambda: self._consent is consent)
 
     # --- ending
 
@@ -339,9 +339,19 @@ class Session:
             raise ShuttingDown("the server is shutting down; this session goes on with the next")
         raise SessionGone("this session has ended; create another")
 
+    @property
+    def unused_s(self) -> float:
+        """How long nobody has been there, and nothing said."""
+        return max(0.0, time.monotonic() - self._in_use_until_s)
+
     def is_idle_since(self, instant_s: float) -> bool:
-        busy = self.subscribers or self.connections or self.state is not State.IDLE
-        return not busy and max(self.last_used_s, self._conversation.last_spoken_s) < instant_s
+        return self._in_use_until_s < instant_s
+
+    @property
+    def _in_use_until_s(self) -> float:
+        if self.subscribers or self.connections or self.state is not State.IDLE:
+            return math.inf
+        return max(self.last_used_s, self._conversation.last_spoken_s)
 
     def needs_share(self, now_s: float) -> bool:
         """Whether somebody watches it, it speaks or is about to, viewers have not seen all of it,
@@ -368,22 +378,19 @@ class Session:
 
     async def close(self, reason: str) -> None:
         """Stop what is being said, end the event streams, delete the chunks."""
-        if await self._end({"event": "closed", "reason": reason}):
-            await self._conversation.forget_all_chunks()
+        await self._end({"event": "closed", "reason": reason})
+        log.info("%r: %s", self, reason)
+        await self._conversation.forget_all_chunks()
 
     async def rest(self) -> None:
         """Likewise, but the next server goes on with it: what was said can still be fetched."""
         await self._end({"event": "closed", "reason": "shutdown", "resumable": True})
 
-    async def _end(self, closed: Event) -> bool:
-        """Whether it was open."""
-        if self._is_closed:
-            return False
+    async def _end(self, closed: Event) -> None:
+        """One that rests already can still be deleted."""
         self._is_closed, self._closed_event = True, closed
         await self._conversation.close()
         self.events.close()
-        log.info("%r: %s", self, closed["reason"])
-        return True
 
     # --- describing
 

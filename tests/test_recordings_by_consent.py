@@ -208,6 +208,10 @@ def recording(recording_id: str, recorded_at: float) -> Recording:
     )  # fmt: skip
 
 
+def always() -> bool:
+    return True
+
+
 async def test_they_go_when_their_days_are_over(tmp_path: Path, folder: Path) -> None:
     chunk = tmp_path / "chunk"
     chunk.write_bytes(b"0123456789")
@@ -215,7 +219,7 @@ async def test_they_go_when_their_days_are_over(tmp_path: Path, folder: Path) ->
     store = Recordings(folder, days=1, clock=lambda: now_s[0])
     for place, recording_id in enumerate(("a" * 22, "b" * 22)):
         pieces = [Piece(chunk, 0, 4), Piece(chunk, 6, 2)]
-        assert await store.keep(recording(recording_id, 1e9 + place * 3600), pieces)
+        assert await store.keep(recording(recording_id, 1e9 + place * 3600), pieces, always)
     assert (folder / f"{'a' * 22}.mp4").read_bytes() == b"012367"
     now_s[0] += 86_400
     assert [each.recording_id for each in store.all()] == ["b" * 22], "before anybody tidies up"
@@ -234,7 +238,7 @@ async def test_what_nobody_knows_the_consent_of_goes(tmp_path: Path, folder: Pat
     store = Recordings(folder, days=1)
     for letter in "abcd":
         kept = recording(letter * 22, time.time())
-        assert await store.keep(kept, [Piece(chunk, 0, 4)])
+        assert await store.keep(kept, [Piece(chunk, 0, 4)], always)
     (folder / f"{'a' * 22}.json").write_text("{")
     document = json.loads((folder / f"{'b' * 22}.json").read_text())
     (folder / f"{'b' * 22}.json").write_text(json.dumps({**document, "consent": None}))
@@ -253,6 +257,22 @@ async def test_a_full_disk_keeps_nothing_by_halves(tmp_path: Path, small_disk: P
     chunk.write_bytes(bytes(600_000))
     store = Recordings(small_disk / "recordings", days=1)
     kept = recording("a" * 22, time.time())
-    assert not await store.keep(kept, [Piece(chunk, 0, 600_000)])
+    assert not await store.keep(kept, [Piece(chunk, 0, 600_000)], always)
     assert files(small_disk / "recordings") == {}
     assert store.all() == []
+
+
+@pytest.mark.parametrize("has_consent", [True, False])
+async def test_what_is_being_written(tmp_path: Path, folder: Path, has_consent: bool) -> None:
+    """Consent may be withdrawn meanwhile; and who deletes all of a user waits for it."""
+    chunk = tmp_path / "chunk"
+    chunk.write_bytes(b"0123456789")
+    store, agreed, kept = Recordings(folder, days=1), [True], recording("a" * 22, time.time())
+    keeping = asyncio.create_task(store.keep(kept, [Piece(chunk, 0, 4)], agreed.pop))
+    await asyncio.sleep(0)
+    agreed[0] = has_consent
+    await store.all_written("ada")
+    assert store.all() == [kept] * has_consent
+    assert await keeping is has_consent
+    await store.delete(store.all())
+    assert files(folder) == {}

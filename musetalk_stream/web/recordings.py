@@ -79,6 +79,7 @@ async def delete_recordings_of_user(request: web.Request) -> web.Response:
     if not user_id:
         raise InvalidParameter("user_id", "must say of which user all recordings are deleted")
     its = services(request).recordings
+    await its.all_written(user_id)
     mine = [r for r in its.all() if r.user_id == user_id and caller(request).owns(r.owner)]
     await its.delete(mine)
     return web.json_response({"deleted": len(mine)})
