@@ -239,22 +239,22 @@ class DiskChunkStore:
             else:
                 found.append(known)
         found.sort(key=lambda each: each.at)
-        for each in found:
-            self._serve_again(each)
-        return found
+        return [each for each in found if self._serve_again(each)]
 
-    def _serve_again(self, known: Found) -> None:
+    def _serve_again(self, known: Found) -> bool:
+        """False where an utterance is not there any more as it was told: files are not forced to
+        the disk, and a power cut leaves empty ones."""
         folder = self._folder / known.request_id
-        chunks, mime = {}, str(known.note.get("mime") or "")
-        for path in sorted(folder.iterdir()):
-            if path.name.endswith(PART):  # its server was killed while it wrote it
-                path.unlink()
-            elif _CHUNK_NAME.match(path.name):
-                mime = mime or mime_type(split(path.read_bytes())[0])
-                chunks[path.name] = Chunk(path, mime, path.stat().st_size)
+        try:
+            chunks = _whole_chunks(folder, known)
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            log.error("utterance %s is lost, as its files are damaged: %r", folder.name[:8], exc)
+            shutil.rmtree(folder, ignore_errors=True)
+            return False
         self._chunks[known.request_id] = chunks
         self._bytes += sum(chunk.size for chunk in chunks.values())
         self._finished[known.request_id] = self._clock() - max(0.0, time.time() - known.at)
+        return True
 
 
 @contextmanager
@@ -288,7 +288,10 @@ def _ours(store: Path) -> Iterator[Path]:
     """Folders that can only be ours."""
     for folder in store.iterdir():
         if _REQUEST_ID.match(folder.name) and folder.is_dir() and not folder.is_symlink():
-            names = [path.name.removesuffix(PART) for path in folder.iterdir()]
+            try:
+                names = [path.name.removesuffix(PART) for path in folder.iterdir()]
+            except OSError:  # another user's, or it has just gone
+                continue
             if all(name == _NOTE or _CHUNK_NAME.match(name) for name in names):
                 yield folder
 
@@ -304,6 +307,30 @@ def _read(folder: Path) -> Found | None:
         return Found(folder.name, note, ended, folder.stat().st_mtime)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _whole_chunks(folder: Path, known: Found) -> dict[str, Chunk]:
+    """Of one that has ended, as its note says; else what can be read. Raises OSError; ValueError,
+    KeyError, TypeError where they, or the note, are damaged."""
+    paths = {path.name: path for path in sorted(folder.iterdir()) if path.name != _NOTE}
+    for name in [name for name in paths if name.endswith(PART)]:
+        paths.pop(name).unlink()  # its server was killed while it wrote it
+    chunks = {}
+    if known.ended:
+        for name, size, *_ in known.note["segments"]:
+            chunk = Chunk(paths[name], str(known.note["mime"]), paths[name].stat().st_size)
+            if chunk.size != size:
+                raise ValueError(f"{name} has {chunk.size} bytes instead of {size}")
+            chunks[name] = chunk
+        return chunks
+    for path in paths.values():
+        body = path.read_bytes()
+        try:
+            chunks[path.name] = Chunk(path, mime_type(split(body)[0]), len(body))
+        except ValueError as exc:  # of the last moments before a power cut
+            log.warning("removing %s: %s", path, exc)
+            path.unlink()
+    return chunks
 
 
 def _remove(path: Path) -> None:

@@ -109,7 +109,8 @@ def folder(store: Path, name: str, *contents: str, session_id: str = "", old: bo
     for each in contents:
         (place / each).write_text("x")
     if session_id:
-        note = {"session_id": session_id, "mime": "video/mp4"}
+        segments = [[each, 1] for each in contents if not each.endswith(".part")]
+        note = {"session_id": session_id, "mime": "video/mp4", "segments": segments}
         (place / "utterance.json").write_text(json.dumps({"ended": True, "note": note}))
     if old:
         long_ago = time.time() - 10_000
@@ -160,15 +161,39 @@ def test_a_note_that_is_damaged_is_of_nobody(tmp_path: Path, note: str) -> None:
     assert files(tmp_path) == []
 
 
+@pytest.mark.parametrize("body", [b"", b"\0" * 100, None])
+@pytest.mark.parametrize("ended", [True, False])
+def test_what_a_power_cut_has_torn_is_not_served(
+    tmp_path: Path, body: bytes | None, ended: bool
+) -> None:
+    """None: it is not there."""
+    store = DiskChunkStore(tmp_path, max_bytes=1000)
+    torn = folder(tmp_path, REQUEST, "chunk_0000.mp4", session_id=SESSION)
+    folder(tmp_path, OTHER, "chunk_0000.mp4", session_id=SESSION)
+    if body is None:
+        (torn / "chunk_0000.mp4").unlink()
+    else:
+        (torn / "chunk_0000.mp4").write_bytes(body)
+    if not ended:
+        note = {"ended": False, "note": {"session_id": SESSION, "epoch": 0}}
+        (torn / "utterance.json").write_text(json.dumps(note))
+    assert sorted(recover(store, is_alone=True)) == sorted([OTHER] + [REQUEST] * (not ended))
+    with pytest.raises(ChunkNotFound):
+        store.get(REQUEST, "chunk_0000.mp4")
+    assert store.statistics() == StoreStatistics(chunks=1, bytes=1)
+    assert torn.exists() is not ended
+
+
 async def test_what_was_begun_and_what_was_finished(tmp_path: Path) -> None:
     store = DiskChunkStore(tmp_path, max_bytes=1000)
     for request_id in (REQUEST, OTHER):
         await store.begin(request_id, {"session_id": SESSION})
-    await store.finish(OTHER, {"session_id": SESSION, "more": 1})
+    note = {"session_id": SESSION, "mime": "", "segments": [], "more": 1}
+    await store.finish(OTHER, note)
     again = DiskChunkStore(tmp_path, max_bytes=1000)
     found = again.recover({SESSION}, is_alone=True, retention_s=60)
     assert [(each.request_id, each.ended) for each in found] == [(REQUEST, False), (OTHER, True)]
-    assert found[1].note == {"session_id": SESSION, "more": 1}
+    assert found[1].note == note
 
 
 async def test_room_on_the_disk_stays_free(tmp_path: Path) -> None:
