@@ -1,11 +1,13 @@
 """The OpenAPI document says what the server does: its routes, ranges, codes, events and answers."""
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jsonschema_rs
 import openapi_spec_validator
 import pytest
@@ -26,7 +28,9 @@ from musetalk_stream.options import (
 )
 from musetalk_stream.web.access import NEEDS
 from musetalk_stream.web.app import build_app
+from musetalk_stream.web.context import CONFIG
 from musetalk_stream.web.openapi.document import document
+from musetalk_stream.web.openapi.page import Contract
 from musetalk_stream.web.openapi.tables import operations
 from musetalk_stream.web.problems import FRAMEWORK_CODES
 
@@ -117,6 +121,45 @@ def test_codes_are_known_under_their_status(contract: Json) -> None:
         assert set(codes(operation)) <= known, name
 
 
+def test_every_code_is_of_an_operation(contract: Json) -> None:
+    """Or is told in another way, in which case it is listed here."""
+    of_events = {"render_failed", "server_restarted"}
+    of_jobs = {"face_cut", "face_finder_missing", "face_too_small", "no_face", "unsupported_avatar"}
+    at_start = {"setup_error", "weights_error", "weights_missing"}
+    of_no_operation = {"method_not_allowed"}
+    roots = {"busy", "conflict"}
+    known = {kind.code for kind in subclasses(MuseTalkStreamError)} | set(FRAMEWORK_CODES.values())
+    told = {code for _, operation in each_operation(contract) for _, code in codes(operation)}
+    assert known - told == of_events | of_jobs | at_start | of_no_operation | roots
+
+
+async def test_refusals_are_those_that_are_told(contract: Json, serve: Serve) -> None:
+    operations = dict(each_operation(contract))
+    creation, upload = "POST /sessions/create", "POST /sessions/{session_id}/stream"
+
+    def told(name: str, answer: httpx.Response) -> str:
+        code: str = answer.json()["code"]
+        assert (answer.status_code, code) in codes(operations[name])
+        return code
+
+    server = await serve(max_sessions_per_user=1, max_utterances_per_user=1,
+                         upload_mb_per_hour=0.2, trusted_proxies="127.0.0.1")  # fmt: skip
+    session_id = await server.create(user_id="ann", on_busy="queue")
+    again = await server.client.post("/sessions/create", json={"user_id": "ann"})
+    assert told(creation, again) == "too_many_sessions_of_user"
+    server.client.headers["X-Forwarded-For"] = "203.0.113.5"
+    much = await server.upload(session_id, wav(tone(10.0)))
+    assert told(upload, much) == "quota_exceeded"
+    assert (await server.upload(session_id, wav(tone(1.0)))).status_code == 202
+    more = await server.upload(session_id, wav(tone(0.1)))
+    assert told(upload, more) == "too_many_utterances_of_user"
+    full = await serve(min_free_mb=900_000_000)
+    refused = await full.client.post("/sessions/create")
+    assert told(creation, refused) == "storage_full"
+    loop = await server.client.get("/avatars/tiny", headers={"Expect": "more"})
+    assert told("GET /avatars/{avatar_id}", loop) == "expectation_failed"
+
+
 def test_who_may_is_what_the_routes_need() -> None:
     needs = {(path, "GET"): need for path, need in (("/healthz", PUBLIC), ("/jobs", VIEW))}
     its = dict(each_operation(document(Config(), needs)))
@@ -175,16 +218,48 @@ async def test_what_a_session_tells(serve: Serve) -> None:
         matches(contract, f"Event_{event['event']}", event)
 
 
-async def test_it_says_where_it_is_mounted_and_is_kept_by_its_tag(serve: Serve) -> None:
+async def test_its_texts_are_made_once() -> None:
+    """For all who ask at once, and where the first has left."""
+    app, contract = build_app(Config(), NumberRenderer()), Contract()
+    first = asyncio.create_task(contract.texts(app[CONFIG], app[NEEDS]))
+    await asyncio.sleep(0)
+    first.cancel()
+    both = [contract.texts(app[CONFIG], app[NEEDS]) for _ in range(2)]
+    second, third = await asyncio.gather(*both)
+    assert first.cancelled()
+    assert second is third
+    assert await contract.texts(app[CONFIG], app[NEEDS]) is second
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("/openapi.json", "application/openapi+json"), ("/docs", "text/html; charset=utf-8")],
+)
+async def test_it_says_where_it_is_mounted_and_is_kept_by_its_tag(
+    serve: Serve, path: str, kind: str
+) -> None:
     server = await serve(trusted_proxies="127.0.0.1")
-    plain = await server.client.get("/openapi.json")
-    assert plain.headers["Content-Type"] == "application/openapi+json"
-    assert plain.json()["servers"] == [{"url": "/"}]
-    below = await server.client.get("/openapi.json", headers={"X-Forwarded-Prefix": "/avatar"})
-    assert below.json()["servers"] == [{"url": "/avatar"}]
-    assert below.headers["ETag"] != plain.headers["ETag"]
+    plain = await server.client.get(path)
+    assert plain.headers["Content-Type"] == kind
+    for headers in ({"X-Forwarded-Prefix": "/avatar"}, {"X-Forwarded-Prefix": "/another"}):
+        other = await server.client.get(path, headers=headers)
+        assert headers["X-Forwarded-Prefix"] in other.text
+        assert other.headers["ETag"] != plain.headers["ETag"]
+    assert (await server.client.get(path)).text == plain.text
     known = {"If-None-Match": plain.headers["ETag"]}
-    assert (await server.client.get("/openapi.json", headers=known)).status_code == 304
+    assert (await server.client.get(path, headers=known)).status_code == 304
+
+
+async def test_servers_and_lines_to_paste_say_where_it_is(serve: Serve) -> None:
+    server = await serve(trusted_proxies="127.0.0.1")
+    assert (await server.client.get("/openapi.json")).json()["servers"] == [{"url": "/"}]
+    by_proxy = {"X-Forwarded-Prefix": "/avatar"}
+    below = await server.client.get("/openapi.json", headers=by_proxy)
+    assert below.json()["servers"] == [{"url": "/avatar"}]
+    page = (await server.client.get("/docs", headers=by_proxy)).text
+    assert 'href="/avatar/static/docs.css"' in page
+    assert f"{server.url}/avatar/sessions/create" in page
+    assert not re.search("[\ue000-\uf8ff]", page)  # nothing is left to be put in
 
 
 async def test_the_page_has_every_operation_and_every_schema(serve: Serve) -> None:
