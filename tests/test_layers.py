@@ -57,7 +57,7 @@ OWNERS = {
     "asyncio": {"tracing", "registry", "cli", "web", "sessions", "conversation", "turn",
                 "utterance", "speech", "growing_file", "readying", "supervisor", "loop_watch",
                 "batcher", "store", "events", "workers", "jobs",
-                "threads", "records"},
+                "threads", "records", "recordings"},
     "threading": {"sound", "growing_file", "speech", "batcher", "workers", "loop_watch", "prepare",
                   "renderers", "decoding"},
     "subprocess": {"prepare", "decoding"},
