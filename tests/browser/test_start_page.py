@@ -86,7 +86,7 @@ async def until_another_session(page: Page, before: str | None) -> None:
 
 async def test_a_dropped_file_is_spoken(start_page: Page) -> None:
     assert await start_page.evaluate(DROP, [list(tone(1.2)), "hello.wav"])
-    await until_state(start_page, "speaking")
+    await until_logged(start_page, "speech_started")
     await until_logged(start_page, "speech_ended")
     await until_state(start_page, "idle")
     assert (await start_page.inner_text("#figure-delay")).endswith("ms")
@@ -128,7 +128,7 @@ async def test_a_recording_is_spoken(start_page: Page) -> None:
     await start_page.wait_for_selector("#record[aria-pressed=true]")
     await asyncio.sleep(1)
     await start_page.click("#record")
-    await until_state(start_page, "speaking")
+    await until_logged(start_page, "speech_started")
     await until_logged(start_page, "speech_ended")
 
 
