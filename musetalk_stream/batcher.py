@@ -361,9 +361,8 @@ class Batcher:
             self._runner.release()
             self._wake.notify()
         for future in waiting:
-            if future.running() or future.set_running_or_notify_cancel():
-                with suppress(InvalidStateError):  # it was done at the last moment
-                    future.set_exception(RendererLost(why, retry_after_s=_RESTART_S))
+            with suppress(InvalidStateError):  # cancelled, or done at the last moment
+                future.set_exception(RendererLost(why, retry_after_s=_RESTART_S))
         self.loss.set_result(None)
 
 

@@ -21,6 +21,7 @@ _GETTING_READY_S = 600.0
 # Threads that hang can't be ended, and keep what they hold. With one of them there may be memory
 # for another renderer, which shows when that is loaded; a second says that it is no accident.
 _MOST_HANGING = 1
+_ENDS_WITHIN_S = 10.0  # its thread, with the process: whoever stops that does not wait for minutes
 _LAST_WORDS_S = 1.0  # for the thread of one that is lost; if it takes longer, it hangs
 
 
@@ -87,7 +88,8 @@ class Supervisor:
             yield self
         finally:
             for batcher in dict.fromkeys([*self._behind, self.batcher]):
-                batcher.stop(_LAST_WORDS_S if batcher.lost else self._stall_s)
+                patience_s = min(self._stall_s, _ENDS_WITHIN_S)
+                batcher.stop(_LAST_WORDS_S if batcher.lost else patience_s)
 
     @asynccontextmanager
     async def watching(

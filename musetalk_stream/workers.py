@@ -71,6 +71,8 @@ class Workers:
             if not future.cancel():
                 stop()
                 await asyncio.wait([outcome])
+                if not outcome.cancelled():
+                    outcome.exception()  # nobody is there to be told, and that is no mistake
             raise
         finally:
             # A future refers to its exception, that to the frames it went through, and this one

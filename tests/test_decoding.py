@@ -67,8 +67,16 @@ def eventually(is_so: Callable[[], bool], within_s: float = 10) -> None:
 
 
 def until_two_wait(processes: DecodeProcesses) -> list[int]:
-    eventually(lambda: processes.lost is None and len(children(processes.pid)) == 2)
-    return children(processes.pid)
+    """Not one that waits and one that ends: those two soon change."""
+    looks: list[list[int]] = []
+
+    def are_the_same_two() -> bool:
+        looks.append(children(processes.pid))
+        latest = looks[-10:]
+        return len(latest) == 10 and len(latest[0]) == 2 and all(e == latest[0] for e in latest)
+
+    eventually(are_the_same_two)
+    return looks[-1]
 
 
 class Arriving:
@@ -216,7 +224,7 @@ def test_too_much_memory(own: DecodeProcesses) -> None:
 
 
 def test_too_much_computing(own: DecodeProcesses) -> None:
-    """An hour of sound in 14 MB; two cores take several seconds for it."""
+    """An hour of sound in 14 MB takes longer than that."""
     file = wav(silence(3600, 4000), 4000, fmt="u8")
     with pytest.raises(DamagedAudio, match="more than 1 s of computing"):
         heard(file, own.file(), max_duration_s=4000)
@@ -237,11 +245,12 @@ def test_silence_of_a_decoder_is_not_waited_for() -> None:
 def test_a_decoder_that_crashes_is_that_files_fault(
     number: signal.Signals, words: str, own: DecodeProcesses
 ) -> None:
-    pid = until_two_wait(own)[0]
     file, its = Arriving(sound_file(speech_like(4.0), "mp3")), own.file()
     with closing(its.arriving(file, max_duration_s=60)) as pieces:
         assert len(next(pieces)[0])
-        os.kill(pid, number)
+        for pid in children(own.pid):  # those that wait, too
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
         file.goes_on.set()
         with pytest.raises(DamagedAudio, match=words):
             for _ in pieces:
@@ -254,10 +263,8 @@ def test_who_is_stopped_is_told_at_once(decoding: DecodeProcesses) -> None:
     its = decoding.file()
     file = wav(silence(3600, 4000), 4000, fmt="u8")  # seconds of work
     threading.Timer(0.2, its.stop, [UtteranceEnded("interrupted")]).start()
-    began_s = time.monotonic()
     with pytest.raises(UtteranceEnded, match="interrupted"):
         heard(file, its, max_duration_s=4000)
-    assert time.monotonic() - began_s < 5
     eventually(lambda: sum(is_alive(each) for each in before) == 1)
     assert len(until_two_wait(decoding)) == 2
 
@@ -301,6 +308,20 @@ def test_a_fork_server_that_died_is_started_again(
     assert heard(sound_file(tone(1.0), "mp3"), own.file()).num_ear, "it waits for the new one"
     assert own.pid not in (old, None)
     assert "started again" in caplog.text
+
+
+def test_who_is_stopped_is_told_though_no_process_ends(own: DecodeProcesses) -> None:
+    halted = [own.pid or 0, *until_two_wait(own)]
+    for pid in halted:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        its = own.file()
+        threading.Timer(0.2, its.stop, [UtteranceEnded("interrupted")]).start()
+        with pytest.raises(UtteranceEnded, match="interrupted"):
+            heard(sound_file(tone(1.0), "mp3"), its)
+    finally:
+        for pid in halted:
+            os.kill(pid, signal.SIGCONT)
 
 
 def test_nothing_is_left_at_the_end() -> None:

@@ -73,6 +73,27 @@ async def test_what_was_worked_on_is_let_go_of() -> None:
         assert [ref() for ref in watched] == [None, None]
 
 
+async def test_nobody_is_told_of_the_error_of_what_was_cancelled(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    has_begun, stopped = threading.Event(), threading.Event()
+
+    def work() -> None:
+        has_begun.set()
+        assert stopped.wait(5)
+        raise ValueError("it was stopped")
+
+    with Workers(1, "encoder").running() as workers:
+        working = asyncio.create_task(workers.run(work, deadline_s=0, stop=stopped.set))
+        await asyncio.to_thread(has_begun.wait, 5)
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+    del working
+    gc.collect()
+    assert not caplog.records
+
+
 async def test_threads_end_with_the_block() -> None:
     with Workers(3, "encoder").running() as workers:
         await workers.run(lambda: None, deadline_s=0)

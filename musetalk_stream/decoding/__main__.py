@@ -19,6 +19,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing, suppress
 
+import av
 import numpy as np
 
 from ..errors import MuseTalkStreamError
@@ -31,25 +32,42 @@ def main(argv: Sequence[str]) -> int:
     memory_mb, cpu_s = (int(each) for each in argv)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; the server says when to end
     control = socket.socket(fileno=0)
-    _load()
+    m4a = _load()
     gc.freeze()  # what is there is shared by all processes, as long as nobody touches it
     control.sendall(READY)
-    _Forks(control, memory_bytes=memory_mb * 10**6, cpu_s=cpu_s).serve()
+    _Forks(control, m4a, memory_bytes=memory_mb * 10**6, cpu_s=cpu_s).serve()
     return 0
 
 
-def _load() -> None:
-    """Whatever is loaded at its first use: afterwards, no file can be opened."""
+def _load() -> bytes:
+    """Whatever is loaded at its first use: afterwards, no file can be opened. Gives a file that
+    takes most of it."""
     head = struct.pack(
         "<4sI4s4sIHHIIHH", b"RIFF", 0, b"WAVE", b"fmt ", 16, 1, 1, 8000, 16000, 2, 16
     )
     sound = head + struct.pack("<4sI", b"data", 1600) + bytes(1600)
-    for data in (sound, b"no sound"):
+    m4a = _m4a()
+    for data in (sound, m4a, b"no sound"):
         with suppress(MuseTalkStreamError):
             file = io.BufferedReader(io.BytesIO(data))
             with closing(decoded(file, max_duration_s=1, mp3_frames=None)) as pieces:
-                assert sum(len(ear) for ear, _ in pieces) == 4800
+                assert sum(len(ear) for ear, _ in pieces) >= 4800
     np.zeros(0, np.float32).tobytes()
+    return m4a
+
+
+def _m4a() -> bytes:
+    """A tenth of a second of silence."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=48_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 4800), np.float32), format="fltp", layout="mono"
+        )
+        frame.sample_rate = 48_000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return file.getvalue()
 
 
 class _Forks:
@@ -58,8 +76,11 @@ class _Forks:
     Their number is bounded by the server, which asks for one per file, and a few to spare.
     """
 
-    def __init__(self, control: socket.socket, *, memory_bytes: int, cpu_s: int) -> None:
+    def __init__(
+        self, control: socket.socket, m4a: bytes, *, memory_bytes: int, cpu_s: int
+    ) -> None:
         self._control = control
+        self._m4a = m4a
         self._memory_bytes = memory_bytes
         self._cpu_s = cpu_s
         self._leashes: dict[int, socket.socket] = {}  # by process id
@@ -107,6 +128,7 @@ class _Forks:
                 os.setpgid(0, 0)
                 only_channel = child.only(channel)
                 child.confine(memory_bytes=self._memory_bytes, cpu_s=self._cpu_s, parent=parent)
+                child.warm_up(only_channel, self._m4a)
                 child.serve(only_channel)
                 status = 0
             except Closed:

@@ -24,6 +24,7 @@ from ..sandbox import (
     write_nothing,
 )
 from ..sound import Samples
+from ..timeline import EAR_RATE
 from .wire import (
     MOST_WANTED_BYTES,
     Channel,
@@ -42,9 +43,10 @@ _CHANNEL = 3  # the only descriptor besides those of /dev/null
 _BLOCK_BYTES = 1 << 18
 # What is not waited for is said in pieces of so much: a quarter of a second.
 _SAID_BYTES = 1 << 16
-# Who waits for a whole file stands back for those who speak; of one that arrives, what comes next
-# is to be spoken.
-_WHOLE_NICE = 5
+# Who waits for a long whole file stands back for those who speak; of one that arrives, what comes
+# next is to be spoken.
+_LONG_NICE = 5
+_LONG = 10 * EAR_RATE  # audio samples
 _UNEXPECTED = "the file can't be decoded: it is corrupt"
 
 
@@ -67,6 +69,16 @@ def only(channel: socket.socket) -> socket.socket:
         os.dup2(nothing, standard)
     os.closerange(_CHANNEL + 1, os.sysconf("SC_OPEN_MAX"))
     return socket.socket(fileno=_CHANNEL)
+
+
+def warm_up(channel: socket.socket, file: bytes) -> None:
+    """Decode it, while no other is here: what is touched first is slow in a process that was forked
+    just now."""
+    with suppress(BlockingIOError):
+        channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return
+    for _ in decoded_here(io.BytesIO(file), max_duration_s=1):
+        pass
 
 
 def serve(channel: Channel) -> None:
@@ -97,19 +109,20 @@ def _pieces(
     channel: Channel, *, size: int | None, max_duration_s: float
 ) -> Generator[tuple[Samples, Samples], None, None]:
     """Ear, model. size: bytes of a file that is there; None of one that is arriving."""
-    said = _Said()
+    said, num_ear = _Said(), 0
     if size is None:
         arriving = _Arriving(channel, said)
         found = decoded_while_arriving(arriving, max_duration_s=max_duration_s)
     else:
-        with suppress(OSError):
-            os.nice(_WHOLE_NICE)
         file = io.BufferedReader(_Whole(channel, size), _BLOCK_BYTES)
         found = decoded_here(file, max_duration_s=max_duration_s)
     try:
         with closing(found):
             for ear, model in found:
                 said.add(ear, model)
+                if size is not None and num_ear <= _LONG < num_ear + len(ear):
+                    os.nice(_LONG_NICE)
+                num_ear += len(ear)
                 if said.num_bytes >= _SAID_BYTES:
                     yield said.take()
     finally:

@@ -32,8 +32,17 @@ class FileDecoding:
     and what `stop` was told.
     """
 
-    def __init__(self, claim: Callable[[], DecodeProcess], *, cpu_s: int, stall_s: float) -> None:
+    def __init__(
+        self,
+        claim: Callable[[], DecodeProcess],
+        is_served: Callable[[], None],
+        *,
+        cpu_s: int,
+        stall_s: float,
+    ) -> None:
+        """is_served: called, maybe several times, once nobody waits for what its process does."""
         self._claim = claim
+        self._is_served = is_served
         self._cpu_s = cpu_s
         self._stall_s = stall_s
         self._lock = threading.Lock()
@@ -106,6 +115,8 @@ class FileDecoding:
                 kind, said = message
                 if kind is Kind.SOUND:
                     yield wire.sound(said)
+                    if size is None:  # it is spoken from here on; a whole file when it is done
+                        self._is_served()
                 elif kind in (Kind.MORE, Kind.AT):
                     data = answer(kind, *wire.place(said))
                     wire.send(process.channel, Kind.BYTES, data)
@@ -125,6 +136,7 @@ class FileDecoding:
             with self._lock:
                 self._process = None
             process.close()
+            self._is_served()
 
     def _heard(self, process: DecodeProcess) -> tuple[Kind, bytearray]:
         """The next message. Time counts only here: elsewhere others are waited for."""

@@ -25,8 +25,11 @@ class DecodeProcess:
             return False
 
     def kill(self) -> None:
+        """Who waits for its next word wakes at once, also if nobody ends it now."""
         with suppress(OSError):  # it is dead already
             self.leash.send(b"k")
+        with suppress(OSError):
+            self.channel.shutdown(socket.SHUT_RDWR)
 
     def status(self) -> int | None:
         """How it ended, which it has: an exit status, or less than 0 a signal; None if nobody

@@ -48,24 +48,25 @@ class DecodeProcesses:
         self._cpu_s = cpu_s
         self._stall_s = stall_s
         self._changed = threading.Condition()
-        self._control: socket.socket | None = None
-        self._process: _Process | None = None
+        self._control: socket.socket | None = None  # of one that is there, or is being started
+        self._process: _Process | None = None  # likewise
+        self._is_ready = False
         self._spare: list[DecodeProcess] = []
         self._is_stopping = False
 
     def __repr__(self) -> str:
-        state = "lost" if self._control is None else f"{len(self._spare)} waiting"
+        state = "lost" if not self._is_ready else f"{len(self._spare)} waiting"
         return f"<DecodeProcesses {state}>"
 
     @property
     def lost(self) -> str | None:
         """Why files can't be decoded now; None if they can. It is being started again."""
-        return None if self._control else "the process that decodes sound files is being started"
+        return None if self._is_ready else "the process that decodes sound files is being started"
 
     @property
     def pid(self) -> int | None:
         """Of the fork server, while there is one."""
-        return self._process.pid if self._process and self._control else None
+        return self._process.pid if self._process and self._is_ready else None
 
     @contextmanager
     def running(self) -> Iterator["DecodeProcesses"]:
@@ -91,10 +92,10 @@ class DecodeProcesses:
 
     def file(self) -> FileDecoding:
         """To decode one file."""
-        return FileDecoding(self._claim, cpu_s=self._cpu_s, stall_s=self._stall_s)
+        return FileDecoding(self._claim, self._refill, cpu_s=self._cpu_s, stall_s=self._stall_s)
 
     def _claim(self) -> DecodeProcess:
-        """One that waits, and another is forked in its place. Raises NotReady."""
+        """One that waits, or a new one. Raises NotReady."""
         with self._changed:
             self._wait(_CLAIM_WITHIN_S)
             claimed = None
@@ -105,19 +106,25 @@ class DecodeProcesses:
                 else:
                     oldest.close()
             # What is sent to it is there when it has been forked.
-            claimed = claimed or self._forked()
-            self._fill()
-            return claimed
+            return claimed or self._forked()
+
+    def _refill(self) -> None:
+        """In place of those that were claimed: not while anybody waits for these. To fork others,
+        and what those do first, takes longer than to decode a short file."""
+        with self._changed:
+            if self._is_ready:
+                self._fill()
 
     def _wait(self, longest_s: float) -> None:
-        if not self._changed.wait_for(lambda: self._control or self._is_stopping, longest_s):
+        if not self._changed.wait_for(lambda: self._is_ready or self._is_stopping, longest_s):
             raise NotReady(f"{self.lost}; try again shortly")
         if self._is_stopping:
             raise NotReady("the server is shutting down")
 
     def _fill(self) -> None:
-        while len(self._spare) < _SPARE:
-            self._spare.append(self._forked())
+        with suppress(NotReady):  # it will be found to be dead
+            while len(self._spare) < _SPARE:
+                self._spare.append(self._forked())
 
     def _forked(self) -> DecodeProcess:
         """Raises NotReady."""
@@ -166,35 +173,34 @@ class DecodeProcesses:
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the server, which ends it in good order
             )
+        with self._changed:
+            self._control, self._process = control, process
+            if self._is_stopping:
+                self._let_go()
         try:
             control.settimeout(_STARTS_WITHIN_S)
             with suppress(OSError):
                 if control.recv(len(READY)) == READY:
-                    self._took(control, process)
+                    self._took()
                     return process.wait()
             process.kill()
             return process.wait()
         finally:
             control.close()
 
-    def _took(self, control: socket.socket, process: _Process) -> None:
+    def _took(self) -> None:
         with self._changed:
-            if self._is_stopping:
-                control.close()
-                return
-            self._control, self._process = control, process
-            with suppress(NotReady):  # it will be found to be dead
+            if not self._is_stopping:
+                self._is_ready = True
                 self._fill()
-            self._changed.notify_all()
+                self._changed.notify_all()
 
     def _let_go(self) -> None:
-        """Closing its control ends it, and with it all processes."""
+        """The end of its control ends it, and with it all processes; or ends its start."""
+        self._is_ready = False
         if self._control:
-            # Closing alone would not be seen while the thread that waits has it, too.
             with suppress(OSError):
                 self._control.shutdown(socket.SHUT_RDWR)
-            self._control.close()
-        self._control = None
         for each in self._spare:
             each.close()
         self._spare.clear()

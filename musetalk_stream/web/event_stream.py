@@ -68,9 +68,9 @@ async def stream_events(
     prefix = mounted_at(request)
     async with aclosing(source) as batches:
         response = web.StreamResponse(headers=_HEADERS)
-        await response.prepare(request)
-        await send(request, response, RETRY)
         try:
+            await response.prepare(request)
+            await send(request, response, RETRY)
             async for entries in batches:
                 if not seconds_left(request):
                     break  # who may still read it comes back with another token
