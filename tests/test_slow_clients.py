@@ -1,9 +1,12 @@
 """Clients that stop reading: their connections end, and cost bounded memory until then."""
 
 import asyncio
+import logging
 import socket
+import struct
 from urllib.parse import urlsplit
 
+import pytest
 from aiohttp import web
 from fakes import NumberRenderer, tone, wav
 from servers import Begin, Server
@@ -84,6 +87,32 @@ async def test_who_stops_reading_events_is_cut_off(begin: Begin) -> None:
         return bool(document["subscribers"] == 0)
 
     await server.until(nobody_follows)
+
+
+async def test_who_leaves_within_an_answer_is_no_error(
+    begin: Begin, caplog: pytest.LogCaptureFixture
+) -> None:
+    server, app = await started(begin)
+    app[SENDING].patience_s = 20
+    session_id = await server.create()
+    heard = await server.speak(session_id, wav(tone(0.3)))
+    url = next(event["url"] for event in heard if event["event"] == "chunk")
+    (server.chunks_dir / url.removeprefix("/chunks/")).write_bytes(bytes(_LARGE_BYTES))
+    deaf = Deaf(server, url)
+
+    async def is_being_sent() -> bool:
+        return app[SENDING].in_progress == 1
+
+    await server.until(is_being_sent)
+    deaf.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    deaf.socket.close()  # with a reset
+
+    async def is_over() -> bool:
+        return not app[SENDING].in_progress
+
+    await server.until(is_over)
+    assert (await server.client.get("/healthz")).status_code == 200
+    assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
 
 
 async def test_who_reads_slowly_gets_everything(begin: Begin) -> None:
