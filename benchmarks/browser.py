@@ -67,7 +67,8 @@ async def player_page(url: str, session_id: str) -> AsyncIterator[Page]:
     """The player, with its placeholder on the screen."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, ALOUD])
-        page = await browser.new_page(viewport={"width": 512, "height": 512})
+        # What measures runs in the page, too, beside what its policy lets pass.
+        page = await browser.new_page(viewport={"width": 512, "height": 512}, bypass_csp=True)
         await page.goto(f"{url}/player/session/{session_id}")
         await holds(page, "window.musetalkPlayer?.state === 'idle'")
         yield page

@@ -54,6 +54,7 @@ async def open_app(
     """The app on a small phone, on its first screen with a server chosen; nothing may go wrong."""
     addresses: set[str] = set()
     context = await browser.new_context(viewport={"width": 375, "height": 667})
+    await context.expose_binding("runNatively", lambda source, code: source["frame"].evaluate(code))
     await context.add_init_script(path=PLATFORM / "frame.js")
     errors: list[str] = []
 

@@ -279,7 +279,7 @@ async def test_leaving_deletes_the_session(start_page: Page, api: httpx.AsyncCli
     assert (await api.get(session)).status_code == 200
     async with api.stream("GET", session + "/events") as events:
         await start_page.goto("about:blank")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             lines = [line async for line in events.aiter_lines()]  # ends with the session
     assert '"deleted"' in "".join(lines)
     assert (await api.get(session)).status_code in (404, 410)
