@@ -197,7 +197,7 @@ async def test_a_dropped_portrait_is_looked_at_and_speaks(
     await page.keyboard.press("Enter")
     await page.wait_for_url("**/?avatar=*")
     avatar_id = page.url.split("=")[1]
-    await expect(page.locator("#state")).to_have_text("idle")
+    await expect(page.locator("#state")).to_have_text("idle", timeout=PATIENCE_MS)
     await expect(page.locator("#avatar")).to_have_value(avatar_id)
     sound = {"name": "hello.wav", "mimeType": "audio/wav", "buffer": tone(0.8)}
     await page.set_input_files("#file", sound)  # type: ignore[arg-type]

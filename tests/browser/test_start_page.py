@@ -58,7 +58,7 @@ async def until_state(page: Page, state: str) -> None:
         page,
         "(state) => document.getElementById('state').textContent === state",
         arg=state,
-        timeout_ms=15_000,
+        timeout_ms=30_000,
         polling_ms=50,
     )
 
@@ -69,7 +69,7 @@ async def until_logged(page: Page, name: str) -> None:
         """(name) => [...document.querySelectorAll("#log b")]
             .some((entry) => entry.textContent === name)""",
         arg=name,
-        timeout_ms=15_000,
+        timeout_ms=30_000,
         polling_ms=50,
     )
 
@@ -347,7 +347,7 @@ async def until_nothing_is_open(page: Page) -> None:
             streams.every((it) => it.getTracks().every(({ readyState }) => readyState === "ended"))
         """,
         polling_ms=50,
-        timeout_ms=15_000,
+        timeout_ms=30_000,
     )
 
 
