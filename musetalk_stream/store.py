@@ -227,8 +227,7 @@ class DiskChunkStore:
         self, session_ids: Collection[str], *, is_alone: bool, retention_s: float
     ) -> list[Found]:
         found: list[Found] = []
-        for folder in _ours(self._folder):
-            age_s = time.time() - folder.stat().st_mtime
+        for folder, age_s in _ours(self._folder):
             known = _read(folder)
             if known is None or known.note.get("session_id") not in session_ids:
                 if is_alone or age_s > retention_s + _ABANDONED_AFTER_S:
@@ -284,16 +283,17 @@ def _is_alone(descriptor: int) -> bool:
     return is_alone
 
 
-def _ours(store: Path) -> Iterator[Path]:
-    """Folders that can only be ours."""
+def _ours(store: Path) -> Iterator[tuple[Path, float]]:
+    """Folders that can only be ours, and for how many seconds nobody has written to them."""
     for folder in store.iterdir():
         if _REQUEST_ID.match(folder.name) and folder.is_dir() and not folder.is_symlink():
             try:
                 names = [path.name.removesuffix(PART) for path in folder.iterdir()]
+                age_s = time.time() - folder.stat().st_mtime
             except OSError:  # another user's, or it has just gone
                 continue
             if all(name == _NOTE or _CHUNK_NAME.match(name) for name in names):
-                yield folder
+                yield folder, age_s
 
 
 def _read(folder: Path) -> Found | None:

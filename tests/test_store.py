@@ -92,7 +92,8 @@ async def test_cancelled_puts_leave_nothing(store: DiskChunkStore, tmp_path: Pat
         putting = asyncio.create_task(store.put(REQUEST, 0, b"body", "video/mp4"))
         for _ in range(steps):
             await asyncio.sleep(0)
-        putting.cancel()
+        if not putting.cancel():
+            return  # it was done before
         with pytest.raises(asyncio.CancelledError):
             await putting
         assert files(tmp_path) == [], f"cancelled after {steps} steps"
