@@ -129,7 +129,7 @@ def run(
     tell: Callable[[str], object] = lambda line: None,
 ) -> Run:
     """So many examples of each operation, fewer where there are not so many; half of them wrong on
-    purpose, where anything can be. `tell` hears how far it is and what was wrong."""
+    purpose, where anything can be and it is not one. `tell` hears how far it is and what was wrong."""
     _register()
     found = Run()
     headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -146,7 +146,7 @@ def run(
             named = {name: st.sampled_from(ids[name]) for name in _names(operation.path)}
             modes = [GenerationMode.POSITIVE]
             # What is in the path is drawn here: of strings none is wrong by its form.
-            if operation.query or operation.headers or operation.body:
+            if num_examples > 1 and (operation.query or operation.headers or operation.body):
                 modes.append(GenerationMode.NEGATIVE)
             num_before = len(found.mistakes)
             for mode in modes:

@@ -8,8 +8,8 @@ from schema_fuzz import run, serving
 
 def test_answers_are_those_that_are_documented(own_store: Path, tmp_path: Path) -> None:
     with serving(tmp_path, own_store, closed=True) as (server, key):
-        found = run(server, key, num_examples=2, seed=7)
+        found = run(server, key, num_examples=1, seed=7)
     assert not found.mistakes, "\n".join(found.mistakes[:10])
     assert len(found.by_operation) > 45
-    assert {200, 400, 404} <= set(found.statuses)
+    assert {200, 404} <= set(found.statuses)
     assert "Traceback" not in server.log
