@@ -128,8 +128,8 @@ def run(
     seed: int,
     tell: Callable[[str], object] = lambda line: None,
 ) -> Run:
-    """So many examples of each operation, fewer where there are not so many; half of them wrong on
-    purpose, where anything can be and it is not one. `tell` hears how far it is and what was wrong."""
+    """So many examples of each operation, fewer where there are not so many; of more than one, half
+    are wrong on purpose, where anything can be. `tell` hears how far it is and what was wrong."""
     _register()
     found = Run()
     headers = {"Authorization": f"Bearer {key}"} if key else {}
