@@ -36,7 +36,7 @@ def test_a_line_is_one_object() -> None:
 def test_on_whose_behalf() -> None:
     with asked("req-1", "/sessions/{session_id}"):
         about_session("0123456789abcdef")
-        about_utterance("fedcba9876543210")
+        about_utterance("fedcba98-and-more")
         told = json.loads(JsonFormatter().format(record("x", duration_ms=3.5)))
         text = TextFormatter().format(record("x"))
     assert told["request_id"] == "req-1"

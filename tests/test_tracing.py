@@ -17,8 +17,8 @@ from musetalk_stream.config import load
 from musetalk_stream.errors import SetupError
 from musetalk_stream.tracing import open_tracing
 
-TRACE = "0af7651916cd43dd8448eb211c80319c"
-PARENT = "b7ad6b7169203331"
+TRACE = "ab" * 16
+PARENT = "cd" * 8
 
 
 @dataclass
