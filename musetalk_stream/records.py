@@ -11,7 +11,8 @@ import logging
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -72,36 +73,46 @@ class SessionRecords:
         return f"<SessionRecords {self._folder}>"
 
     def load(self) -> list[SessionRecord]:
-        """Those that the last server left, each as taken over by this one: with a run more, before
-        anybody is told anything in it. While no server was there it did not age: nobody could
-        use it. Blocking. Raises SetupError."""
-        try:
+        """Those that the last server left, for this one to take over. While no server was there
+        they did not age: nobody could use them. Blocking. Raises SetupError."""
+        with self._setting_up():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             down_s = max(0.0, time.time() - self._folder.stat().st_mtime)
-            found = [self._take_over(path, down_s) for path in sorted(self._folder.iterdir())]
+            found = [self._read(path) for path in sorted(self._folder.iterdir())]
+        return [
+            replace(known, runs=known.runs + 1, used_at=known.used_at + down_s)
+            for known in found
+            if known is not None
+        ]
+
+    def take_over(self, records: Sequence[SessionRecord]) -> None:
+        """Before anybody is told anything in them. Blocking. Raises SetupError."""
+        with self._setting_up():
+            for record in records:
+                self._write(record)
+
+    @contextmanager
+    def _setting_up(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, MuseTalkStreamError) as exc:
             raise SetupError(
                 f"open sessions can't be kept in {self._folder}: {exc}; make room, or choose "
                 "another place by --state-dir"
             ) from exc
-        return [record for record in found if record is not None]
 
-    def _take_over(self, path: Path, down_s: float) -> SessionRecord | None:
-        """down_s: since the last server was seen alive"""
+    def _read(self, path: Path) -> SessionRecord | None:
         match = _NAME.match(path.name)
         if match is None:
             if path.name.endswith(PART):  # of who was killed while writing it
                 path.unlink()
             return None
         try:
-            known = _read(path, match[1])
+            return _read(path, match[1])
         except (ValueError, KeyError, TypeError, MuseTalkStreamError) as exc:
             log.error("a session is lost, as its record can't be read: %s: %r", path, exc)
             path.replace(self._folder / f"session{_DAMAGED}")
             return None
-        record = replace(known, runs=known.runs + 1, used_at=known.used_at + down_s)
-        self._write(record)
-        return record
 
     async def write(self, record: SessionRecord) -> None:
         """Raises StorageFull, OSError."""

@@ -103,13 +103,17 @@ class SessionRegistry:
         """
         kept: dict[str, tuple[Avatar, SessionRecord]] = {}
         gone = []
+        # Their viewers are on their way back, or were there too shortly to be noted.
+        long_ago = time.time() - max(0.0, self._config.session_idle_s - _RETURN_S)
         for record in await asyncio.to_thread(self._records.load):
             avatar = self._avatar_of(record, shelf)
             if avatar is None:
                 gone.append(record.session_id)
             else:
-                kept[record.session_id] = avatar, record
+                used_at = max(record.used_at, long_ago)
+                kept[record.session_id] = avatar, replace(record, used_at=used_at)
         await self._records.remove(gone)
+        await asyncio.to_thread(self._records.take_over, [record for _, record in kept.values()])
         recover = partial(
             self._engine.store.recover, is_alone=is_alone, retention_s=self._chunk_retention_s
         )
@@ -118,9 +122,7 @@ class SessionRegistry:
             found.setdefault(each.note["session_id"], []).append(each)
         for session_id, (avatar, record) in kept.items():
             session = Session(avatar, record, self._engine, max_queue=self._config.max_queue)
-            # They could not come while no server was there, and some are on their way.
-            unused_s = min(_unused_s(record), max(0.0, self._config.session_idle_s - _RETURN_S))
-            session.resume(found.get(session_id, []), unused_s=unused_s)
+            session.resume(found.get(session_id, []), unused_s=_unused_s(record))
             self._sessions[session_id] = session
         self.resumed = len(kept)
         if kept or gone:

@@ -185,6 +185,9 @@ async def test_down_time_is_not_idle_time(begin: Begin, kept: Settings) -> None:
     server = (await ready(begin, {**kept, "session_idle_s": 60})).server
     assert await server.state(used) == "idle"
     assert (await server.client.get(f"/sessions/{unused}")).status_code == 404
+    (record,) = records(kept)
+    unused_s = time.time() - record.stat().st_mtime
+    assert unused_s < 45, "who comes back late is not taken for lost when it is killed again soon"
 
 
 async def test_a_record_that_is_written_as_its_session_ends_ends_with_it(
