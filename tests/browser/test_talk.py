@@ -95,7 +95,7 @@ async def assert_loop_goes_on_where_speech_stopped(player: PlayerPage, request_i
 async def test_an_interruption_is_silence_and_the_loop(
     open_player: OpenPlayer, heard_s: float
 ) -> None:
-    player = await open_player(init_script=APP)
+    player = await open_player(init_script=APP, bypass_csp=True)  # what listens is ours
     await player.page.evaluate(LISTEN)
     request_id = await player.speak(tone(4))
     await player.until_heard(request_id, heard_s)
@@ -152,7 +152,7 @@ async def test_replaced_in_mid_speech(open_player: OpenPlayer) -> None:
 
 @pytest.mark.alone
 async def test_three_that_wait_are_heard_as_one(open_player: OpenPlayer) -> None:
-    player = await open_player(init_script=APP)
+    player = await open_player(init_script=APP, bypass_csp=True)  # what listens is ours
     await player.page.evaluate(LISTEN)
     seconds = [2, 0.6, 1.2]
     ids = [await player.queue(tone(each)) for each in seconds]
@@ -182,7 +182,7 @@ async def test_three_that_wait_are_heard_as_one(open_player: OpenPlayer) -> None
 
 @pytest.mark.alone
 async def test_an_interruption_ends_all_that_wait(open_player: OpenPlayer) -> None:
-    player = await open_player(init_script=APP)
+    player = await open_player(init_script=APP, bypass_csp=True)  # what listens is ours
     await player.page.evaluate(LISTEN)
     ids = [await player.queue(tone(each)) for each in (1.2, 1.2, 2)]
     await player.until_heard(ids[1], 0.2)
