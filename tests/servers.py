@@ -185,7 +185,7 @@ class ProcessServer:
         """SIGTERM; the exit status and the seconds that it took."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(timeout=10)
+        status = self.process.wait(timeout=20)
         return status, time.monotonic() - began
 
 

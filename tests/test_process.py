@@ -19,11 +19,13 @@ from musetalk_stream.config import settings
 
 
 @pytest.mark.alone
-async def test_it_stops_at_once_in_the_middle_of_everything(
+async def test_it_stops_in_the_middle_of_everything(
     tmp_path: Path, avatar_store: Path
 ) -> None:
-    """Open event streams, a running utterance, an upload on its way."""
-    with start_process(tmp_path, avatar_store, "--capacity-fps", "100000") as process:
+    """Open event streams, a running utterance of which nobody fetches a chunk, an upload on its
+    way: each is left the time that it is promised, and no more."""
+    flags = ("--capacity-fps", "100000", "--drain-s", "1", "--forget-on-stop")
+    with start_process(tmp_path, avatar_store, *flags) as process:
         async with process.client() as server:
             ids = [await server.create() for _ in range(3)]
             async with server.events(ids[0]) as first, server.events(ids[1]) as second:
@@ -51,7 +53,7 @@ async def test_it_stops_at_once_in_the_middle_of_everything(
                 status, took_s = await stopping
                 upload.cancel()
         assert status == 0
-        assert took_s < 2
+        assert took_s < 1 + 10, "docs/operations.md, Stopping"
         assert list((tmp_path / "chunks").iterdir()) == []
         assert "Traceback" not in process.log, process.log
 

@@ -106,7 +106,7 @@ class PlayerPage:
         """Until `count` utterances are over and the loop is back."""
         await holds(
             self.page,
-            """(count) => window.musetalkPlayer.counters.utterances >= count
+            """(count) => window.musetalkPlayer?.counters.utterances >= count
                 && window.musetalkPlayer.state === "idle" """,
             arg=count,
             timeout_ms=timeout_s * 1000,
@@ -117,7 +117,7 @@ class PlayerPage:
         """Until speech has been played up to `seconds`."""
         await holds(
             self.page,
-            """(seconds) => window.musetalkPlayer.state === "speaking"
+            """(seconds) => window.musetalkPlayer?.state === "speaking"
                 && window.musetalkPlayer.current_time >= seconds""",
             arg=seconds,
             polling_ms=20,
@@ -127,7 +127,7 @@ class PlayerPage:
         """Until that utterance has been played up to `seconds`."""
         await holds(
             self.page,
-            """([id, seconds]) => musetalkPlayer.state === "speaking"
+            """([id, seconds]) => window.musetalkPlayer?.state === "speaking"
                 && musetalkPlayer.request_id === id && musetalkPlayer.position >= seconds""",
             arg=[request_id, seconds],
             polling_ms=20,
