@@ -1,7 +1,7 @@
 """Hours of use in minutes: random clients, cut connections, a server that is killed; nothing lost.
 
 Every chunk must come once and in order to everybody who follows; every utterance that was accepted
-must have an end; and when all have left, the server must be as it was after the first few.
+must have an end; and when all have left, the server must be as it was after the first half.
 """
 
 import argparse
@@ -24,8 +24,8 @@ from .aims import Aims
 from .cutting_proxy import CuttingProxy
 from .soak_clients import Seen, Visitor
 
-# What pools and fragments may add to a process that has seen a tenth of it; they are not full
-# before so many.
+# What pools and fragments may still add to a process that has seen half of it: they are as full as
+# they get when the most has been going on at once. They are not full before so many.
 _MOST_GROWTH_MB, _WARM = 24, 50
 _FLAGS = (
     "--capacity-fps=100000", "--rate-per-address=0", "--max-sessions=1000", "--max-lead-s=60",
@@ -148,7 +148,7 @@ async def soak(args: argparse.Namespace, aims: Aims) -> None:
             proxy = CuttingProxy(server.port, random.Random(chance.getrandbits(64)))
             port = (await stack.enter_async_context(proxy.running())).port
         url = f"http://127.0.0.1:{port}"
-        warm_up = max(args.sessions, args.utterances // 10)
+        warm_up = max(args.sessions, args.utterances // 2)
         stack.callback(lambda: [print(f"  PROBLEM {each}") for each in seen.problems[:20]])
         await crowd(url, seen, chance, warm_up, args.sessions)
         await until_empty(server)

@@ -19,7 +19,8 @@ _MOST_AT_ONCE = 64
 
 @dataclass(slots=True)
 class LoggedEvent:
-    """id: None of what is told to one follower alone, and is in no log"""
+    """id: of what is told to one follower alone, and is in no log: that of the last event that it
+    need not be told any more, or None"""
 
     id: int | None
     event: Event

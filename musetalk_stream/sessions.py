@@ -221,7 +221,8 @@ class Session:
             while True:
                 if after is None:
                     after, state = self._join(knows_last_run=has_missed)
-                    yield [LoggedEvent(None, state)]
+                    # With an id, or who is cut off before the next event would miss what follows.
+                    yield [LoggedEvent(after, state)]
                 try:
                     async with aclosing(self.events.batches(after, patience_s)) as batches:
                         async for entries in batches:

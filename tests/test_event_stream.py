@@ -34,7 +34,7 @@ async def test_how_the_stream_is_sent(server: Server) -> None:
             "event": "state", "state": "idle", "request_id": None, "position": None, "epoch": 0,
             "recording": False,
         }  # fmt: skip
-        assert events.ids == [""]
+        assert events.ids == ["0"]
         assert events.retry_ms == 1000
 
 
@@ -51,15 +51,27 @@ async def test_retry_is_the_first_thing_sent(server: Server) -> None:
     await answer.aclose()
 
 
-async def test_ids_grow_by_one_and_what_is_not_logged_has_none(server: Server) -> None:
+async def test_ids_grow_by_one(server: Server) -> None:
     session_id = await server.create()
     async with server.events(session_id) as events:
         await events.next()
         for _ in range(2):
             await server.upload(session_id, wav(tone(1.0)))
             await events.until("complete")
-        assert events.ids[0] == ""
-        assert events.ids[1:] == [str(number) for number in range(1, len(events.ids))]
+        assert events.ids == [str(number) for number in range(len(events.ids))]
+
+
+async def test_who_is_cut_off_before_the_first_event_misses_none(server: Server) -> None:
+    session_id = await server.create()
+    before = await spoken(server, session_id)
+    await server.client.post(f"/sessions/{session_id}/interrupt")  # what was, is seen no more
+    async with server.events(session_id) as events:
+        state = await events.next()
+        (event_id,) = events.ids
+    assert (state["request_id"], int(event_id)) == (None, len(before) + 1)
+    missed = await spoken(server, session_id)
+    async with server.events(session_id, last_event_id=int(event_id)) as events:
+        assert await events.until("complete") == missed
 
 
 async def test_the_stream_stays_open_across_utterances(server: Server) -> None:
@@ -369,7 +381,7 @@ async def test_a_quiet_stream_is_kept_awake(
             break
     await answer.aclose()
     assert raw.count(b"\n: ping\n") == 3
-    assert b"id:" not in raw
+    assert raw.count(b"id:") == 1, "that of state"
 
 
 async def test_head_of_the_stream_does_not_hang(server: Server) -> None:

@@ -19,9 +19,7 @@ from musetalk_stream.config import settings
 
 
 @pytest.mark.alone
-async def test_it_stops_in_the_middle_of_everything(
-    tmp_path: Path, avatar_store: Path
-) -> None:
+async def test_it_stops_in_the_middle_of_everything(tmp_path: Path, avatar_store: Path) -> None:
     """Open event streams, a running utterance of which nobody fetches a chunk, an upload on its
     way: each is left the time that it is promised, and no more."""
     flags = ("--capacity-fps", "100000", "--drain-s", "1", "--forget-on-stop")

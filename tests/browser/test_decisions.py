@@ -182,7 +182,7 @@ async def test_a_connection_that_never_answers_is_given_up(browser: Any, server_
     await context.close()
 
 
-RESTARTS = """async () => {
+RESTARTS = """async (name) => {
   const { EventConnection } = await import("/client/player/events.js");
   const made = [], told = [];
   class Source {
@@ -199,19 +199,20 @@ RESTARTS = """async () => {
   window.restarts = { made, told, say };
   connection.open();
   made[0].onopen();
-  say(made[0], { event: "complete" }, "7");
+  say(made[0], { event: name }, "7");
   say(made[0], { event: "closed", reason: "shutdown", resumable: true });
 }"""
 
 
+@pytest.mark.parametrize("last", ["state", "complete"])
 async def test_a_server_that_ends_and_comes_back_is_waited_for(
-    browser: Any, server_url: str
+    browser: Any, server_url: str, last: str
 ) -> None:
     context = await browser.new_context()
     page = await context.new_page()
     await page.goto(server_url + PLAIN)
     await page.clock.install()
-    await page.evaluate(RESTARTS)
+    await page.evaluate(RESTARTS, last)
     assert await page.evaluate("restarts.made[0].readyState") == 2
     await page.clock.run_for(700)
     assert await page.evaluate("restarts.made.length") == 1
@@ -226,7 +227,7 @@ async def test_a_server_that_ends_and_comes_back_is_waited_for(
         }"""
     )
     told = await page.evaluate("restarts.told")
-    assert told == [True, "complete", "closed", False, True, "shutdown"]
+    assert told == [True, last, "closed", False, True, "shutdown"]
     await page.clock.run_for(60_000)
     assert await page.evaluate("restarts.made.length") == 2
     await context.close()

@@ -115,13 +115,13 @@ export class EventConnection {
     }
     if (event.event === "reset") this.#lastId = null;
     else if (isReplayed(event, id, this.#lastId)) return;
-    else if (!isUnlogged(event) && id !== "") this.#lastId = id;
+    else if (!isRepeated(event) && id !== "") this.#lastId = id;
     const isClosed = event.event === "closed";
     if (isClosed && (event.reason !== "shutdown" || event.resumable === false)) {
       this.#giveUp({ reason: event.reason, status: 410 });
       return;
     }
-    this.#onEvent(event, isUnlogged(event) ? "" : id);
+    this.#onEvent(event, isInLog(event) ? id : "");
     if (!isClosed || !event.resumable) return;
     // The server is started anew, and has the session again.
     this.#source?.close();
@@ -204,11 +204,16 @@ export class EventConnection {
 }
 
 // These come without an id of their own; the browser repeats the last one that it saw.
-function isUnlogged(event) {
-  return ["state", "ping", "reset", "closed"].includes(event.event);
+function isRepeated(event) {
+  return ["ping", "reset", "closed"].includes(event.event);
+}
+
+// The id of `state` says only where its subscriber goes on.
+function isInLog(event) {
+  return !isRepeated(event) && event.event !== "state";
 }
 
 function isReplayed(event, id, lastId) {
-  if (isUnlogged(event) || id === "" || lastId === null) return false;
+  if (!isInLog(event) || id === "" || lastId === null) return false;
   return Number(id) <= Number(lastId);
 }
