@@ -167,84 +167,89 @@ class _Lifetime:
             await self._serve_alone(is_alone)
 
     async def _serve_alone(self, is_alone_with_chunks: bool) -> None:
-        config, readiness = self._config, self._readiness
-        tracing = open_tracing(config.engine.otlp_endpoint)  # first, as it may not be installed
-        workers = Workers(config.engine.encode_threads, "encoder")
-        processes, running = self._decode_processes()
-        decoders = Decoders(Workers(_DECODE_THREADS, "decoder", nice=_DECODE_NICE), processes)
-        supervisor = Supervisor(
-            self._renderer,
-            self._another,
-            max_batch=config.engine.max_batch,
-            capacity_fps=config.engine.capacity_fps,
-            stall_s=config.engine.render_stall_s,
-        )
+        readiness = self._readiness
+        engine, decoding = self._engine()
+        supervisor, decoders = engine.supervisor, engine.decoders
         readying = Readying(supervisor.batcher)
         async with _threads(
-            running,
+            decoding,
             decoders.workers.running(),
-            workers.running(),
+            engine.workers.running(),
             supervisor.running(),
-            closing(tracing),
+            closing(engine.tracing),
         ):
             avatars = await asyncio.to_thread(self._prepare)
-            avatar = avatars.get(config.session.avatar)
+            avatar = avatars.get(self._config.session.avatar)
             await self._get_ready(supervisor.batcher, readying, avatar)
-            await asyncio.to_thread(processes.wait_until_ready)
-            storage, stats = config.storage, EngineStats()
-            store = DiskChunkStore(
-                storage.chunks_dir,
-                max_bytes=storage.chunk_store_mb * 10**6,
-                min_free_bytes=storage.min_free_mb * 10**6,
-            )
-            recordings = Recordings(
-                storage.recordings_dir,
-                days=storage.recording_days,
-                min_free_bytes=storage.min_free_mb * 10**6,
-            )
-            await asyncio.to_thread(recordings.load)
-            engine = Engine(
-                supervisor=supervisor,
-                store=store,
-                stats=stats,
-                workers=workers,
-                decoders=decoders,
-                encoder=config.encoder,
-                max_lead_s=config.engine.max_lead_s,
-                limits=config.upload,
-                tracing=tracing,
-                recordings=recordings,
-                unwatched_s=config.engine.unwatched_s,
-            )
-            registry = SessionRegistry(
-                engine,
-                config.session,
-                SessionRecords(storage.state_dir, min_free_bytes=storage.min_free_mb * 10**6),
-                chunk_retention_s=storage.chunk_retention_s,
-                forget_on_stop=storage.forget_on_stop,
-            )
-            jobs = Jobs(config, avatars, readying)
+            await asyncio.to_thread(decoders.processes.wait_until_ready)
+            await asyncio.to_thread(engine.recordings.load)
+            its = self._services(engine, avatars, readying)
             again = partial(self._get_ready_again, readying, avatar)
             watching = supervisor.watching(again, readiness.give_up)
-            async with readying.running(), registry.running(), jobs.running(), watching:
-                its = Services(
-                    avatars,
-                    readying,
-                    jobs,
-                    registry,
-                    store,
-                    supervisor,
-                    stats,
-                    decoders,
-                    recordings,
-                )
-                await registry.resume(avatars, is_alone=is_alone_with_chunks)
-                for session in registry.all():
+            async with readying.running(), its.registry.running(), its.jobs.running(), watching:
+                await its.registry.resume(avatars, is_alone=is_alone_with_chunks)
+                for session in its.registry.all():
                     with suppress(AvatarNotPrepared):  # asked for, it is being prepared
                         readying.require(session.avatar)
                 readiness.succeed(its)
                 await self._stopping.wait()
                 readiness.end()
+
+    def _engine(self) -> tuple[Engine, AbstractContextManager[object]]:
+        """And the block in which its decode processes run. Nothing of it runs yet."""
+        config = self._config
+        storage, limits = config.storage, config.engine
+        min_free_bytes = storage.min_free_mb * 10**6
+        tracing = open_tracing(limits.otlp_endpoint)  # first, as it may not be installed
+        processes, decoding = self._decode_processes()
+        engine = Engine(
+            supervisor=Supervisor(
+                self._renderer,
+                self._another,
+                max_batch=limits.max_batch,
+                capacity_fps=limits.capacity_fps,
+                stall_s=limits.render_stall_s,
+            ),
+            store=DiskChunkStore(
+                storage.chunks_dir,
+                max_bytes=storage.chunk_store_mb * 10**6,
+                min_free_bytes=min_free_bytes,
+            ),
+            stats=EngineStats(),
+            workers=Workers(limits.encode_threads, "encoder"),
+            decoders=Decoders(Workers(_DECODE_THREADS, "decoder", nice=_DECODE_NICE), processes),
+            encoder=config.encoder,
+            max_lead_s=limits.max_lead_s,
+            limits=config.upload,
+            tracing=tracing,
+            recordings=Recordings(
+                storage.recordings_dir, days=storage.recording_days, min_free_bytes=min_free_bytes
+            ),
+            unwatched_s=limits.unwatched_s,
+        )
+        return engine, decoding
+
+    def _services(self, engine: Engine, avatars: AvatarShelf, readying: Readying) -> Services:
+        config = self._config
+        storage = config.storage
+        registry = SessionRegistry(
+            engine,
+            config.session,
+            SessionRecords(storage.state_dir, min_free_bytes=storage.min_free_mb * 10**6),
+            chunk_retention_s=storage.chunk_retention_s,
+            forget_on_stop=storage.forget_on_stop,
+        )
+        return Services(
+            avatars=avatars,
+            readying=readying,
+            jobs=Jobs(config, avatars, readying),
+            registry=registry,
+            store=engine.store,
+            supervisor=engine.supervisor,
+            stats=engine.stats,
+            decoders=engine.decoders,
+            recordings=engine.recordings,
+        )
 
     def _decode_processes(self) -> tuple[DecodeProcesses, AbstractContextManager[object]]:
         """And the block in which they run."""

@@ -19,6 +19,7 @@ pytestmark = [
 RECORD = "window.ReactNativeWebView = { postMessage: (m) => (window.messages ??= []).push(m) };"
 
 
+@pytest.mark.alone
 async def test_hidden_and_shown_in_mid_speech_and_hidden_throughout(
     api: httpx.AsyncClient, tmp_path: Path
 ) -> None:

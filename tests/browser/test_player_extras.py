@@ -145,7 +145,7 @@ async def test_silence_by_choice_asks_for_no_tap(
     player = await open_player(
         init_script=UNMUTED_LATER,
         in_browser=strict_browser,
-        on_console=lambda message: said.put_nowait(json.loads(message.text)),
+        on_report=said.put_nowait,
         wait=False,
     )
     await player.speak(tone(6))
@@ -176,7 +176,7 @@ async def test_whoever_turns_it_up_wants_sound(
     player = await open_player(
         init_script=chosen("controls") + SOUND_TOLD,
         in_browser=strict_browser,
-        on_console=lambda message: said.put_nowait(json.loads(message.text)),
+        on_report=said.put_nowait,
         wait=False,
         viewport={"width": 400, "height": 300},
     )

@@ -1,11 +1,9 @@
 """Where sound needs a gesture, the face speaks muted and asks for one."""
 
-import json
-
 import pytest
 from conftest import OpenPlayer
 from player_driver import tone
-from playwright.async_api import Browser, ConsoleMessage
+from playwright.async_api import Browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.asyncio(loop_scope="session")]
 
@@ -36,11 +34,8 @@ async def test_blocked_sound_is_restored_by_a_tap(
 ) -> None:
     messages: list[dict[str, object]] = []
 
-    def record(message: ConsoleMessage) -> None:
-        messages.append(json.loads(message.text))
-
     player = await open_player(
-        in_browser=strict_browser, init_script=REPORT, on_console=record, wait=False
+        in_browser=strict_browser, init_script=REPORT, on_report=messages.append, wait=False
     )
 
     async def heard(**wanted: object) -> dict[str, object]:
