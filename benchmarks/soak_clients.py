@@ -257,10 +257,8 @@ class Visitor:
         try:
             self._seen.ends[await self._its().until_end(request_id)] += 1
         except TimeoutError:
-            path = f"/sessions/{self._session_id}/utterances/{request_id}"
-            known = (await ask(self._client, "GET", path)).text
-            problem = f"session {self._session_id[:8]}: nothing more is told of {request_id}: "
-            self._seen.problems.append(problem + known)
+            problem = f"session {self._session_id[:8]}: nothing more is told of {request_id}"
+            self._seen.problems.append(problem)
 
     async def _speak(self) -> int:
         await self._await_end(await self._send())

@@ -176,6 +176,11 @@ class StorageConfig(_Checked):
     recording_days: float = setting(
         0.0, "days for which that is kept; 0: nothing is recorded", minimum=0, maximum=3650
     )
+    recordings_mb: int = setting(
+        10_000,
+        "megabytes of that kept at once; an utterance beyond it is not recorded",
+        minimum=1,
+    )
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,9 @@ class SessionRecords:
             try:
                 self._path(session_id).unlink(missing_ok=True)
             except OSError as exc:  # a disk that is read-only: what else it does is told elsewhere
-                log.error("a session that has ended may come back: %s", exc)
+                log.error(
+                    "session %s has ended and may come back: %s", session_id[:8], exc.strerror
+                )
 
     def _path(self, session_id: str) -> Path:
         return self._folder / f"{session_id}.json"

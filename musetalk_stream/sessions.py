@@ -232,7 +232,7 @@ class Session:
                 except Missed:
                     self._engine.stats.resets += 1
                     yield [LoggedEvent(None, {"event": "reset"})]
-                    has_missed, after = after <= self._began_after, None
+                    has_missed, after = after < self._began_after, None
                     continue
                 yield [LoggedEvent(None, self._closed_event)]
                 return

@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,7 +23,8 @@ from musetalk_stream.keys import add_key
 from musetalk_stream.web.context import CONFIG
 from musetalk_stream.web.listen import Listener
 
-PROXY = {"trusted_proxies": "127.0.0.1"}
+PROXY: dict[str, object] = {"trusted_proxies": "127.0.0.1"}
+OPEN: dict[str, object] = {**PROXY, "no_auth": True}  # to strangers, too
 STRANGER = {"X-Forwarded-For": "203.0.113.9"}
 
 
@@ -78,6 +80,19 @@ async def test_a_proxy_that_hides_the_name_is_found_out(server: Server) -> None:
     assert code(answer) == (403, "foreign_host")
 
 
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Real-IP"])
+async def test_a_proxy_that_says_localhost_for_strangers_is_found_out(
+    serve: Serve, header: str
+) -> None:
+    server = await serve(**PROXY)
+    ask = partial(server.client.get, "/avatars")
+    for stranger in ("203.0.113.9", "127.0.0.1, 203.0.113.9", "[2001:db8::1]:4711", "unknown"):
+        answer = await ask(headers={header: stranger})
+        assert code(answer) == (403, "foreign_host"), stranger
+    for own in ("127.0.0.1", "::1", "127.0.0.1:4711"):
+        assert (await ask(headers={header: own})).status_code == 200, own
+
+
 async def test_any_name_where_keys_or_everybody_may(serve: Serve, tmp_path: Path) -> None:
     anybody = await serve(no_auth=True)
     assert (await anybody.client.get("/avatars", headers={"Host": "a.b"})).status_code == 200
@@ -91,7 +106,7 @@ async def test_any_name_where_keys_or_everybody_may(serve: Serve, tmp_path: Path
 
 
 async def test_an_address_that_asks_too_often(serve: Serve) -> None:
-    server = await serve(rate_per_address=0.01, **PROXY)  # one at once
+    server = await serve(rate_per_address=0.01, **OPEN)  # one at once
     ask = server.client.get
     assert (await ask("/avatars", headers=STRANGER)).status_code == 200
     refused = await ask("/avatars", headers={**STRANGER, "Origin": "https://app.example"})
@@ -113,7 +128,7 @@ async def test_an_address_that_asks_too_often(serve: Serve) -> None:
 
 
 async def test_whose_address_it_is(serve: Serve) -> None:
-    server = await serve(rate_per_address=0.01, **PROXY)  # one at once
+    server = await serve(rate_per_address=0.01, **OPEN)  # one at once
     for said, status in (
         ("203.0.113.9", 200),
         ("198.51.100.1, 203.0.113.9", 429),  # what is on the left anybody may have written
@@ -131,7 +146,7 @@ async def test_whose_address_it_is(serve: Serve) -> None:
 
 
 async def test_pages_with_all_their_files_come_through(serve: Serve) -> None:
-    server = await serve(rate_per_address=1, **PROXY)
+    server = await serve(rate_per_address=1, **OPEN)
     for _ in range(60):
         answer = await server.client.get("/client/index.js", headers=STRANGER)
         assert answer.status_code == 200
@@ -153,8 +168,9 @@ async def test_keys_and_those_who_have_none(serve: Serve, tmp_path: Path) -> Non
 
 
 async def test_a_proxy_that_nobody_has_named_is_told_once(
-    server: Server, caplog: pytest.LogCaptureFixture
+    serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
+    server = await serve(no_auth=True)
     for _ in range(2):
         assert (await server.client.get("/avatars", headers=STRANGER)).status_code == 200
     told = [record for record in caplog.records if "trusted_proxies" in record.getMessage()]
@@ -166,7 +182,7 @@ async def test_a_proxy_that_nobody_has_named_is_told_once(
 
 async def test_uploads_within_an_hour(serve: Serve) -> None:
     sound = wav(tone(1 / 3))  # 32 kB
-    server = await serve(upload_mb_per_hour=0.08, **PROXY)
+    server = await serve(upload_mb_per_hour=0.08, **OPEN)
     session_id = await server.create()
     address = f"/sessions/{session_id}/audio?on_busy=queue"
     headers = {**STRANGER, "Content-Type": "audio/wav"}
@@ -206,7 +222,7 @@ async def test_uploads_within_an_hour(serve: Serve) -> None:
 
 
 async def test_sound_over_a_socket_counts(serve: Serve) -> None:
-    server = await serve(upload_mb_per_hour=0.02, **PROXY)
+    server = await serve(upload_mb_per_hour=0.02, **OPEN)
     session_id = await server.create()
     address = f"{server.url.replace('http', 'ws')}/sessions/{session_id}/audio/ws?rate=16000"
     async with connect(address, additional_headers=STRANGER) as speaking:

@@ -12,7 +12,7 @@ from musetalk_stream.access import Scope
 from musetalk_stream.keys import add_key
 
 # Replaces the clock of the processes that load it; theirs, unlike the machine's, may be set.
-LIBRARY = next(Path("/usr/lib").glob("**/faketime/libfaketimeMT.so.1"), None)
+LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 DAY_S = 86_400
 
 

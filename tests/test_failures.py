@@ -135,6 +135,12 @@ async def test_a_lost_device_fails_all_at_once_and_is_known_to(
     for heard in await asyncio.gather(*speeches):
         check_error(heard, "renderer_lost")
         assert "unspecified launch failure" in heard[-1]["message"]
+    assert (await server.client.get("/readyz")).status_code == 503
+
+    async def another_process_is_needed() -> bool:
+        return (await server.client.get("/healthz")).status_code == 503
+
+    await server.until(another_process_is_needed)
     for path in ("/readyz", "/healthz"):
         answer = await server.client.get(path)
         assert answer.status_code == 503

@@ -216,14 +216,14 @@ async def test_they_go_when_their_days_are_over(tmp_path: Path, folder: Path) ->
     chunk = tmp_path / "chunk"
     chunk.write_bytes(b"0123456789")
     now_s = [1e9]
-    store = Recordings(folder, days=1, clock=lambda: now_s[0])
+    store = Recordings(folder, days=1, max_bytes=10**6, clock=lambda: now_s[0])
     for place, recording_id in enumerate(("a" * 22, "b" * 22)):
         pieces = [Piece(chunk, 0, 4), Piece(chunk, 6, 2)]
         assert await store.keep(recording(recording_id, 1e9 + place * 3600), pieces, always)
     assert (folder / f"{'a' * 22}.mp4").read_bytes() == b"012367"
     now_s[0] += 86_400
     assert [each.recording_id for each in store.all()] == ["b" * 22], "before anybody tidies up"
-    again = Recordings(folder, days=1, clock=lambda: now_s[0])
+    again = Recordings(folder, days=1, max_bytes=10**6, clock=lambda: now_s[0])
     await asyncio.to_thread(again.load)
     await again.tidy()
     assert files(folder).keys() == {f"{'b' * 22}.json", f"{'b' * 22}.mp4"}
@@ -235,7 +235,7 @@ async def test_they_go_when_their_days_are_over(tmp_path: Path, folder: Path) ->
 async def test_what_nobody_knows_the_consent_of_goes(tmp_path: Path, folder: Path) -> None:
     chunk = tmp_path / "chunk"
     chunk.write_bytes(b"0123456789")
-    store = Recordings(folder, days=1)
+    store = Recordings(folder, days=1, max_bytes=10**6)
     for letter in "abcd":
         kept = recording(letter * 22, time.time())
         assert await store.keep(kept, [Piece(chunk, 0, 4)], always)
@@ -246,7 +246,7 @@ async def test_what_nobody_knows_the_consent_of_goes(tmp_path: Path, folder: Pat
     (folder / f"{'e' * 22}.mp4.part").write_bytes(b"half of")
     os.utime(folder / f"{'e' * 22}.mp4.part", (1e9, 1e9))
     (folder / "holiday.mp4").write_bytes(b"somebody's")
-    again = Recordings(folder, days=1)
+    again = Recordings(folder, days=1, max_bytes=10**6)
     await asyncio.to_thread(again.load)
     assert [each.recording_id for each in again.all()] == ["d" * 22]
     assert files(folder).keys() == {f"{'d' * 22}.json", f"{'d' * 22}.mp4", "holiday.mp4"}
@@ -255,7 +255,7 @@ async def test_what_nobody_knows_the_consent_of_goes(tmp_path: Path, folder: Pat
 async def test_a_full_disk_keeps_nothing_by_halves(tmp_path: Path, small_disk: Path) -> None:
     chunk = tmp_path / "chunk"
     chunk.write_bytes(bytes(600_000))
-    store = Recordings(small_disk / "recordings", days=1)
+    store = Recordings(small_disk / "recordings", days=1, max_bytes=10**6)
     kept = recording("a" * 22, time.time())
     assert not await store.keep(kept, [Piece(chunk, 0, 600_000)], always)
     assert files(small_disk / "recordings") == {}
@@ -267,7 +267,8 @@ async def test_what_is_being_written(tmp_path: Path, folder: Path, has_consent: 
     """Consent may be withdrawn meanwhile; and who deletes all of a user waits for it."""
     chunk = tmp_path / "chunk"
     chunk.write_bytes(b"0123456789")
-    store, agreed, kept = Recordings(folder, days=1), [True], recording("a" * 22, time.time())
+    store, kept = Recordings(folder, days=1, max_bytes=10**6), recording("a" * 22, time.time())
+    agreed = [True]
     keeping = asyncio.create_task(store.keep(kept, [Piece(chunk, 0, 4)], agreed.pop))
     await asyncio.sleep(0)
     agreed[0] = has_consent
@@ -276,3 +277,59 @@ async def test_what_is_being_written(tmp_path: Path, folder: Path, has_consent: 
     assert await keeping is has_consent
     await store.delete(store.all())
     assert files(folder) == {}
+
+
+async def test_what_is_interrupted_while_it_is_written(tmp_path: Path, folder: Path) -> None:
+    chunk = tmp_path / "chunk"
+    chunk.write_bytes(b"0123456789")
+    store, kept = Recordings(folder, days=1, max_bytes=4), recording("a" * 22, time.time())
+    keeping = asyncio.create_task(store.keep(kept, [Piece(chunk, 0, 4)], always))
+    await asyncio.sleep(0)
+    keeping.cancel()
+    await store.all_written("ada")
+    assert (files(folder), store.all()) == ({}, [])
+    with pytest.raises(asyncio.CancelledError):
+        await keeping
+    assert await store.keep(kept, [Piece(chunk, 0, 4)], always), "it takes no room"
+
+
+async def test_what_can_not_be_taken_back_is_listed(tmp_path: Path, folder: Path) -> None:
+    chunk = tmp_path / "chunk"
+    chunk.write_bytes(b"0123456789")
+    store, kept = Recordings(folder, days=1, max_bytes=4), recording("a" * 22, time.time())
+    film = folder / f"{'a' * 22}.mp4"
+
+    def withdrawn_while_nothing_can_be_deleted() -> bool:
+        film.unlink()
+        film.mkdir()  # which can't be unlinked
+        return False
+
+    pieces = [Piece(chunk, 0, 4)]
+    assert not await store.keep(kept, pieces, withdrawn_while_nothing_can_be_deleted)
+    assert store.all() == [kept]
+    film.rmdir()
+    await store.delete(store.all())
+    assert (files(folder), store.all()) == ({}, [])
+
+
+async def test_a_budget(tmp_path: Path, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What does not fit is not kept, and nothing goes for it."""
+    chunk = tmp_path / "chunk"
+    chunk.write_bytes(b"0123456789")
+    pieces = [Piece(chunk, 0, 4), Piece(chunk, 6, 2)]
+    first, second, third = (recording(letter * 22, time.time()) for letter in "abc")
+    store = Recordings(folder, days=1, max_bytes=11)
+    assert await store.keep(first, pieces, always)
+    assert not await store.keep(second, pieces, always)
+    assert "not recorded: recordings fill" in caplog.text
+    assert "recordings_mb" in caplog.text
+    assert store.all() == [first]
+    assert files(folder).keys() == {f"{'a' * 22}.json", f"{'a' * 22}.mp4"}
+    again = Recordings(folder, days=1, max_bytes=11)
+    await asyncio.to_thread(again.load)
+    assert not await again.keep(second, pieces, always), "what was there counts"
+    await again.delete([first])
+    at_once = [again.keep(each, pieces, always) for each in (second, third)]
+    assert sorted(await asyncio.gather(*at_once)) == [False, True], "what is being written counts"
+    await again.delete(again.all())
+    assert await again.keep(third, pieces, always)

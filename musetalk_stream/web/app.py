@@ -196,7 +196,7 @@ class _Lifetime:
                 readiness.end()
 
     def _engine(self) -> tuple[Engine, AbstractContextManager[object]]:
-        """And the block in which its decode processes run. Nothing of it runs yet."""
+        """And the block in which its decode processes run. Nothing but tracing runs yet."""
         config = self._config
         storage, limits = config.storage, config.engine
         min_free_bytes = storage.min_free_mb * 10**6
@@ -223,7 +223,10 @@ class _Lifetime:
             limits=config.upload,
             tracing=tracing,
             recordings=Recordings(
-                storage.recordings_dir, days=storage.recording_days, min_free_bytes=min_free_bytes
+                storage.recordings_dir,
+                days=storage.recording_days,
+                max_bytes=storage.recordings_mb * 10**6,
+                min_free_bytes=min_free_bytes,
             ),
             unwatched_s=limits.unwatched_s,
         )

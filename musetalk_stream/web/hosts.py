@@ -12,9 +12,12 @@ from ..errors import ForeignHost
 from ..exposure import is_loopback_name
 from .access import is_closed
 from .context import CONFIG
+from .peers import FORWARDED_FOR, without_port
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_REAL_IP = "X-Real-IP"
+_ADVICE = "make a key (musetalk-stream keys add), or say --no-auth if everybody may do everything"
 # Whatever watches over the server asks by an address of its own.
 _HEALTH = ("/healthz", "/readyz")
 
@@ -25,16 +28,22 @@ async def only_own_hosts(request: web.Request, handler: Handler) -> web.StreamRe
     http = request.app[CONFIG].http
     if not (http.no_auth or request.path in _HEALTH or is_closed(request)):
         # Of a proxy that is trusted and of any other: what is said can only lead to a refusal.
-        said = request.headers.getall(hdrs.HOST, []) + request.headers.getall(
-            hdrs.X_FORWARDED_HOST, []
-        )
-        for host in ",".join(said).split(","):
-            if host and not _is_own(host.strip(), http):
+        for host in _said(request, hdrs.HOST, hdrs.X_FORWARDED_HOST):
+            if not _is_own(host, http):
+                raise ForeignHost(f"this server has no API keys and is not {host[:100]}: {_ADVICE}")
+        # A stranger may say any host, but a proxy adds from where it is asked.
+        for address in _said(request, FORWARDED_FOR, _REAL_IP):
+            if not is_loopback_name(without_port(address)):
                 raise ForeignHost(
-                    f"this server has no API keys and is not {host.strip()[:100]}: make a key "
-                    "(musetalk-stream keys add), or say --no-auth if everybody may do everything"
+                    f"this server has no API keys and is asked from {address[:100]}: {_ADVICE}"
                 )
     return await handler(request)
+
+
+def _said(request: web.Request, *names: str) -> list[str]:
+    """All values of some headers."""
+    values = ",".join(value for name in names for value in request.headers.getall(name, []))
+    return [value for each in values.split(",") if (value := each.strip())]
 
 
 def _is_own(host: str, http: HttpConfig) -> bool:

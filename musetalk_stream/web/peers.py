@@ -69,13 +69,13 @@ def _find_address(request: web.Request) -> Address:
     hops = ",".join(request.headers.getall(FORWARDED_FOR, [])).split(",")
     while hops and is_proxy(address, http):
         try:
-            address = _plain(ip_address(_without_port(hops.pop().strip())))
+            address = _plain(ip_address(without_port(hops.pop().strip())))
         except ValueError:
             break  # "unknown", or a mistake: then who said it is as far as we can see
     return address
 
 
-def _without_port(said: str) -> str:
+def without_port(said: str) -> str:
     """Some proxies say 192.0.2.1:4711 or [2001:db8::1]:4711."""
     if said.startswith("["):
         return said[1:].partition("]")[0]

@@ -135,6 +135,7 @@ async def test_three_in_one_run_and_an_interruption(open_page: OpenPage, wire: W
     await assert_nothing_went_wrong(page)
 
 
+@pytest.mark.alone
 async def test_chunks_that_fail_or_are_late(open_page: OpenPage, wire: Wire) -> None:
     page = await open_page(chunk_duration=CHUNK_S)
     wire.bytes_per_s = 400_000

@@ -121,7 +121,7 @@ export class EventConnection {
       this.#giveUp({ reason: event.reason, status: 410 });
       return;
     }
-    this.#onEvent(event, isInLog(event) ? id : "");
+    this.#onEvent(event, isRepeated(event) ? "" : id);
     if (!isClosed || !event.resumable) return;
     // The server is started anew, and has the session again.
     this.#source?.close();
@@ -208,12 +208,9 @@ function isRepeated(event) {
   return ["ping", "reset", "closed"].includes(event.event);
 }
 
-// The id of `state` says only where its subscriber goes on.
-function isInLog(event) {
-  return !isRepeated(event) && event.event !== "state";
-}
-
 function isReplayed(event, id, lastId) {
-  if (!isInLog(event) || id === "" || lastId === null) return false;
+  // The id of `state` says only where its subscriber goes on.
+  if (isRepeated(event) || event.event === "state") return false;
+  if (id === "" || lastId === null) return false;
   return Number(id) <= Number(lastId);
 }
