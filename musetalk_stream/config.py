@@ -236,6 +236,12 @@ class UploadConfig(_Checked):
         "seconds without any more sound after which an utterance that is still arriving ends",
         minimum=0.1,
     )
+    sound_memory_mb: int = setting(
+        1000,
+        "megabytes of decoded sound, 0.26 a second, that all sessions together may have in memory "
+        "until it is spoken; files that would be more are refused (429)",
+        minimum=1,
+    )
     decode_memory_mb: int = setting(
         256, "megabytes that decoding one sound file may take; then it is refused (422)", minimum=32
     )

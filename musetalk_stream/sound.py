@@ -3,6 +3,7 @@
 import math
 import threading
 from collections import deque
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from .timeline import EAR_RATE, MODEL_RATE
 Samples = npt.NDArray[np.float32]
 
 _FADE_S = 0.01
+_BYTES_PER_S = (EAR_RATE + MODEL_RATE) * np.dtype(np.float32).itemsize
 _BLOCK = 1 << 16  # audio samples that arrive in small pieces are kept together by so many
 
 
@@ -110,6 +112,24 @@ class Sound:
 
     def __repr__(self) -> str:
         return f"<Sound {self.duration_s:.2f} s{'' if self.has_ended else ', arriving'}>"
+
+
+class SoundRoom:
+    """Memory for the sound of all utterances of a server that has come and is not spoken yet."""
+
+    def __init__(self, max_bytes: float = math.inf) -> None:
+        self._max_s = max_bytes / _BYTES_PER_S
+        self._sounds: WeakSet[Sound] = WeakSet()
+
+    def hold(self, sound: Sound) -> None:
+        """It counts until nobody has it any more."""
+        self._sounds.add(sound)
+
+    def has(self, seconds: float, its: Sound | None) -> bool:
+        """Whether so much more fits, which goes to `its` or to another one. A sound that is alone
+        always does, or nothing would be left to wait for."""
+        others_s = sum(sound.kept_s for sound in self._sounds if sound is not its)
+        return not others_s or others_s + (its.kept_s if its else 0.0) + seconds <= self._max_s
 
 
 class _Track:

@@ -54,6 +54,7 @@ _LEAST_BYTES_PER_S = 500
 _STEPS_PER_S = 10
 # What is there at once is handed on in stretches of so much, so that a long file is no burden.
 _HANDED_ON = EAR_RATE
+_TRY_AGAIN_S = 5
 _NOBODY = "the utterance was interrupted or cancelled: begin another"
 
 
@@ -155,6 +156,7 @@ class Speech:
             self._decoding = None
         self._check_arriving()
         self._require_room(sound.num_ear)
+        self._decoders.room.hold(sound)
         self.sound, self.has_ended = sound, True
         self.decoded_s = time.monotonic()
         self._tell()
@@ -282,6 +284,13 @@ class Speech:
                 "session: wait for one of them to be spoken, or interrupt",
                 retry_after_s=1,
             )
+        # Raw samples are read no faster than they are spoken, so of these there is little.
+        if self._pcm is None and not self._decoders.room.has(num_ear / EAR_RATE, self.sound):
+            raise QueueFull(
+                "the server has as much sound as its memory may take (sound_memory_mb): wait until "
+                "some of it is spoken",
+                retry_after_s=_TRY_AGAIN_S,
+            )
 
     def _take(self, ear: Samples, model: Samples) -> None:
         try:
@@ -311,6 +320,7 @@ class Speech:
             return
         if self.sound is None:
             self.sound = Sound(is_live=True)
+            self._decoders.room.hold(self.sound)
             self.decoded_s = time.monotonic()
         self.sound.add(ear, model)
         self._tell()

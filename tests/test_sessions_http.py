@@ -296,6 +296,18 @@ async def test_of_two_uploads_at_once_one_is_spoken(server: Server) -> None:
     assert sorted(answer.status_code for answer in answers) == [202, 409, 409, 409]
 
 
+async def test_sound_that_is_not_spoken_yet_has_a_bound(serve: Serve) -> None:
+    server = await serve(NumberRenderer(delay_s=0.02), sound_memory_mb=1, max_lead_s=1)
+    first, second = await server.create(), await server.create()
+    assert (await server.upload(first, wav(tone(3.0)))).status_code == 202
+    for name in ("mp3", "m4a"):  # as it arrives, and whole
+        refused = await server.upload(second, sound_file(tone(3.0), name))
+        assert (refused.status_code, refused.json()["code"]) == (429, "queue_full")
+        assert int(refused.headers["Retry-After"]) > 0
+    await server.until_state(first, "idle")
+    assert (await server.upload(second, wav(tone(3.0)))).status_code == 202
+
+
 async def test_sessions_do_not_hear_each_other(serve: Serve) -> None:
     server = await serve(NumberRenderer(delay_s=0.001))
     ids = [await server.create(fps=fps) for fps in (15, 25, 30, 60)]

@@ -23,6 +23,7 @@ from musetalk_stream.errors import (
     DamagedAudio,
     EmptyAudio,
     MuseTalkStreamError,
+    QueueFull,
     UnsupportedAudio,
     UploadAborted,
     UploadStalled,
@@ -31,7 +32,7 @@ from musetalk_stream.errors import (
 from musetalk_stream.growing_file import GrowingFile
 from musetalk_stream.listening import PcmFormat
 from musetalk_stream.options import SpeechOptions
-from musetalk_stream.sound import Sound
+from musetalk_stream.sound import Sound, SoundRoom
 from musetalk_stream.speech import MAX_AHEAD_S, MAX_LISTENERS, Speech
 from musetalk_stream.timeline import ear_samples_needed, frames_covering, frames_ready
 from musetalk_stream.workers import Workers
@@ -55,9 +56,9 @@ def processes(decoding: DecodeProcesses) -> None:
 
 
 @contextmanager
-def decoders() -> Iterator[Decoders]:
+def decoders(room: SoundRoom | None = None) -> Iterator[Decoders]:
     with Workers(1, "decoder").running() as workers:
-        yield Decoders(workers, _processes)
+        yield Decoders(workers, _processes, room or SoundRoom())
 
 
 @asynccontextmanager
@@ -537,6 +538,39 @@ async def test_a_sender_that_breaks_off_has_its_sound_spoken() -> None:
         assert its.sound is not None
         assert its.sound.duration_s == pytest.approx(2.0, abs=0.2)
     assert not listener_threads()
+
+
+async def test_the_sound_of_all_has_a_bound() -> None:
+    """Of files, that is: raw samples come no faster than they are spoken."""
+    file, form = wav(tone(2.0)), PcmFormat(24_000)
+    with decoders(SoundRoom(3 * 256_000)) as each:
+
+        async def hear(its: Speech, whole: bool) -> None:
+            if whole:
+                await its.hear_file(io.BytesIO(file))
+                return
+            with GrowingFile() as growing:
+                await growing.write(file)
+                growing.finish()
+                await its.hear_growing(growing)
+
+        first = Speech(SpeechOptions(), UploadConfig(), each)
+        await hear(first, whole=True)
+        for whole in (True, False):
+            with pytest.raises(QueueFull, match="sound_memory_mb"):
+                await hear(Speech(SpeechOptions(), UploadConfig(), each), whole)
+        raw = Speech(SpeechOptions(), UploadConfig(), each)
+        await raw.hear_pcm(bytes(4 * 24_000), form)
+        raw.end()
+        raw.close()
+        first.close()
+        for whole in (True, False):
+            its = Speech(SpeechOptions(), UploadConfig(), each)
+            await hear(its, whole)
+            its.close()
+        longer = Speech(SpeechOptions(), UploadConfig(), each)
+        await longer.hear_file(io.BytesIO(wav(tone(4.0))))  # alone
+        longer.close()
 
 
 async def test_no_more_than_some_listen_at_once() -> None:

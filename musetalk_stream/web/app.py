@@ -35,6 +35,7 @@ from ..records import SessionRecords
 from ..registry import SessionRegistry
 from ..renderers import Renderer
 from ..shelf import AvatarShelf
+from ..sound import SoundRoom
 from ..state_folder import held
 from ..stats import EngineStats
 from ..store import DiskChunkStore, shared
@@ -217,7 +218,11 @@ class _Lifetime:
             ),
             stats=EngineStats(),
             workers=Workers(limits.encode_threads, "encoder"),
-            decoders=Decoders(Workers(_DECODE_THREADS, "decoder", nice=_DECODE_NICE), processes),
+            decoders=Decoders(
+                Workers(_DECODE_THREADS, "decoder", nice=_DECODE_NICE),
+                processes,
+                SoundRoom(config.upload.sound_memory_mb * 10**6),
+            ),
             encoder=config.encoder,
             max_lead_s=limits.max_lead_s,
             limits=config.upload,
