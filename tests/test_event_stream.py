@@ -365,6 +365,21 @@ async def test_coming_back_too_late_is_a_reset(forgetful: Server, last_event_id:
         assert len(await events.until("complete")) == 5
 
 
+async def test_one_session_does_not_take_all_connections(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_stream, "MOST_SUBSCRIBERS", 2)
+    session_id, other = await server.create(), await server.create()
+    async with server.events(session_id) as first, server.events(session_id) as second:
+        await first.next()
+        await second.next()
+        refused = await server.client.get(f"/sessions/{session_id}/events")
+        assert (refused.status_code, refused.json()["code"]) == (503, "too_many_connections")
+        assert int(refused.headers["Retry-After"]) > 0
+        async with server.events(other) as events:
+            assert (await events.next())["event"] == "state"
+
+
 async def test_closed_is_the_last_word(server: Server) -> None:
     session_id = await server.create()
     async with server.events(session_id) as events:

@@ -8,6 +8,7 @@ from functools import partial
 
 from aiohttp import web
 
+from ..errors import TooManyConnections
 from ..events import LoggedEvent
 from ..sse import PING, PING_S, RETRY, Event, encode_event, parse_event_id
 from .access import seconds_left, token_of_addresses
@@ -15,6 +16,9 @@ from .context import session
 from .links import in_document, mounted_at
 from .sending import send
 
+# Of one session: whoever has its token must not take all connections of the server.
+MOST_SUBSCRIBERS = 1000
+_TRY_AGAIN_S = 5
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache, no-transform",
@@ -26,6 +30,12 @@ _HEADERS = {
 
 async def event_stream(request: web.Request) -> web.StreamResponse:
     its = session(request)
+    if its.subscribers >= MOST_SUBSCRIBERS:
+        raise TooManyConnections(
+            f"{its.subscribers} event streams of this session are open, as many as may be: close "
+            "some, or give viewers sessions of their own",
+            retry_after_s=_TRY_AGAIN_S,
+        )
     asked = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
     patience_s = partial(_patience_s, request)
     return await stream_events(request, its.subscribe(parse_event_id(asked), patience_s))
