@@ -142,8 +142,13 @@ async def test_refusals_are_those_that_are_told(contract: Json, serve: Serve) ->
         assert (answer.status_code, code) in codes(operations[name])
         return code
 
-    server = await serve(max_sessions_per_user=1, max_utterances_per_user=1,
-                         upload_mb_per_hour=0.2, trusted_proxies="127.0.0.1", no_auth=True)  # fmt: skip
+    server = await serve(
+        max_sessions_per_user=1,
+        max_utterances_per_user=1,
+        upload_mb_per_hour=0.2,
+        trusted_proxies="127.0.0.1",
+        no_auth=True,
+    )
     session_id = await server.create(user_id="ann", on_busy="queue")
     again = await server.client.post("/sessions/create", json={"user_id": "ann"})
     assert told(creation, again) == "too_many_sessions_of_user"
