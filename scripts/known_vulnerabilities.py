@@ -32,6 +32,7 @@ def _python() -> int:
     packages = document.get("dependencies", [])
     asked = [each for each in packages if "skip_reason" not in each]
     if not asked:
+        why = next((each["skip_reason"] for each in packages), why)
         return _say("Python packages", f"SKIPPED: no advisories: {why}")
     known = [(each, flaw) for each in asked for flaw in each["vulns"]]
     for package, flaw in known:
