@@ -198,6 +198,7 @@ EMBED = """async ([server, session]) => {
 }"""
 
 
+@pytest.mark.alone
 async def test_speech_of_another_origin_without_media_source(
     browser: Browser, green_api: httpx.AsyncClient
 ) -> None:
