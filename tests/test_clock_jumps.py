@@ -21,7 +21,7 @@ DAY_S = 86_400
 async def test_nobody_notices(
     tmp_path: Path, avatar_store: Path, monkeypatch: pytest.MonkeyPatch, jump_s: int
 ) -> None:
-    """Tokens, sessions and chunks last as long as they were to; speech goes on."""
+    """No token, session or chunk ends for it; speech goes on."""
     clock = tmp_path / "clock"
     clock.write_text("+0")
     monkeypatch.setenv("LD_PRELOAD", str(LIBRARY))
