@@ -23,6 +23,7 @@ _GETTING_READY_S = 600.0
 _MOST_HANGING = 1
 _ENDS_WITHIN_S = 10.0  # its thread, with the process: whoever stops that does not wait for minutes
 _LAST_WORDS_S = 1.0  # for the thread of one that is lost; if it takes longer, it hangs
+_LOOK_EVERY_S = 0.02  # whether it has ended
 
 
 class RendererState(StrEnum):
@@ -146,9 +147,7 @@ class Supervisor:
     async def _replace(self, get_ready: Callable[[Batcher], Awaitable[None]]) -> bool:
         """Whether another renderer has taken the place of the lost one."""
         for pause_s in self._pauses_s[self.failures :]:
-            known = dict.fromkeys([*self._behind, self.batcher])
-            self._behind = [each for each in known if each.is_alive]
-            if len(self._behind) > _MOST_HANGING:
+            if await self._do_too_many_hang():
                 self.doing = f"{len(self._behind)} renderers hang"
                 return False
             self.failures += 1
@@ -168,6 +167,16 @@ class Supervisor:
             log.warning("the renderer is there again (restart %d)", self.restarts)
             return True
         return False
+
+    async def _do_too_many_hang(self) -> bool:
+        """Those that have just been lost are given a moment to end."""
+        known = list(dict.fromkeys([*self._behind, self.batcher]))
+        deadline_s = time.monotonic() + _LAST_WORDS_S
+        while True:
+            self._behind = [each for each in known if each.is_alive]
+            if len(self._behind) <= _MOST_HANGING or time.monotonic() > deadline_s:
+                return len(self._behind) > _MOST_HANGING
+            await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _start_another(self, get_ready: Callable[[Batcher], Awaitable[None]]) -> None:
         """Raises what stands against it."""

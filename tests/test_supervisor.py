@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -12,7 +13,7 @@ from servers import Begin, Json, Serve
 from musetalk_stream.avatar import Avatar
 from musetalk_stream.batcher import Batcher
 from musetalk_stream.errors import RendererLost
-from musetalk_stream.renderers import DeviceLost, FrameRequest, Mouths
+from musetalk_stream.renderers import DeviceLost, FrameRequest, Mouths, Renderer
 from musetalk_stream.supervisor import RendererState, Supervisor
 
 
@@ -197,16 +198,20 @@ async def test_a_device_that_stays_lost_is_given_up_at_once(begin: Begin) -> Non
 # --- without a server
 
 
+async def nothing_more(batcher: Batcher) -> None:
+    pass
+
+
 @asynccontextmanager
 async def watched(
-    supervisor: Supervisor, get_ready: Callable[[Batcher], object] = lambda batcher: None
+    supervisor: Supervisor, get_ready: Callable[[Batcher], Awaitable[None]] = nothing_more
 ) -> AsyncIterator[list[str]]:
-    """What was said when it gave up."""
+    """What was said when it gave up. `get_ready`: of one that is loaded."""
     said: list[str] = []
 
     async def load(batcher: Batcher) -> None:
         await batcher.load(lambda doing: None)
-        get_ready(batcher)
+        await get_ready(batcher)
 
     with supervisor.running():
         await load(supervisor.batcher)
@@ -295,6 +300,33 @@ async def test_a_second_that_hangs_says_that_it_is_no_accident(avatar: Avatar) -
             assert "hang" in said[0]
     finally:
         renderer.let_go.set()
+
+
+async def test_threads_that_end_late_do_not_hang(avatar: Avatar) -> None:
+    renderer, dawdling = Mortal(), list[asyncio.Task[None]]()
+    supervisor = Supervisor(renderer, lambda: renderer, max_batch=4, pauses_s=[0, 0, 0])
+
+    async def fail_twice(batcher: Batcher) -> None:
+        if batcher is supervisor.batcher or len(dawdling) == 2:
+            return
+        has_begun = threading.Event()
+
+        def dawdle(renderer: Renderer) -> None:
+            has_begun.set()
+            time.sleep(0.3)
+
+        dawdling.append(asyncio.create_task(batcher.call(dawdle)))
+        await asyncio.to_thread(has_begun.wait)
+        raise RuntimeError("not yet")
+
+    async with watched(supervisor, fail_twice) as said:
+        await lose(supervisor, renderer, avatar)
+        await until_state(supervisor, RendererState.UP)
+        assert (supervisor.restarts, supervisor.hangs) == (1, 0)
+        assert not said
+    for each in dawdling:
+        with pytest.raises(RendererLost, match="get ready"):
+            await each
 
 
 async def test_what_was_measured_holds_for_the_next(avatar: Avatar) -> None:
