@@ -5,12 +5,11 @@ stopped gives way at once, while what was begun for it ends in the background.
 """
 
 import asyncio
-import contextlib
 import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -29,6 +28,7 @@ from .errors import (
 )
 from .events import EventLog
 from .options import OnBusy, SessionOptions, SpeechOptions
+from .player_reports import PlayerReports
 from .request_context import about_session, about_utterance
 from .session_state import State, Trigger, TurnState
 from .speech import Speech
@@ -49,8 +49,6 @@ _LOST = "the server was started again while this was said: send the sound anew"
 _TRY_AGAIN_S = 1  # what whoever finds the queue full is told to wait
 # How long a first chunk takes where none has been measured yet.
 _FIRST_CHUNK_GUESS_S = 0.1
-_MOST_STALLS = 20  # of one utterance, as players say, that count
-
 
 Keep = Callable[[Delivery], Awaitable[None]]
 
@@ -69,6 +67,7 @@ class Conversation:
     """The turns of one session. `epoch` grows by one with every interruption.
 
     subscribers  who read events now; players do
+    reports      what those say of it
     keep_it      records what has been spoken; None without consent
     """
 
@@ -86,6 +85,7 @@ class Conversation:
         self.epoch = epoch
         self.subscribers = 0
         self.turns = Turns()
+        self.reports = PlayerReports(self.turns, engine.stats, events, self._publish)
         self.num_spoken = 0
         self.keep_it: Keep | None = None
         self.last_spoken_s = time.monotonic()
@@ -311,7 +311,7 @@ class Conversation:
 
     async def moves(self, timeout_s: float) -> None:
         """Returns when something has happened to a turn, or after that time."""
-        with contextlib.suppress(TimeoutError):
+        with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._moved.wait()
 
@@ -352,7 +352,7 @@ class Conversation:
         self._viewing.stopped([turn.delivery for turn in turns], now_s)
         for turn in turns:
             self._stop(turn, Trigger.INTERRUPT)
-            self._expect_report(turn, is_heard=turn is heard)
+            self.reports.expect(turn, is_heard=turn is heard)
         log.info("session %s: interrupted epoch %d", self._session_id[:8], ended.epoch)
         return ended
 
@@ -362,7 +362,7 @@ class Conversation:
         if turn not in self._stoppable(now_s):
             return
         self._publish(turn, turn.delivery.cancelled_event())
-        self._expect_report(turn, is_heard=turn.is_heard_at(now_s))
+        self.reports.expect(turn, is_heard=turn.is_heard_at(now_s))
         self._stop(turn, Trigger.CANCEL)
         others = self.turns.deliveries
         line_up(others, now_s)
@@ -373,14 +373,6 @@ class Conversation:
         return self.turns.stoppable(
             now_s, late_s=self._engine.max_lead_s if self.subscribers else 0.0
         )
-
-    def _expect_report(self, turn: Turn, *, is_heard: bool) -> None:
-        """Of one that is being stopped: the player says now how much of it was heard, if any."""
-        if is_heard:
-            turn.was_finished.clear()
-        elif not turn.has_report:
-            turn.played_ms = 0
-            turn.was_finished.set()
 
     def _stop(self, turn: Turn, trigger: Trigger) -> None:
         was_speaking = turn.status is TurnState.SPEAKING
@@ -482,63 +474,12 @@ class Conversation:
         """Whether somebody who fetches chunk by chunk has not come to the end of something."""
         return any(delivery.has_unfetched for delivery in self.turns.deliveries)
 
-    def playback_started(
-        self, request_id: str, *, ago_s: float, first_frame_s: float | None
-    ) -> None:
-        """A player has shown its first frame; the first to say so counts. Raises
-        UtteranceNotFound."""
-        turn, now_s = self.turns.get(request_id), time.monotonic()
-        delivery = turn.delivery
-        if delivery.painted_s is not None or delivery.first_announced_s is None:
-            return
-        delivery.painted_s = max(delivery.first_announced_s, now_s - ago_s)
-        delivery.watched_since_s = delivery.painted_s
-        line_up(self.turns.deliveries, now_s)
-        if turn.begun_s is not None and not delivery.follows:
-            self._engine.stats.first_painted(delivery.painted_s - turn.begun_s)
-        if first_frame_s is not None:
-            self._engine.stats.first_frame.observe(first_frame_s)
-        self._publish(turn, delivery.playback_started_event())
-
-    def playback_stalled(self, request_id: str, stalled_s: float) -> None:
-        """A player stood still for want of more of it; what can't be true does not count. Raises
-        UtteranceNotFound."""
-        turn = self.turns.get(request_id)
-        began_s = turn.delivery.first_announced_s
-        if began_s is None or turn.stalls >= _MOST_STALLS:
-            return
-        counted_s = min(stalled_s, time.monotonic() - began_s - turn.stalled_s)
-        turn.stalls += 1
-        turn.stalled_s += counted_s
-        self._engine.stats.stalled(counted_s)
-
-    def playback_finished(self, request_id: str, *, played_ms: int, interrupted: bool) -> None:
-        """A player has come to the end of it, or to where it was stopped; of several the longest
-        counts, as one of them may have failed. Raises UtteranceNotFound."""
-        turn = self.turns.get(request_id)
-        if turn.delivery.first_announced_s is None:
-            return
-        played_ms = min(played_ms, round(turn.delivery.seconds * 1000))
-        is_expected = not turn.was_finished.is_set()
-        if turn.has_report and not is_expected and played_ms <= (turn.played_ms or 0):
-            return
-        turn.has_report = True
-        turn.played_ms = max(played_ms, turn.played_ms or 0)
-        turn.was_finished.set()
-        self._events.publish(
-            turn.delivery.playback_finished_event(played_ms=turn.played_ms, interrupted=interrupted)
-        )
-
     async def played_ms(self, interruption: Interruption, timeout_s: float) -> int | None:
         """What viewers heard of what was interrupted; None if no player says so in time.
         None at once if nobody is there to say it."""
         if interruption.heard is None or not self.subscribers:
             return None
-        turn = self.turns.get(interruption.heard)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await turn.was_finished.wait()
-        return turn.played_ms
+        return await self.reports.played_ms(interruption.heard, timeout_s)
 
     # --- what is remembered
 

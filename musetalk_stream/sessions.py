@@ -160,15 +160,15 @@ class Session:
     ) -> None:
         """A player shows the first frame of an utterance; `first_frame_s` after its upload, if it
         knows that. Raises UtteranceNotFound."""
-        self._conversation.playback_started(request_id, ago_s=ago_s, first_frame_s=first_frame_s)
+        self._conversation.reports.started(request_id, ago_s=ago_s, first_frame_s=first_frame_s)
 
     def playback_stalled(self, request_id: str, stalled_s: float) -> None:
         """A player had to wait for more of an utterance. Raises UtteranceNotFound."""
-        self._conversation.playback_stalled(request_id, stalled_s)
+        self._conversation.reports.stalled(request_id, stalled_s)
 
     def playback_finished(self, request_id: str, *, played_ms: int, interrupted: bool) -> None:
         """A player has come to its end, or to where it was stopped. Raises UtteranceNotFound."""
-        self._conversation.playback_finished(
+        self._conversation.reports.finished(
             request_id, played_ms=played_ms, interrupted=interrupted
         )
 
