@@ -8,6 +8,7 @@ from typing import Any
 from .captions import Cue
 from .delivery import Delivery
 from .errors import MuseTalkStreamError, UtteranceEnded
+from .growing_file import anew
 from .options import SpeechOptions
 from .session_state import Trigger, TurnState, advance
 from .speech import Speech
@@ -73,7 +74,9 @@ class Turn:
 
     @property
     def speech(self) -> Speech:
-        """Raises UtteranceEnded once there is nothing more to be said."""
+        """Once there is nothing more to be said, raises why it ended early, or UtteranceEnded."""
+        if self._speech is None and self._ended_early is not None:
+            raise anew(self._ended_early)
         if self._speech is None:
             raise UtteranceEnded(f"the utterance is {self.status.value}: begin another")
         return self._speech

@@ -7,7 +7,7 @@ import pytest
 from musetalk_stream.config import UploadConfig
 from musetalk_stream.decoding import DecodeProcesses, Decoders
 from musetalk_stream.delivery import Delivery
-from musetalk_stream.errors import UtteranceNotFound
+from musetalk_stream.errors import RendererLost, UtteranceEnded, UtteranceNotFound
 from musetalk_stream.options import SpeechOptions
 from musetalk_stream.session_state import Trigger
 from musetalk_stream.speech import Speech
@@ -108,3 +108,14 @@ async def test_what_is_told_of_one_that_was_stopped_is_void() -> None:
     assert not turns.is_dead({**chunk, "event": "cancelled"}, 2)
     turns.cancelled(turn("other"), first_id=11, last_id=12)
     assert not turns.is_dead(chunk, 1), "the log has nothing more of it"
+
+
+def test_who_still_sends_is_told_why_it_is_over() -> None:
+    lost, stopped = turn("lost", Trigger.SPEAK), turn("stopped", Trigger.SPEAK)
+    lost.speech.end(RendererLost("its device is gone"))
+    lost.advance(Trigger.FAIL)
+    stopped.advance(Trigger.INTERRUPT)
+    with pytest.raises(RendererLost, match="its device is gone"):
+        _ = lost.speech
+    with pytest.raises(UtteranceEnded, match="interrupted"):
+        _ = stopped.speech
