@@ -418,6 +418,12 @@ class Conversation:
                 self._give_up(turn)
         self._notify()
 
+    def end_sound(self) -> None:
+        """Of sound that nobody ends, what came is spoken."""
+        for turn in self.turns.active:
+            if turn.is_arriving:
+                turn.speech.end(ShuttingDown(_ENDING, retry_after_s=_NEXT_SERVER_S))
+
     def give_up(self) -> None:
         """End what is still being spoken while it drains."""
         for turn in self.turns.active:

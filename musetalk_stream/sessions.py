@@ -318,12 +318,14 @@ class Session:
     # --- ending
 
     async def drain(self, limit_s: float, grace_s: float) -> None:
-        """Begin nothing more and speak to the end, within that time; then leave those who fetch
-        some time to come to the last chunk."""
+        """Begin nothing more and speak to the end, within that time, in the second half of which no
+        more sound is taken; then leave those who fetch some time to come to the last chunk."""
         its = self._conversation
         its.drain()
         with suppress(SessionGone):
-            await self.until(lambda: self.state is not State.SPEAKING, limit_s)
+            await self.until(lambda: self.state is not State.SPEAKING, limit_s / 2)
+            its.end_sound()
+            await self.until(lambda: self.state is not State.SPEAKING, limit_s / 2)
             its.give_up()
             if self.is_watched:
                 await self.until(lambda: not its.has_unfetched, grace_s)

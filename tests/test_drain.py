@@ -108,6 +108,24 @@ async def test_sound_that_waits_is_refused_while_it_arrives(begin: Begin) -> Non
     await draining
 
 
+async def test_sound_that_nobody_ends_is_spoken_as_far_as_it_came(begin: Begin) -> None:
+    starting = await begin(NumberRenderer(), drain_s=6)
+    await starting.readiness.settled()
+    server = starting.server
+    session_id = await server.create()
+    body = Held(bytes(32_000))  # a second, and more to come
+    async with server.events(session_id) as events:
+        sending = asyncio.create_task(send(server, session_id, body, L16))
+        await events.until("chunk")
+        await drain(starting.runner.app)
+        told = (await events.until("complete"))[-1]
+    assert told["ended_early"] == "shutting_down"
+    body.let_go()
+    answer = await sending
+    assert (answer.status_code, answer.json()["code"]) == (503, "shutting_down")
+    assert not answer.json()["retryable"], "its beginning would be heard twice"
+
+
 async def test_who_fetches_comes_to_the_last_chunk(begin: Begin) -> None:
     """A viewer who is slower than the server is waited for, for a while."""
     starting = await speaking(begin, NumberRenderer(), seconds=6.0, max_lead_s=2)
