@@ -492,9 +492,9 @@ class Conversation:
     async def forget_chunks_before(self, instant_s: float) -> None:
         """Delete the chunks of utterances that ended before an instant."""
         for request_id in [r for r, ended_s in self._ended_s.items() if ended_s < instant_s]:
+            self.turns.forget(request_id)  # first: what is told of one is there
             await self._engine.store.delete(request_id)
             self._ended_s.pop(request_id, None)
-            self.turns.forget(request_id)
 
     async def forget_all_chunks(self) -> None:
         for request_id in list(self._ended_s):  # housekeeping may be at it, too
