@@ -416,12 +416,12 @@ async def test_a_new_session_while_live(start_page: Page) -> None:
 
 
 async def test_figures_and_try_again_are_of_the_one_that_is_heard(start_page: Page) -> None:
-    for seconds, name in ((1.2, "first.wav"), (0.8, "second.wav")):
+    for seconds, name in ((4, "first.wav"), (0.8, "second.wav")):
         await start_page.evaluate(DROP, [list(tone(seconds)), name])
         row = start_page.locator("#log li", has_text=name)
         await row.wait_for()
     await until_state(start_page, "speaking")
-    assert await start_page.inner_text("#figure-duration") == "1.2 s"
+    assert await start_page.inner_text("#figure-duration") == "4.0 s"
     await until_state(start_page, "idle")
     assert await start_page.inner_text("#figure-duration") == "0.8 s"
     assert (await start_page.inner_text("#figure-delay")).endswith("ms")
