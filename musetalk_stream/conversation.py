@@ -44,6 +44,7 @@ from .viewing import Viewing, got_chunk, line_up
 log = logging.getLogger(__name__)
 
 _ENDING = "the server is about to end: send the sound again in a moment"
+_NO_MORE = "the server is about to end, and takes no more of the sound"
 _NEXT_SERVER_S = 5  # what whoever hears that is told to wait
 _LOST = "the server was started again while this was said: send the sound anew"
 _TRY_AGAIN_S = 1  # what whoever finds the queue full is told to wait
@@ -85,7 +86,7 @@ class Conversation:
         self.epoch = epoch
         self.subscribers = 0
         self.turns = Turns()
-        self.reports = PlayerReports(self.turns, engine.stats, events, self._publish)
+        self.reports = PlayerReports(self.turns, engine.stats, events)
         self.num_spoken = 0
         self.keep_it: Keep | None = None
         self.last_spoken_s = time.monotonic()
@@ -422,7 +423,7 @@ class Conversation:
         """Of sound that nobody ends, what came is spoken."""
         for turn in self.turns.active:
             if turn.is_arriving:
-                turn.speech.end(ShuttingDown(_ENDING, retry_after_s=_NEXT_SERVER_S))
+                turn.speech.end(ShuttingDown(_NO_MORE, retry_after_s=_NEXT_SERVER_S))
 
     def give_up(self) -> None:
         """End what is still being spoken while it drains."""

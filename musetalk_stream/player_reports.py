@@ -2,11 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import suppress
 
 from .events import EventLog
-from .sse import Event
 from .stats import EngineStats
 from .turn import Turn
 from .turns import Turns
@@ -21,18 +19,10 @@ class PlayerReports:
     All that take a request id raise UtteranceNotFound.
     """
 
-    def __init__(
-        self,
-        turns: Turns,
-        stats: EngineStats,
-        events: EventLog,
-        publish: Callable[[Turn, Event], object],
-    ) -> None:
-        """publish: to viewers, unless the turn has been stopped"""
+    def __init__(self, turns: Turns, stats: EngineStats, events: EventLog) -> None:
         self._turns = turns
         self._stats = stats
         self._events = events
-        self._publish = publish
 
     def __repr__(self) -> str:
         return f"<PlayerReports of {self._turns!r}>"
@@ -50,7 +40,8 @@ class PlayerReports:
             self._stats.first_painted(delivery.painted_s - turn.begun_s)
         if first_frame_s is not None:
             self._stats.first_frame.observe(first_frame_s)
-        self._publish(turn, delivery.playback_started_event())
+        if not turn.status.is_stopped:
+            self._events.publish(delivery.playback_started_event())
 
     def stalled(self, request_id: str, stalled_s: float) -> None:
         """A player stood still for want of more of it."""

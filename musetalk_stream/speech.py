@@ -196,7 +196,7 @@ class Speech:
                 )
             try:
                 self._take(ear, model)
-            except AudioTooLong:
+            except (AudioTooLong, QueueFull):  # which have ended it
                 if early is None:
                     raise
                 return

@@ -12,6 +12,8 @@ from fakes import NumberRenderer, speech_like, tone, wav
 from servers import ProcessServer, Serve, Server
 from talking import Held, send, until_status
 
+from musetalk_stream.conversation import Conversation
+from musetalk_stream.sessions import Session
 from musetalk_stream.sound import Sound
 
 # What 200 lives may add to a process that has seen 40: fragments, while pools fill up.
@@ -69,7 +71,8 @@ async def test_in_this_process_nothing_stays(serve: Serve) -> None:
 
 @pytest.mark.parametrize("how", ["deleted", "failed", "complete", "interrupted"])
 async def test_sound_is_let_go_without_the_collector(serve: Serve, how: str) -> None:
-    """Ten minutes of sound are 150 MB: they must not wait for a cycle to be found."""
+    """Ten minutes of sound are 150 MB: they must not wait for a cycle to be found. Nor must a
+    session, which has an avatar."""
 
     def fails_on(avatar_id: str, frame: int) -> bool:
         return how == "failed" and frame > 10
@@ -94,10 +97,12 @@ async def test_sound_is_let_go_without_the_collector(serve: Serve, how: str) -> 
         else:
             await server.speak(session_id, wav(tone(1.0)))
 
-        async def sound_is_gone() -> bool:
-            return not any(type(each) is Sound for each in gc.get_objects())
+        gone = {Sound, Session, Conversation} if how == "deleted" else {Sound}
 
-        await server.until(sound_is_gone)
+        async def are_gone() -> bool:
+            return gone.isdisjoint(map(type, gc.get_objects()))
+
+        await server.until(are_gone)
     finally:
         gc.enable()
         logging.disable(logging.NOTSET)

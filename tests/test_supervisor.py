@@ -86,8 +86,7 @@ async def test_a_lost_renderer_is_replaced_while_sessions_stay(serve: Serve) -> 
         assert (await events.until_end())[-1]["event"] == "complete", "on the same stream"
 
 
-# Who is still sending hears of the loss, or that the utterance has ended by it.
-_REFUSED = ("renderer_lost", "queue_full", "utterance_ended")
+_REFUSED = ("renderer_lost", "queue_full")
 _KILLS = 5  # with 20, nothing else is seen
 
 
@@ -132,9 +131,9 @@ async def test_killed_again_and_again_under_5_speaking_sessions(serve: Serve) ->
 
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         followers = [group.create_task(follow(each)) for each in ids]
-        for each in ids:
-            group.create_task(speak(each))
+        speakers = [group.create_task(speak(each)) for each in ids]
         await group.create_task(kill())
+        await asyncio.wait(speakers)  # what is still sent would hear that it is replaced
         last = [await server.upload(each, wav(tone(0.3)), on_busy="replace") for each in ids]
         spoken = {answer.json()["request_id"] for answer in last}
         uploaded.extend(spoken)
@@ -313,7 +312,7 @@ async def test_threads_that_end_late_do_not_hang(avatar: Avatar) -> None:
 
         def dawdle(renderer: Renderer) -> None:
             has_begun.set()
-            time.sleep(0.3)
+            time.sleep(0.8)  # less than what hangs
 
         dawdling.append(asyncio.create_task(batcher.call(dawdle)))
         await asyncio.to_thread(has_begun.wait)
