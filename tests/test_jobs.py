@@ -23,6 +23,7 @@ from musetalk_stream.jobs import JobState, process
 from musetalk_stream.jobs import job as job_module
 from musetalk_stream.jobs import jobs as jobs_module
 from musetalk_stream.jobs.state import IllegalTransition, Trigger, advance
+from musetalk_stream.prepare.progress import Progress, Stage
 from musetalk_stream.prepare.request import Request
 from musetalk_stream.prepare.work import PREPARING, Work
 
@@ -275,6 +276,21 @@ async def test_who_is_slow_is_told_the_end_too(tmp_path: Path) -> None:
     assert (await anext(following))[1]["state"] == "queued"
     job.advance(Trigger.CANCEL)  # while the first is still being written
     assert [event["state"] async for _, event in following] == ["cancelled"]
+
+
+@pytest.mark.parametrize("left", [["look.json"], ["plan.json"], []])
+def test_who_hears_late_of_what_is_finished_minds_no_folder(
+    tmp_path: Path, left: list[str]
+) -> None:
+    """It is removed file by file while the process's last words are still on their way."""
+    work = Work(tmp_path, Request(avatar_id="ann", name="Ann", file_name="a.jpg", job_id="job"))
+    work.folder.mkdir(parents=True)
+    for name in left:
+        (work.folder / name).write_text("{}")
+    job = job_module.Job(work)
+    job.advance(Trigger.START)
+    job.tell(Progress(Stage.ENCODING, 0.5))
+    assert (job.document()["stage"], job.document()["preview"]) == ("encoding", None)
 
 
 async def test_the_next_server_goes_on(begin: Begin, own_store: Path) -> None:

@@ -111,8 +111,9 @@ class Job:
         self._estimate.update(progress)
         looked = progress.stage not in _BEFORE_THE_LOOK and not self.is_made
         # A stage that has ended may have left notes.
-        if (self._preview is None or is_new) and looked and self.work.look.exists():
-            self._see()
+        if (self._preview is None or is_new) and looked:
+            # Heard late, it may come from a process that has finished, and removed its folder.
+            self._see(may_be_gone=True)
         self.touch()
 
     def look_again(self) -> None:
@@ -147,13 +148,15 @@ class Job:
     def give_up(self) -> None:
         self._notes.append("Nobody said whether this is the right face, so it was given up.")
 
-    def _see(self) -> None:
+    def _see(self, *, may_be_gone: bool = False) -> None:
         """Which face was found. Raises PreparationFailed."""
         try:
             look = json.loads(self.work.look.read_text())
             self._preview = _preview(self.id, look, json.loads(self.work.plan.read_text()))
             self._notes = list(look["notes"])
         except (OSError, ValueError, KeyError, TypeError) as exc:
+            if may_be_gone and isinstance(exc, FileNotFoundError):
+                return
             raise PreparationFailed(f"the face that was found can't be read: {exc!r}") from exc
 
     # --- who looks on
